@@ -1,0 +1,1 @@
+"""Binarized, ternary and low-bit networks on FPGAs: generate, simulate, estimate."""
