@@ -1,0 +1,11 @@
+"""Profiles and options for the whole suite."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Machines are shared and noisy: no deadline per example. `ci` draws the same examples on every run.
+settings.register_profile("dev", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True)
+settings.register_profile("thorough", parent=settings.get_profile("dev"), max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
