@@ -1,6 +1,7 @@
 """The networks that everything is checked on: small, seeded, with thresholds that are not degenerate."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def mlp(sizes, *, name="mlp", inputs=UINT4, weights=ir.BIPOLAR, hidden=ir.BIPOLA
     x = rng.choice(inputs.values(), (64, sizes[0]))
     nodes: list[ir.Node] = []
     tensor = "x"
-    for k, (columns, rows) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for k, (columns, rows) in enumerate(pairwise(sizes)):
         nodes.append(ir.MatMul(f"fc{k}", (tensor,), (f"acc{k}",), _weights(rng, weights, (rows, columns)), weights))
         acc = golden._product(x, nodes[-1].weights)
         tensor = f"acc{k}"
