@@ -1,0 +1,19 @@
+"""Training of binarized, ternary and low-bit networks with PyTorch, exported as QONNX.
+
+>>> import hwbnn_train
+>>> hwbnn_train.recipes()
+>>> metrics = hwbnn_train.train("digits-mlp", "runs/digits")
+
+A network of your own: build it from :mod:`~hwbnn_train.layers` and :mod:`~hwbnn_train.quantizers`, train it with any
+loop and an optimizer from :mod:`~hwbnn_train.optimizers`, and hand it to :func:`export`.
+"""
+
+from hwbnn_train.export import compare, execute, export
+from hwbnn_train.layers import QuantLinear
+from hwbnn_train.quantizers import Grid, Quantizer, Sign, Uniform
+from hwbnn_train.recipe import Recipe
+from hwbnn_train.recipes import recipes
+from hwbnn_train.training import train
+
+__all__ = ["Grid", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "execute", "export", "recipes",
+           "train"]

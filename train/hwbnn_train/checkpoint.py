@@ -1,0 +1,78 @@
+"""Checkpoints: everything an interrupted training needs to go on as if nothing had happened."""
+
+import io
+import json
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hwbnn.builddir import write_atomic
+from hwbnn.errors import UserError
+
+__all__ = ["Checkpoint", "load", "save"]
+
+_FORMAT = 1
+
+
+@dataclass
+class Checkpoint:
+    """The state of a training after ``epoch`` complete epochs.
+
+    Parameters
+    ----------
+    config : :class:`dict`
+        The recipe's fields, and the seed.
+    epoch : :class:`int`
+        Complete epochs.
+    model, optimizer : :class:`dict`
+        Their ``state_dict``.
+    random : :class:`dict`
+        States of torch's random number generators, by device.
+    best : :class:`dict`
+        ``epoch``, ``accuracy``, ``loss`` (on the validation split) and ``model`` of the best epoch so far.
+    history : list of :class:`dict`
+        What was measured in each epoch.
+    seconds : :class:`float`
+        Time spent in the epochs.
+    """
+
+    config: dict[str, Any]
+    epoch: int
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    random: dict[str, torch.Tensor]
+    best: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint`` to ``path``; the file that was there stays until the new one is complete."""
+    buffer = io.BytesIO()
+    torch.save({"format": _FORMAT, **vars(checkpoint)}, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load(path: Path, config: dict[str, Any]) -> Checkpoint:
+    """Read the checkpoint at ``path``, which must be of a training with the same ``config``."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"Checkpoint {path} must exist to resume from; train without --resume first") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise UserError(f"Checkpoint {path} must be one that this program wrote, and it cannot be read "
+                        f"({str(error).splitlines()[0][:80]}); train without --resume") from None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise UserError(f"Checkpoint {path} must be one that this program wrote, in format {_FORMAT}; "
+                        f"train without --resume")
+    del content["format"]
+    checkpoint = Checkpoint(**content)
+    for key in sorted(config.keys() | checkpoint.config.keys()):
+        asked, stored = config.get(key), checkpoint.config.get(key)
+        if asked != stored:
+            raise UserError(f"Resumed training must have the configuration of {path}, whose {key} is "
+                            f"{json.dumps(stored)}, not {json.dumps(asked)}; train without --resume to start anew")
+    return checkpoint

@@ -1,0 +1,233 @@
+"""A torch network as QONNX: readable names, integer-valued weights behind explicit quantizers, and a check.
+
+Only a sequence of known layers can be exported; every layer that has no meaning in hardware is refused by name.
+What is written is checked by :func:`compare` against torch with qonnx's own executor.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from hwbnn.errors import UserError
+from hwbnn.ir import BIPOLAR
+from hwbnn_train.layers import QuantLinear
+from hwbnn_train.quantizers import Grid, Quantizer
+
+__all__ = ["compare", "execute", "export"]
+
+QONNX_DOMAIN = "qonnx.custom_op.general"
+OPSET = 13
+
+
+@dataclass
+class _Graph:
+    """An ONNX graph under construction; ``tensor`` is where the next layer reads."""
+
+    tensor: str
+    shape: tuple[int, ...]
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: list[onnx.TensorProto] = field(default_factory=list)
+    values: list[onnx.ValueInfoProto] = field(default_factory=list)
+
+    def constant(self, name: str, value: Tensor | NDArray | float) -> str:
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value, np.float32)
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array, dtype=np.float32), name))
+        self.values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape))  # qonnx asks for it
+        return name
+
+    def node(self, operation: str, name: str, inputs: list[str], shape: tuple[int, ...], *, domain: str = "",
+             **attributes: Any) -> str:
+        """Add a node and return the name of its output, of ``shape`` (with batch, if it has one)."""
+        output = f"{name}_out"
+        self.nodes.append(helper.make_node(operation, inputs, [output], name=name, domain=domain, **attributes))
+        self.values.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, shape))
+        return output
+
+    def step(self, operation: str, name: str, inputs: list[str], shape: tuple[int, ...] | None = None,
+             **attributes: Any) -> None:
+        """Add a node that reads the current tensor first, and whose output becomes the current one."""
+        self.shape = self.shape if shape is None else shape
+        self.tensor = self.node(operation, name, [self.tensor, *inputs], (1, *self.shape), **attributes)
+
+    def quantizer(self, name: str, tensor: str, shape: tuple[int, ...], grid: Grid) -> str:
+        """Add the node that maps ``tensor`` to ``grid`` and return its output."""
+        scale = self.constant(f"{name}_scale", grid.scale)
+        if grid.levels == BIPOLAR:
+            return self.node("BipolarQuant", name, [tensor, scale], shape, domain=QONNX_DOMAIN)
+        low, high = grid.levels.low, grid.levels.high
+        signed = low < 0
+        narrow = signed and low == -high
+        bits = (high + signed).bit_length() if not signed else high.bit_length() + 1
+        if grid.levels.step != 1 or (low, high) != _quant_range(bits, signed, narrow):
+            raise UserError(f"Quantizer {name} must have levels that a Quant node can give, not {grid.levels}")
+        inputs = [tensor, scale, self.constant(f"{name}_zero_point", 0.0), self.constant(f"{name}_bits", bits)]
+        return self.node("Quant", name, inputs, shape, domain=QONNX_DOMAIN, signed=int(signed),
+                         narrow=int(narrow), rounding_mode="ROUND")
+
+
+def _quant_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
+    if signed:
+        return -2**(bits - 1) + narrow, 2**(bits - 1) - 1
+    return 0, 2**bits - 1
+
+
+def export(model: nn.Module, shape: tuple[int, ...], *, properties: Mapping[str, object] = {}) -> onnx.ModelProto:
+    """Return ``model``, in evaluation mode, as a QONNX model with one input ``images`` and one output ``logits``.
+
+    Parameters
+    ----------
+    model : Sequential
+        Of the layers that this module knows; sequences may nest.
+    shape : tuple of :class:`int`
+        Of one image. The graph's batch is 1.
+    properties : mapping
+        Written into the model's metadata.
+
+    Raises
+    ------
+    UserError
+        Where a layer cannot become hardware; the message names it and says why.
+    """
+    graph = _Graph("images", tuple(shape))
+    _emit(model, "", graph)
+    graph.nodes[-1].output[0] = "logits"
+    output = graph.values.pop()
+    output.name = "logits"
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, (1, *shape))
+    proto = helper.make_model(
+        helper.make_graph(graph.nodes, "hwbnn", [images], [output], graph.initializers, value_info=graph.values),
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(QONNX_DOMAIN, 1)],
+        producer_name="hwbnn_train", ir_version=8)
+    helper.set_model_props(proto, {key: str(value) for key, value in properties.items()})
+    return proto
+
+
+@singledispatch
+def _emit(layer: nn.Module, name: str, graph: _Graph) -> None:
+    raise UserError(f"Layer {name or 'at the top'} must be one that can become hardware, not "
+                    f"{type(layer).__name__}: {_reason(layer)}")
+
+
+def _reason(layer: nn.Module) -> str:
+    if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return "its weights are real numbers; use a layer with a weight quantizer"
+    if isinstance(layer, nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm1d | nn.InstanceNorm2d):
+        return "it normalizes by statistics of each image; use batch normalization"
+    if isinstance(layer, nn.Softmax | nn.LogSoftmax | nn.Softmin):
+        return "it mixes channels; leave it to the loss, the largest logit is the class"
+    return "the exporter knows no integer form of it"
+
+
+@_emit.register
+def _(layer: nn.Sequential, name: str, graph: _Graph) -> None:
+    for child, module in layer.named_children():
+        _emit(module, f"{name}_{child}" if name else child, graph)
+
+
+@_emit.register(nn.Identity)
+@_emit.register(nn.Dropout)
+def _(layer: nn.Module, name: str, graph: _Graph) -> None:
+    """Nothing happens in evaluation mode."""
+
+
+@_emit.register
+def _(layer: nn.Flatten, name: str, graph: _Graph) -> None:
+    if (layer.start_dim, layer.end_dim) != (1, -1):
+        raise UserError(f"Layer {name} must flatten all axes but the batch, not {layer.start_dim} to {layer.end_dim}")
+    graph.step("Flatten", name, [], (int(np.prod(graph.shape)),), axis=1)
+
+
+@_emit.register
+def _(layer: Quantizer, name: str, graph: _Graph) -> None:
+    grid = layer.grid(torch.zeros(()))
+    graph.tensor = graph.quantizer(name, graph.tensor, (1, *graph.shape), grid)
+
+
+@_emit.register
+def _(layer: QuantLinear, name: str, graph: _Graph) -> None:
+    if layer.quantize_input is not None:
+        _emit(layer.quantize_input, f"{name}_input", graph)
+    if graph.shape != (layer.in_features,):
+        raise UserError(f"Layer {name} must get {layer.in_features} values per image, not shape {graph.shape}")
+    weights = _weights(layer.weight, layer.quantize_weight, name, graph)
+    graph.step("MatMul", name, [weights], (layer.out_features,))
+    if layer.bias is not None:
+        _check_finite(layer.bias, f"{name}.bias")
+        graph.step("Add", f"{name}_bias", [graph.constant(f"{name}_bias_value", layer.bias)])
+
+
+def _weights(real: Tensor, quantizer: Quantizer, name: str, graph: _Graph) -> str:
+    """Add the weights, columns x rows as MatMul wants them, already on their grid, and their quantizer."""
+    _check_finite(real, f"{name}.weight")
+    with torch.no_grad():
+        grid = quantizer.grid(real)
+        values = quantizer(real)
+    transposed = Grid(grid.levels, grid.scale.T if grid.scale.ndim == 2 else grid.scale)
+    constant = graph.constant(f"{name}_weight", values.T)
+    return graph.quantizer(f"{name}_weight_quant", constant, tuple(values.T.shape), transposed)
+
+
+@_emit.register(nn.BatchNorm1d)
+def _(layer: nn.BatchNorm1d, name: str, graph: _Graph) -> None:
+    if layer.running_mean is None or layer.running_var is None:
+        raise UserError(f"Layer {name} must keep running statistics to become hardware, and it does not")
+    ones = torch.ones(layer.num_features)
+    tensors = {"scale": ones if layer.weight is None else layer.weight,
+               "bias": ones * 0 if layer.bias is None else layer.bias,
+               "mean": layer.running_mean, "var": layer.running_var}
+    for part, tensor in tensors.items():
+        _check_finite(tensor, f"{name}.{part}")
+    graph.step("BatchNormalization", name, [graph.constant(f"{name}_{p}", t) for p, t in tensors.items()],
+               epsilon=layer.eps)
+
+
+def _check_finite(tensor: Tensor, name: str) -> None:
+    if not bool(torch.isfinite(tensor).all()):
+        raise UserError(f"Tensor {name} must be finite to become hardware, and it is not")
+
+
+def execute(proto: onnx.ModelProto, x: NDArray) -> NDArray[np.float32]:
+    """Return the logits that qonnx's executor gives for the images ``x`` (N x ...), all in one batch."""
+    from qonnx.core.modelwrapper import ModelWrapper  # lazy: slow to import, and only needed to check
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.transformation.change_batchsize import ChangeBatchSize
+    from qonnx.transformation.infer_shapes import InferShapes
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # qonnx's own deprecations
+        model = ModelWrapper(proto, make_deepcopy=True)
+        model = model.transform(ChangeBatchSize(len(x))).transform(InferShapes())
+        model.check_all_tensor_shapes_specified(fix_missing_init_shape=True)
+        outputs = execute_onnx(model, {"images": np.asarray(x, np.float32)})
+    return outputs["logits"]
+
+
+def compare(model: nn.Module, proto: onnx.ModelProto, x: NDArray, *, tolerance: float = 1e-5) -> float:
+    """Return the largest difference between the logits of torch and of qonnx's executor on ``x``.
+
+    Raises
+    ------
+    RuntimeError
+        If a logit differs by more than ``tolerance`` (absolute, and relative to its size) or a class differs: a
+        defect of the exporter, or an accumulator so near to a threshold that float rounding decides.
+    """
+    model.eval()
+    with torch.no_grad():
+        expected = model(torch.as_tensor(np.asarray(x, np.float32))).numpy()
+    got = execute(proto, x)
+    difference = np.abs(got - expected)
+    if not np.all(difference <= tolerance * (1 + np.abs(expected))) \
+            or np.any(got.argmax(axis=1) != expected.argmax(axis=1)):
+        image = int(difference.max(axis=1).argmax())
+        raise RuntimeError(f"Exported model must give torch's logits, and on image {image} they differ by "
+                           f"{difference.max()}")
+    return float(difference.max())

@@ -1,0 +1,120 @@
+"""The training loop."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from hwbnn_train import checkpoint as checkpoints
+from hwbnn_train.checkpoint import Checkpoint
+from hwbnn_train.finite import check_loss, check_state
+from hwbnn_train.layers import QuantLinear
+from hwbnn_train.losses import LOSSES
+from hwbnn_train.optimizers import set_learning_rate
+from hwbnn_train.recipe import Recipe
+
+__all__ = ["Data", "evaluate", "fit"]
+
+Data = tuple[Tensor, Tensor]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: Data, loss: Callable[[Tensor, Tensor], Tensor],
+             *, batch: int = 5000) -> tuple[float, float]:
+    """Return accuracy (0..1) and mean loss of ``model`` on ``data``, in evaluation mode."""
+    model.eval()
+    x, y = data
+    right, total = 0, 0.0
+    for start in range(0, len(x), batch):
+        outputs, labels = model(x[start:start + batch]), y[start:start + batch]
+        right += int((outputs.argmax(dim=1) == labels).sum())
+        total += float(loss(outputs, labels)) * len(labels)
+    return right / len(x), total / len(x)
+
+
+@torch.no_grad()
+def _quantized_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: layer.quantize_weight(layer.weight).clone()
+            for name, layer in model.named_modules() if isinstance(layer, QuantLinear)}
+
+
+def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, config: dict, file: Path,
+        resume: bool = False, writer: SummaryWriter | None = None,
+        report: Callable[[dict[str, float]], None] = lambda measured: None) -> Checkpoint:
+    """Train ``model`` by ``recipe`` and return the state after the last epoch, with the best one in it.
+
+    The best epoch is the one with the highest accuracy on the validation split, of equals the one with the
+    lowest loss there. All random numbers come from torch's global generators.
+
+    Parameters
+    ----------
+    model : Module
+        Untrained; trained in place.
+    train, validation : pair of Tensor
+        Images and labels, wholly in memory.
+    config : :class:`dict`
+        What a checkpoint must agree with to be resumed.
+    file : Path
+        The checkpoint, written after every epoch.
+    resume : :class:`bool`
+        Go on from ``file``. The result is that of an uninterrupted training, bit for bit.
+    writer : SummaryWriter or None
+        TensorBoard log.
+    report : callable
+        Called with what was measured, after every epoch.
+    """
+    x, y = train
+    if recipe.batch > len(x):
+        raise ValueError(f"Recipe batch must be at most the {len(x)} training images, not {recipe.batch}")
+    loss_of = LOSSES[recipe.loss]
+    optimizer = recipe.optimizer(model)
+    state = Checkpoint(config, 0, {}, {}, {}, {"epoch": 0, "accuracy": -1.0, "loss": 0.0, "model": {}})
+    if resume:
+        state = checkpoints.load(file, config)
+        model.load_state_dict(state.model)
+        optimizer.load_state_dict(state.optimizer)
+        torch.set_rng_state(state.random["cpu"])
+
+    weights = _quantized_weights(model)
+    for epoch in range(state.epoch, recipe.epochs):
+        started = time.perf_counter()
+        lr = recipe.learning_rate(epoch)
+        set_learning_rate(optimizer, lr)
+
+        model.train()
+        total, steps = 0.0, len(x) // recipe.batch
+        for chosen in torch.randperm(len(x))[:steps * recipe.batch].split(recipe.batch):
+            images = recipe.augment(x[chosen])
+            loss = loss_of(model(images), y[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            check_loss(loss, model, images, epoch)
+            optimizer.step()
+            total += float(loss.detach())
+        check_state(model, epoch)
+
+        accuracy, validation_loss = evaluate(model, validation, loss_of)
+        before, weights = weights, _quantized_weights(model)
+        measured = {"epoch": epoch + 1, "learning rate": lr, "loss/train": total / steps,
+                    "loss/validation": validation_loss, "accuracy/validation": accuracy}
+        for name, new in weights.items():
+            measured[f"flips/{name}"] = float((new != before[name]).float().mean())
+
+        state.epoch = epoch + 1
+        if (accuracy, -validation_loss) > (state.best["accuracy"], -state.best["loss"]):
+            state.best = {"epoch": epoch + 1, "accuracy": accuracy, "loss": validation_loss,
+                          "model": {name: tensor.clone() for name, tensor in model.state_dict().items()}}
+        state.model, state.optimizer = model.state_dict(), optimizer.state_dict()
+        state.random = {"cpu": torch.get_rng_state()}
+        state.history.append(measured)
+        state.seconds += time.perf_counter() - started
+        checkpoints.save(file, state)
+
+        if writer is not None:
+            for name, value in measured.items():
+                writer.add_scalar(name, value, epoch + 1)
+        report({**measured, "best epoch": state.best["epoch"], "best accuracy": state.best["accuracy"]})
+    return state

@@ -1,0 +1,79 @@
+"""What a recipe is: every choice of one training, as a frozen record that can build its model and optimizer."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hwbnn_train.losses import LOSSES
+from hwbnn_train.optimizers import parameter_groups, prepare
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training, completely described but for its seed.
+
+    A subclass adds the fields of its method and network and implements :meth:`model`; it lives in a file of its
+    own in :mod:`hwbnn_train.recipes`.
+
+    Parameters
+    ----------
+    name : :class:`str`
+        What the user types.
+    data : :class:`str`
+        A set of :mod:`hwbnn.datasets`.
+    epochs, batch : :class:`int`
+        Passes over the training split, and images per step. An incomplete last batch is left out; the order is
+        drawn anew in every epoch.
+    lr, lr_end : :class:`float`
+        The learning rate of epoch ``e`` of ``E`` is ``lr * (lr_end / lr)^(e / E)``; each layer's weights multiply
+        it by their ``lr_scale``.
+    loss : :class:`str`
+        A key of :data:`hwbnn_train.losses.LOSSES`.
+    threads : :class:`int`
+        Threads that torch uses. It is part of the recipe because sums round differently when they are split.
+    """
+
+    name: str
+    data: str
+    epochs: int
+    batch: int
+    lr: float
+    lr_end: float
+    loss: str
+    threads: int = 1
+
+    def __post_init__(self):
+        for field in ("epochs", "batch", "threads"):
+            if not isinstance(getattr(self, field), int) or getattr(self, field) < 1:
+                raise ValueError(f"Recipe {field} must be a positive integer, not {getattr(self, field)!r}")
+        if not 0 < self.lr_end <= self.lr:
+            raise ValueError(f"Recipe lr and lr_end must satisfy 0 < lr_end <= lr, not lr={self.lr!r} and "
+                             f"lr_end={self.lr_end!r}")
+        if self.loss not in LOSSES:
+            raise ValueError(f"Recipe loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+
+    def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Return the untrained network for images of ``shape`` (without batch)."""
+        raise NotImplementedError
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of ``model``: Adam, with clipping of the real weights."""
+        return prepare(torch.optim.Adam(parameter_groups(model), lr=self.lr, fused=True))
+
+    def augment(self, x: Tensor) -> Tensor:
+        """Return a changed copy of a training batch; the images as they are unless a subclass says otherwise."""
+        return x
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the base learning rate of ``epoch``, counted from 0."""
+        return self.lr * (self.lr_end / self.lr) ** (epoch / self.epochs)
+
+    def config(self) -> dict[str, Any]:
+        """Return every field as plain JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))

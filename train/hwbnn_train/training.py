@@ -1,0 +1,164 @@
+"""``train``: a recipe's name in, a folder with an exported network and its figures out."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+import hwbnn
+from hwbnn import datasets
+from hwbnn.builddir import write_atomic
+from hwbnn.errors import UserError
+from hwbnn_train.export import compare, export
+from hwbnn_train.loop import Data, evaluate, fit
+from hwbnn_train.losses import LOSSES
+from hwbnn_train.recipe import Recipe
+from hwbnn_train.recipes import recipe as find_recipe
+
+__all__ = ["train"]
+
+
+def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0, epochs: int | None = None,
+          resume: bool = False, data_root: str | os.PathLike | None = None, progress: bool = True) -> dict[str, Any]:
+    """Train by ``recipe``, export the best epoch, and return what ``metrics.json`` holds.
+
+    The epoch is chosen on the validation split; the test split is looked at once, after that. ``model.onnx``
+    and ``metrics.json`` are replaced only when training, export and the check of the export have succeeded;
+    ``checkpoint.pt`` is that of the latest training, finished or not.
+
+    Parameters
+    ----------
+    recipe : :class:`str` or Recipe
+        A name of :func:`hwbnn_train.recipes`, or a record of your own.
+    output_dir : path
+        Gets ``model.onnx``, ``metrics.json``, ``checkpoint.pt`` and ``tensorboard/``; made if missing.
+    seed : :class:`int`
+        Of all random numbers. The same seed gives the same network on the same machine and versions.
+    epochs : :class:`int` or None
+        Instead of the recipe's.
+    resume : :class:`bool`
+        Go on from ``checkpoint.pt``, which must be of the same recipe, seed and number of epochs.
+    data_root : path or None
+        Where the data sets lie; see :mod:`hwbnn.datasets`.
+    progress : :class:`bool`
+        Show a progress bar.
+
+    Raises
+    ------
+    UserError
+        Unknown recipe, missing data, another configuration's checkpoint, a loss that is not finite, a folder
+        that cannot be written.
+    KeyboardInterrupt
+        With a message that says how to go on; the checkpoint of the last complete epoch is kept.
+    """
+    chosen = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    if epochs is not None:
+        if epochs < 1:
+            raise UserError(f"Epochs must be at least 1, not {epochs}")
+        chosen = dataclasses.replace(chosen, epochs=epochs)
+    if not 0 <= seed < 2**63:
+        raise UserError(f"Seed must be from 0 to 2^63-1, not {seed}")
+    directory = _writable(Path(output_dir))
+    splits = {split: _tensors(*datasets.load(chosen.data, split, data_root)) for split in ("train", "validation")}
+    shape = tuple(splits["train"][0].shape[1:])
+    config = {**chosen.config(), "seed": seed}
+    file = directory / "checkpoint.pt"
+
+    with _reproducible(seed, chosen.threads), _bar(chosen.epochs, progress) as report:
+        model = chosen.model(shape, datasets.classes(chosen.data))
+        with SummaryWriter(_log_folder(directory / "tensorboard", resume)) as writer:
+            try:
+                state = fit(model, chosen, splits["train"], splits["validation"], config=config, file=file,
+                            resume=resume, writer=writer, report=report)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"Training was interrupted; go on with --resume, from {file}"
+                                        if file.exists() else "Training was interrupted in its first epoch") from None
+
+        model.load_state_dict(state.best["model"])
+        splits["test"] = _tensors(*datasets.load(chosen.data, "test", data_root))
+        accuracy = {split: evaluate(model, data, LOSSES[chosen.loss])[0] for split, data in splits.items()}
+        proto = export(model, shape, properties={"recipe": chosen.name, "data": chosen.data, "seed": seed,
+                                                 "accuracy_test": accuracy["test"]})
+        difference = compare(model, proto, splits["test"][0][:100].numpy())
+
+    content = proto.SerializeToString()
+    metrics = {
+        "recipe": chosen.name,
+        "data": chosen.data,
+        "seed": seed,
+        "accuracy": accuracy,
+        "epochs": chosen.epochs,
+        "best_epoch": state.best["epoch"],
+        "seconds": round(state.seconds, 3),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "export_difference": difference,
+        "model_sha256": hashlib.sha256(content).hexdigest(),
+        "config": config,
+        "versions": {"hwbnn": hwbnn.__version__, "python": platform.python_version(),
+                     **{name: version(name) for name in ("torch", "numpy", "onnx", "qonnx")}},
+    }
+    write_atomic(directory / "model.onnx", content)
+    write_atomic(directory / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+def _tensors(x: np.ndarray, y: np.ndarray) -> Data:
+    return torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(y)
+
+
+def _writable(directory: Path) -> Path:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomic(directory / ".writable", "")
+        (directory / ".writable").unlink()
+    except OSError as error:
+        raise UserError(f"Output folder {directory} must be writable: {error.strerror}") from None
+    return directory
+
+
+def _log_folder(parent: Path, resume: bool) -> str:
+    """Return a new folder for each training, and the newest one again for a resumed training."""
+    numbers = [int(p.name.removeprefix("run-")) for p in parent.glob("run-*") if p.name[4:].isdecimal()]
+    latest = max(numbers, default=0)
+    return str(parent / f"run-{latest if resume and latest else latest + 1}")
+
+
+@contextmanager
+def _reproducible(seed: int, threads: int) -> Iterator[None]:
+    """Seed torch and set its threads; put both back afterwards."""
+    before = torch.get_num_threads()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def _bar(epochs: int, show: bool) -> Iterator[Callable[[dict[str, float]], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"),
+               TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
+    with Progress(*columns, console=Console(stderr=True), disable=not show) as progress:
+        task = progress.add_task("training", total=epochs, figures="")
+
+        def report(measured: dict[str, float]) -> None:
+            figures = (f"loss {measured['loss/train']:.4f}  validation {measured['accuracy/validation']:.2%}  "
+                       f"best {measured['best accuracy']:.2%} (epoch {measured['best epoch']})")
+            progress.update(task, completed=measured["epoch"], figures=figures)
+
+        yield report
