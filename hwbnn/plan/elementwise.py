@@ -1,0 +1,137 @@
+"""Stages that take one beat of channels after another: thresholds, affine, argmax."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwbnn.plan.records import PipelineStage, Style, index_bits, span_bits
+from hwbnn.plan.tables import Table, Thresholds
+
+__all__ = ["AffineStage", "ArgMaxStage", "ThresholdStage"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ThresholdStage(PipelineStage):
+    """Thresholds standing alone: as many lanes leave as enter."""
+
+    thresholds: Thresholds
+
+    @property
+    def input_latency(self) -> int:
+        """Cycles from issue until values and thresholds stand in registers."""
+        return max(1, self.thresholds.table.latency)
+
+    @property
+    def delay(self):
+        return self.input_latency + self.thresholds.latency + 1
+
+    @property
+    def flip_flops(self):
+        flags = self.input_latency + self.thresholds.latency
+        return self.input_latency * self.i.bits + flags + self.thresholds.flip_flops + self.fifo_flip_flops
+
+    @property
+    def memories(self):
+        return (*self.thresholds.table.memories, self.fifo)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AffineStage(PipelineStage):
+    """y[c] = multipliers[c] · x[c] + offsets[c]: a register, the product, the sum."""
+
+    multipliers: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    style: Style | None = None
+
+    @property
+    def multiplier_bits(self) -> int:
+        return _bits(self.multipliers)
+
+    @property
+    def offset_bits(self) -> int:
+        return _bits(self.offsets)
+
+    @property
+    def product_span(self) -> tuple[int, int]:
+        """Least and greatest product."""
+        ends = [int(m) * x for m in (self.multipliers.min(), self.multipliers.max())
+                for x in (self.i.levels.low, self.i.levels.high)]
+        return min(*ends, 0), max(*ends, 0)
+
+    @cached_property
+    def table(self) -> Table:
+        """Per channel the multiplier, then the offset."""
+        return Table.of(f"{self.name}.constants",
+                        [(self.multipliers, self.multiplier_bits), (self.offsets, self.offset_bits)],
+                        self.i.lanes, self.style)
+
+    @property
+    def input_latency(self) -> int:
+        return max(1, self.table.latency)
+
+    @property
+    def delay(self):
+        return self.input_latency + 3
+
+    @property
+    def flip_flops(self):
+        total = self.input_latency * self.i.bits + self.table.flip_flops
+        total += self.i.lanes * span_bits(*self.product_span) + self.o.bits
+        if not self.table.is_constant:
+            total += self.i.lanes * self.offset_bits  # offsets wait for the product
+        return total + self.input_latency + 2 + self.fifo_flip_flops
+
+    @property
+    def memories(self):
+        return (*self.table.memories, self.fifo)
+
+
+def _bits(values: NDArray[np.int64]) -> int:
+    return max(1, span_bits(int(values.min()), int(values.max())))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ArgMaxStage(PipelineStage):
+    """The number of the greatest channel, the lowest among equals; one output per vector.
+
+    The lanes of a beat are compared pairwise, with a register after each level, then with the best so far.
+    """
+
+    channels: int
+
+    @property
+    def group_beats(self):
+        return self.channels // self.i.lanes
+
+    @property
+    def lane_levels(self) -> int:
+        """Levels of pairwise comparisons within a beat."""
+        return (self.i.lanes - 1).bit_length()
+
+    @property
+    def value_bits(self) -> int:
+        return span_bits(self.i.levels.low, self.i.levels.high)
+
+    @property
+    def delay(self):
+        return 1 + self.lane_levels + 1 + 1
+
+    @property
+    def flip_flops(self):
+        lanes, total = self.i.lanes, self.i.bits
+        for level in range(self.lane_levels):
+            lanes = -(-lanes // 2)
+            total += lanes * (self.value_bits + level + 1)
+        total += self.value_bits + index_bits(self.channels)  # the best so far
+        beats = self.group_beats
+        if beats > 1:
+            total += index_bits(beats) + index_bits(self.channels)  # counters at issue and beside the best
+        steps = 1 + self.lane_levels
+        total += (3 if beats > 1 else 1) * steps + 1  # flags along the pipeline
+        return total + self.fifo_flip_flops
+
+    @property
+    def memories(self):
+        return (self.fifo,)

@@ -1,0 +1,184 @@
+"""The folded matrix-vector unit, with or without thresholds."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwbnn import pack
+from hwbnn.plan.lanes import Lane
+from hwbnn.plan.records import Fold, Memory, PipelineStage, Style, index_bits, span_bits
+from hwbnn.plan.tables import Table, Thresholds
+from hwbnn.plan.tree import Tree
+
+__all__ = ["MatrixVectorStage", "buffer_style"]
+
+
+def buffer_style(width: int, depth: int) -> Style:
+    """Where a vector is kept for its later passes: more than 64 words and 8192 bits go to block memory."""
+    return "block" if depth > 64 and depth * width > 8192 else "distributed"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MatrixVectorStage(PipelineStage):
+    """PE rows times SIMD columns per cycle; a vector takes SF · NF cycles, SF = columns/SIMD, NF = rows/PE.
+
+    The input is taken during the first of NF passes and kept for the others. Accumulators leave as true
+    values, or through ``thresholds`` as output levels.
+
+    Parameters
+    ----------
+    rows, columns : :class:`int`
+    fold : :class:`Fold`
+    weights : int64 array (rows, columns)
+    lane : :class:`Lane`
+    thresholds : :class:`Thresholds` or None
+        In the domain of the sum of terms.
+    offset_style, weight_style, input_style : :class:`str`
+        What the memories are made of.
+    """
+
+    rows: int
+    columns: int
+    fold: Fold
+    weights: NDArray[np.int64]
+    lane: Lane
+    thresholds: Thresholds | None
+    weight_style: Style
+    input_style: Style
+    offset_style: Style | None = None
+
+    def __post_init__(self):
+        self.fold.check(self.rows, self.columns)
+        if self.weights.shape != (self.rows, self.columns):
+            raise ValueError(f"{self.name} weights must have shape ({self.rows}, {self.columns}), not "
+                             f"{self.weights.shape}")
+        super().__post_init__()
+
+    @property
+    def sf(self) -> int:
+        """Synapse fold: beats per row."""
+        return self.columns // self.fold.simd
+
+    @property
+    def nf(self) -> int:
+        """Neuron fold: groups of rows per vector."""
+        return self.rows // self.fold.pe
+
+    @property
+    def group_beats(self):
+        return self.sf
+
+    @property
+    def period(self):
+        return self.nf
+
+    @property
+    def sums(self) -> tuple[int, int]:
+        """Least and greatest sum of terms over a row."""
+        return self.columns * self.lane.low, self.columns * self.lane.high
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of an accumulator."""
+        return span_bits(*self.sums)
+
+    @property
+    def tree(self) -> Tree:
+        """The adder tree of one PE."""
+        return Tree(self.fold.simd, self.lane.low, self.lane.high)
+
+    @cached_property
+    def weight_words(self) -> list[int]:
+        """Contents of the weight memory, one integer per address."""
+        return pack.weight_words(self.weights, self.lane.w, self.fold.pe, self.fold.simd)
+
+    @property
+    def has_weight_memory(self) -> bool:
+        """False where a single word is left, which becomes wires."""
+        return self.sf * self.nf > 1
+
+    @property
+    def has_input_memory(self) -> bool:
+        """Whether more than one word of inputs is kept for later passes."""
+        return self.sf > 1 and self.nf > 1
+
+    @property
+    def weight_latency(self) -> int:
+        """Cycles from issue to the weights: through block memory and a fabric register, or a register."""
+        return (2 if self.weight_style == "block" else 1) if self.has_weight_memory else 0
+
+    @property
+    def input_latency(self) -> int:
+        """Cycles from issue to the inputs' register."""
+        return 2 if self.has_input_memory and self.input_style == "block" else 1
+
+    @property
+    def front(self) -> int:
+        """Cycles from issue to both operands standing in registers."""
+        return max(self.weight_latency, self.input_latency)
+
+    @property
+    def sum_latency(self) -> int:
+        """Cycles from issue to the sum of the beat's terms."""
+        return self.front + self.lane.latency + self.tree.latency
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """What the weights contribute to each row's value besides ``lane.scale`` times the sum."""
+        return self.lane.offsets(self.weights)
+
+    @cached_property
+    def offset_table(self) -> Table | None:
+        """The offsets where accumulators leave as numbers."""
+        if self.thresholds is not None:
+            return None
+        o = self.offsets
+        return Table.of(f"{self.name}.offsets", [(o, span_bits(min(0, int(o.min())), max(0, int(o.max()))))],
+                        self.fold.pe, self.offset_style)
+
+    @property
+    def tail_latency(self) -> int:
+        """Cycles from a finished accumulator to what enters the FIFO."""
+        return 1 if self.thresholds is None else self.thresholds.latency
+
+    @property
+    def delay(self):
+        return self.sum_latency + 1 + self.tail_latency + 1
+
+    @property
+    def flip_flops(self):
+        pe, simd = self.fold.pe, self.fold.simd
+        a_bits, w_bits = simd * self.lane.x.bits, pe * simd * self.lane.w.bits
+        total = index_bits(self.sf)
+        if self.nf > 1:
+            total += index_bits(self.sf * self.nf) + 1  # weight address, first pass
+        if self.has_weight_memory:
+            total += w_bits + (self.front - self.weight_latency) * index_bits(self.sf * self.nf)
+        total += a_bits * (1 + self.front - self.input_latency)
+        if self.has_input_memory and self.input_style == "block":
+            total += a_bits + 1  # the bypass of the first pass
+        total += (3 if self.sf > 1 else 1) * self.sum_latency + 1 + self.tail_latency  # flags along the pipeline
+        if self.lane.latency:
+            total += pe * simd * span_bits(self.lane.low, self.lane.high)
+        total += pe * (self.tree.flip_flops + self.sum_bits)
+        if self.thresholds is not None:
+            total += self.thresholds.flip_flops
+        else:
+            assert self.offset_table is not None
+            total += self.offset_table.flip_flops + self.o.bits
+        return total + self.fifo_flip_flops
+
+    @property
+    def memories(self):
+        result = []
+        if self.has_weight_memory:
+            result.append(Memory(f"{self.name}.weights", self.fold.lanes * self.lane.w.bits, self.sf * self.nf,
+                                 self.weight_style))
+        if self.has_input_memory:
+            result.append(Memory(f"{self.name}.inputs", self.fold.simd * self.lane.x.bits, self.sf,
+                                 self.input_style))
+        table = self.thresholds.table if self.thresholds is not None else self.offset_table
+        assert table is not None
+        return (*result, *table.memories, self.fifo)

@@ -1,0 +1,201 @@
+"""The vocabulary of a plan: folding, streams, memories, and what every stage of the hardware states."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hwbnn.ir import Levels
+
+__all__ = ["Fold", "Memory", "PipelineStage", "Stage", "Stream", "Style", "ceil_div", "span_bits"]
+
+Style = Literal["block", "distributed", "logic"]
+STYLES = ("block", "distributed", "logic")
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Return a / b, rounded up."""
+    return -(-a // b)
+
+
+def span_bits(low: int, high: int) -> int:
+    """Bits that hold every integer of low..high: unsigned, or two's complement where low is negative."""
+    if low >= 0:
+        return high.bit_length()
+    return max((-low - 1).bit_length(), high.bit_length() if high > 0 else 0) + 1
+
+
+def index_bits(count: int) -> int:
+    """Bits of a counter with ``count`` states; none for a single state."""
+    return (count - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How one matrix is laid out in time: ``pe`` rows and ``simd`` columns are computed in a cycle."""
+
+    pe: int
+    simd: int
+
+    def __post_init__(self):
+        for name in ("pe", "simd"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"Fold {name} must be an integer, not {value!r}")
+            if value < 1:
+                raise ValueError(f"Fold {name} must be at least 1, not {value}")
+
+    def check(self, rows: int, columns: int):
+        """Raise ``ValueError`` unless PE divides ``rows`` and SIMD divides ``columns``."""
+        if rows % self.pe:
+            raise ValueError(f"PE must divide the {rows} rows of the matrix, not be {self.pe}")
+        if columns % self.simd:
+            raise ValueError(f"SIMD must divide the {columns} columns of the matrix, not be {self.simd}")
+
+    @property
+    def lanes(self) -> int:
+        """Products per cycle."""
+        return self.pe * self.simd
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What crosses a connection: ``lanes`` values per beat, ``beats`` beats per frame.
+
+    Lane c of a beat is at bits ``c · levels.bits`` and up, in the code of :mod:`hwbnn.pack`.
+    """
+
+    levels: Levels
+    lanes: int
+    beats: int
+
+    def __post_init__(self):
+        if self.lanes < 1 or self.beats < 1:
+            raise ValueError(f"Stream must have at least 1 lane and 1 beat, not {self.lanes} and {self.beats}")
+
+    @property
+    def bits(self) -> int:
+        """Width of one beat."""
+        return self.lanes * self.levels.bits
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One memory of the hardware: ``depth`` words of ``width`` bits.
+
+    ``style`` is what it is to be made of: "block" (read through a register inside the memory),
+    "distributed" (LUT RAM, or flip-flops where the family has none) or "logic" (constants in LUTs).
+    """
+
+    name: str
+    width: int
+    depth: int
+    style: Style
+
+    def __post_init__(self):
+        if self.style not in STYLES:
+            raise ValueError(f"Memory {self.name} style must be one of {', '.join(STYLES)}, not {self.style}")
+        if self.width < 1 or self.depth < 1:
+            raise ValueError(f"Memory {self.name} must have at least 1 bit and 1 word, not {self.width} and "
+                             f"{self.depth}")
+
+    @property
+    def bits(self) -> int:
+        return self.width * self.depth
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stage:
+    """One component of the accelerator, and the closed forms that its hardware is held to.
+
+    Parameters
+    ----------
+    name : :class:`str`
+        Name of the component in the hierarchy, unique in a plan.
+    nodes : tuple of :class:`str`
+        The IR nodes it computes; empty for plumbing.
+    i, o : :class:`Stream`
+        What enters and what leaves.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    i: Stream
+    o: Stream
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first input transfer of a frame to the first output transfer, without stalls."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def ii(self) -> int:
+        """Cycles between frames when this stage alone limits."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def flip_flops(self) -> int:
+        """Bits of the ``$dff`` cells in the emitted RTL, exactly; registers inside block memories not counted."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        """Every memory in the emitted RTL, exactly."""
+        return ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PipelineStage(Stage):
+    """A stage that runs free: an output is paid for with a credit when its last beat is issued.
+
+    A frame has ``o.beats`` outputs ("groups"). Each takes ``group_beats`` issued beats, one per cycle; those
+    of every ``period``-th group are input transfers, the others repeat stored inputs. ``delay`` cycles after
+    its last beat was issued the output stands in a FIFO of ``fifo_depth`` entries; credits never let more
+    outputs be under way than fit. ``fifo_depth`` 0 means :attr:`least_fifo_depth`.
+    """
+
+    fifo_depth: int = 0
+
+    def __post_init__(self):
+        if not isinstance(self.fifo_depth, int) or isinstance(self.fifo_depth, bool):
+            raise TypeError(f"{self.name} fifo_depth must be an integer, not {self.fifo_depth!r}")
+        if self.fifo_depth < 0:
+            raise ValueError(f"{self.name} fifo_depth must be at least 1, not {self.fifo_depth}")
+        if not self.fifo_depth:
+            object.__setattr__(self, "fifo_depth", self.least_fifo_depth)
+
+    @property
+    def group_beats(self) -> int:
+        """Beats that are issued for one output."""
+        return 1
+
+    @property
+    def period(self) -> int:
+        """Every how many groups new inputs are taken."""
+        return 1
+
+    @property
+    def delay(self) -> int:
+        """Cycles from issuing the last beat of a group to offering its output."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def least_fifo_depth(self) -> int:
+        """The depth below which the pipeline itself would wait for credits."""
+        return ceil_div(self.delay, self.group_beats) + 1
+
+    @property
+    def latency(self) -> int:
+        return self.group_beats - 1 + self.delay
+
+    @property
+    def ii(self) -> int:
+        return self.o.beats * self.group_beats
+
+    @property
+    def fifo(self) -> Memory:
+        """The output FIFO's storage."""
+        return Memory(f"{self.name}.fifo", self.o.bits, self.fifo_depth, "distributed")
+
+    @property
+    def fifo_flip_flops(self) -> int:
+        """Pointers and level of the output FIFO, credits, and the flag that there is room."""
+        return 2 * index_bits(self.fifo_depth) + 2 * self.fifo_depth.bit_length() + 1

@@ -1,0 +1,149 @@
+"""Constants per channel, read group by group: thresholds, offsets, multipliers."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hwbnn.ir import Levels
+from hwbnn.ir import Threshold as ThresholdNode
+from hwbnn.plan.records import Memory, Style, index_bits, span_bits
+from hwbnn.plan.tree import Tree
+
+__all__ = ["Table", "Thresholds", "rom_style"]
+
+
+def rom_style(width: int, depth: int) -> Style:
+    """Where constants live unless told otherwise: more than 32 words and 2048 bits go to block memory.
+
+    Up to 32 words a bit is a function of at most 5 address bits, two LUT4: cheaper than a block memory of
+    which most would stay empty.
+    """
+    return "block" if depth > 32 and depth * width > 2048 else "logic"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """``words`` of ``width`` bits read in order, over and over; equal words are wires, not a memory.
+
+    ``latency`` cycles pass from asking to the word: 0 for wires, 1 from logic into a register, 2 through a
+    block memory's own register and one in fabric.
+    """
+
+    name: str
+    width: int
+    words: tuple[int, ...]
+    style: Style
+
+    @cached_property
+    def is_constant(self) -> bool:
+        return self.width == 0 or len(set(self.words)) == 1
+
+    @property
+    def latency(self) -> int:
+        return 0 if self.is_constant else 2 if self.style == "block" else 1
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        return () if self.is_constant else (Memory(self.name, self.width, len(self.words), self.style),)
+
+    @property
+    def flip_flops(self) -> int:
+        """The reader's counter and the fabric register."""
+        return 0 if self.is_constant else index_bits(len(self.words)) + self.width
+
+    @classmethod
+    def of(cls, name: str, columns: list[tuple[ArrayLike, int]], lanes: int, style: Style | None) -> "Table":
+        """Lay out fields per channel: each is (integers of shape (channels, ...), bits of each integer).
+
+        Channel p of a group is at bits ``p · (all fields' bits)``, its fields follow each other.
+        """
+        bits = [np.asarray(value).reshape(len(value), -1).shape[1] * width  # pyright: ignore[reportArgumentType]
+                for value, width in columns]
+        words = []
+        arrays = [(np.asarray(v).reshape(len(v), -1).tolist(), width)  # pyright: ignore[reportArgumentType]
+                  for v, width in columns]
+        channels = len(arrays[0][0])
+        for base in range(0, channels, lanes):
+            word = shift = 0
+            for c in range(base, base + lanes):
+                for values, width in arrays:
+                    for value in values[c]:
+                        word |= (value & ((1 << width) - 1)) << shift
+                        shift += width
+            words.append(word)
+        width = lanes * sum(bits)
+        return cls(name, width, tuple(words), style or rom_style(width, len(words)))
+
+
+@dataclass(frozen=True, eq=False)
+class Thresholds:
+    """A threshold node in the domain of an integer S with ``x = scale · S + offset[channel]``.
+
+    The output is level number ``#{k : (S >= constants[c, k]) XOR inverts[c]}``; constants are clipped to
+    low..high + 1, which S in low..high cannot tell from the originals.
+
+    Parameters
+    ----------
+    constants : int64 array (channels, n)
+    inverts : int64 array (channels,) of 0 and 1
+    low, high : :class:`int`
+        Range of S.
+    levels : :class:`Levels`
+        The n + 1 output levels.
+    lanes : :class:`int`
+        Channels per beat.
+    """
+
+    constants: NDArray[np.int64]
+    inverts: NDArray[np.int64]
+    low: int
+    high: int
+    levels: Levels
+    lanes: int
+    table: Table
+
+    @classmethod
+    def of(cls, node: ThresholdNode, channels: int, *, low: int, high: int, scale: int = 1,
+           offsets: NDArray[np.int64] | int = 0, lanes: int, name: str, style: Style | None = None) -> "Thresholds":
+        """Fold ``scale`` and ``offsets`` into ``node``'s thresholds, in exact integers."""
+        n = node.thresholds.shape[1]
+        limits = np.broadcast_to(node.thresholds, (channels, n)).astype(object)
+        signs = np.broadcast_to(node.signs, (channels,)).astype(object)
+        a, b = (signs * scale)[:, None], (signs * np.asarray(offsets).astype(object))[:, None]
+        # a S + b >= T: for a > 0, S >= ceil((T - b) / a); for a < 0 not S >= floor((b - T) / -a) + 1
+        rising = a > 0
+        size = abs(scale)
+        constants = np.where(rising, -((b - limits) // size), (b - limits) // size + 1)
+        constants = np.clip(constants, low, high + 1).astype(np.int64)
+        inverts = (~np.broadcast_to(rising, (channels, 1))[:, 0].astype(bool)).astype(np.int64)
+        fields: list[tuple[ArrayLike, int]] = [(constants, span_bits(low, high + 1))]
+        if len(set(inverts.tolist())) > 1:
+            fields.append((inverts, 1))
+        return cls(constants, inverts, low, high, node.levels, lanes, Table.of(name, fields, lanes, style))
+
+    @property
+    def count(self) -> int:
+        """Thresholds per channel."""
+        return self.constants.shape[1]
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether channels differ in polarity, so that each carries a bit for it."""
+        return len(set(self.inverts.tolist())) > 1
+
+    @property
+    def tree(self) -> Tree:
+        """Adds up the reached thresholds."""
+        return Tree(self.count, 0, 1)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from S (and its constants) to the output level."""
+        return 1 + self.tree.latency
+
+    @property
+    def flip_flops(self) -> int:
+        """Registers of comparisons and their sum, over all lanes, and the table's."""
+        return self.lanes * (self.count + self.tree.flip_flops) + self.table.flip_flops

@@ -1,0 +1,60 @@
+"""The shape of a registered adder tree: which sums, how wide, and where the registers stand."""
+
+from dataclasses import dataclass
+
+from hwbnn.plan.records import span_bits
+
+__all__ = ["Tree"]
+
+LEVELS_PER_REGISTER = 2  # two ripple adders between registers: >= 80 MHz on ECP5 speed 6, >= 25 MHz on UP5K
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Add ``count`` terms of low..high pairwise, level by level, with registers after every second level.
+
+    The last level is always followed by a register, so the latency is ``ceil(levels / 2)`` cycles; a single
+    term passes unregistered. A term without a partner passes to the next level.
+    """
+
+    count: int
+    low: int
+    high: int
+
+    def __post_init__(self):
+        if self.count < 1:
+            raise ValueError(f"Tree count must be at least 1, not {self.count}")
+        if self.low > self.high:
+            raise ValueError(f"Tree low must be at most high, not {self.low} and {self.high}")
+
+    @property
+    def depth(self) -> int:
+        """Levels of adders."""
+        return (self.count - 1).bit_length()
+
+    @property
+    def latency(self) -> int:
+        """Cycles from terms to their sum."""
+        return -(-self.depth // LEVELS_PER_REGISTER)
+
+    def registered(self, level: int) -> bool:
+        """Whether registers follow adder level ``level``, counted from 0."""
+        return level % LEVELS_PER_REGISTER == LEVELS_PER_REGISTER - 1 or level == self.depth - 1
+
+    @property
+    def levels(self) -> tuple[tuple[int, ...], ...]:
+        """For each level the number of terms that each of its sums holds."""
+        sizes, result = [1] * self.count, []
+        while len(sizes) > 1:
+            sizes = [sum(sizes[n:n + 2]) for n in range(0, len(sizes), 2)]
+            result.append(tuple(sizes))
+        return tuple(result)
+
+    def bits(self, terms: int) -> int:
+        """Width of a sum of ``terms`` terms."""
+        return span_bits(terms * self.low, terms * self.high)
+
+    @property
+    def flip_flops(self) -> int:
+        return sum(self.bits(terms) for level, sizes in enumerate(self.levels) if self.registered(level)
+                   for terms in sizes)
