@@ -1,0 +1,63 @@
+"""What the rest of hwbnn needs to know about a board: a record, without the board's platform package."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Board"]
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board: its clock, the device on it, how the host reaches it, and how a platform is made.
+
+    The record itself needs nothing but Python, so that compiling and estimating work without
+    amaranth-boards; only :meth:`platform` needs it.
+
+    Parameters
+    ----------
+    name : :class:`str`
+        What a user types, such as ``ulx3s-85f``.
+    title : :class:`str`
+        What a user reads.
+    technology : :class:`str`
+        Key of the device's capacities and constants in :mod:`hwbnn.cost`.
+    clock_hz : :class:`int`
+        Frequency of the oscillator that clocks the design.
+    make_platform : callable
+        Imports amaranth-boards and returns a new platform.
+    bitstream : :class:`str`
+        Name ending of the bitstream file, ``.bit`` or ``.bin``.
+    activity_led, error_led : :class:`int`
+        Numbers of the ``led`` resources that show a served frame and a refused one.
+    programmer : :class:`str`
+        Command that loads a bitstream; ``{}`` stands for the file.
+    uart : :class:`int`
+        Number of the ``uart`` resource that reaches the host.
+    baud : :class:`int`
+        Bits per second of the host link.
+    synth_opts : :class:`str`
+        Options for Yosys' ``synth_<family>``.
+    """
+
+    name: str
+    title: str
+    technology: str
+    clock_hz: int
+    make_platform: Callable[[], Any]
+    bitstream: str
+    activity_led: int
+    error_led: int
+    programmer: str
+    uart: int = 0
+    baud: int = 1_000_000
+    synth_opts: str = ""
+
+    @property
+    def family(self) -> str:
+        """Yosys' and nextpnr's name of the device family: ``ecp5`` or ``ice40``."""
+        return self.technology.split("-")[0]
+
+    def platform(self) -> Any:
+        """Return a new Amaranth platform; one is good for one build. Needs the extra ``synth``."""
+        return self.make_platform()

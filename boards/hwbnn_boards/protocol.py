@@ -1,0 +1,132 @@
+"""What host and board say to each other, as constants and records that both sides are built from.
+
+A frame is a body and its CRC-32 (ISO-HDLC, as :func:`zlib.crc32`, little-endian), COBS-encoded and ended by a
+zero byte; zero bytes between frames are ignored. See ``docs/boards.md``.
+
+- request body: sequence number, :class:`Command`, payload (for ``RUN`` the bytes of one image);
+- response body: the request's sequence number, :class:`Status`, payload (``RUN``: the bytes of the result;
+  ``IDENTIFY``: :class:`Identity`).
+
+Responses come in the order of the requests. The board keeps up to ``window`` requests; it drops, and counts, what
+exceeds that. A damaged frame is answered with ``DAMAGED`` and never reaches the accelerator.
+"""
+
+import hashlib
+import struct
+from dataclasses import astuple, dataclass
+from enum import IntEnum
+
+from hwbnn import ir
+
+__all__ = ["CRC_BYTES", "HEADER_BYTES", "VERSION", "Beats", "Command", "Identity", "Status", "fingerprint", "window"]
+
+VERSION = 1
+HEADER_BYTES = 2
+CRC_BYTES = 4
+_BUFFER_BYTES = 512  # one block RAM of the smallest family holds several small images
+_MAX_WINDOW = 16
+
+
+class Command(IntEnum):
+    """Second byte of a request."""
+
+    IDENTIFY = 0
+    RUN = 1
+
+
+class Status(IntEnum):
+    """Second byte of a response."""
+
+    OK = 0
+    DAMAGED = 1          # CRC, COBS or a stop bit was wrong; the sequence number may be, too
+    UNKNOWN_COMMAND = 2
+    WRONG_LENGTH = 3     # the payload is not one image
+
+
+@dataclass(frozen=True)
+class Beats:
+    """One frame of an AXI4-Stream: ``count`` beats of ``width`` bytes, sent lowest byte first."""
+
+    count: int
+    width: int
+
+    def __post_init__(self):
+        for name in ("count", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Beats {name} must be at least 1, not {getattr(self, name)}")
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a frame."""
+        return self.count * self.width
+
+    def join(self, words: list[int]) -> bytes:
+        """Return the bytes of the frame whose beats are ``words``."""
+        return b"".join(word.to_bytes(self.width, "little") for word in words)
+
+    def split(self, content: bytes) -> list[int]:
+        """Return the beats of a frame: the inverse of :meth:`join`."""
+        return [int.from_bytes(content[n:n + self.width], "little") for n in range(0, len(content), self.width)]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a board says of itself.
+
+    Parameters
+    ----------
+    version : :class:`int`
+        Of this protocol.
+    fingerprint : :class:`bytes`
+        Eight bytes, see :func:`fingerprint`.
+    image_bytes, result_bytes : :class:`int`
+        Payload of a ``RUN`` request and of its response.
+    window : :class:`int`
+        Requests that the board can hold.
+    damaged, overruns, framing_errors : :class:`int`
+        Frames refused, frames dropped because the window was exceeded, and the accelerator's count of images with
+        a misplaced end, since power-up; each stops at 65535.
+    """
+
+    version: int
+    fingerprint: bytes
+    image_bytes: int
+    result_bytes: int
+    window: int
+    damaged: int = 0
+    overruns: int = 0
+    framing_errors: int = 0
+
+    _FORMAT = struct.Struct("<B8sIIBHHH")
+
+    def __bytes__(self) -> bytes:
+        return self._FORMAT.pack(*astuple(self))
+
+    @classmethod
+    def size(cls) -> int:
+        """Bytes of a record."""
+        return cls._FORMAT.size
+
+    @classmethod
+    def parse(cls, content: bytes) -> "Identity":
+        """Read what :func:`bytes` made of an identity."""
+        if len(content) != cls.size():
+            raise ValueError(f"Identity must have {cls.size()} bytes, not {len(content)}")
+        return cls(*cls._FORMAT.unpack(content))
+
+
+def window(image_bytes: int) -> int:
+    """Return how many requests a board buffers for images of that size: 2 to 16."""
+    return max(2, min(_MAX_WINDOW, _BUFFER_BYTES // (image_bytes + HEADER_BYTES)))
+
+
+def fingerprint(network: ir.Network, image: Beats, result: Beats, lanes: tuple[int, int]) -> bytes:
+    """Return eight bytes that differ where the network or the packing of its images and results differs.
+
+    Parameters
+    ----------
+    lanes : pair of :class:`int`
+        Values per beat of images and of results.
+    """
+    content = f"{ir.digest(network)} {VERSION} {image} {result} {lanes}"
+    return hashlib.sha256(content.encode()).digest()[:8]
