@@ -27,7 +27,7 @@ def bodies(wire):
 
 
 def simulate(dut, *benches, cycles):
-    """Run until every bench has ended; fail after ``cycles``. A bench is an async function, or (function, "background")."""
+    """Run benches (async functions, or pairs of one and "background") until all have ended; fail after ``cycles``."""
     async def expire(ctx):
         await ctx.delay(cycles * PERIOD)
         raise TimeoutError(f"still waiting after {cycles} cycles")
@@ -44,7 +44,7 @@ def simulate(dut, *benches, cycles):
 def source(stream, payloads, gaps=()):
     """Make a bench that offers each payload after that many idle cycles (0 once ``gaps`` run out)."""
     async def bench(ctx):
-        for payload, gap in zip(payloads, chain(gaps, repeat(0))):
+        for payload, gap in zip(payloads, chain(gaps, repeat(0)), strict=False):
             for _ in range(gap):
                 await ctx.tick()
             ctx.set(stream.payload, payload)
@@ -57,7 +57,7 @@ def source(stream, payloads, gaps=()):
 def sink(stream, count, collected, gaps=()):
     """Make a bench that takes ``count`` payloads after that many idle cycles each."""
     async def bench(ctx):
-        for _, gap in zip(range(count), chain(gaps, repeat(0))):
+        for _, gap in zip(range(count), chain(gaps, repeat(0)), strict=False):
             for _ in range(gap):
                 await ctx.tick()
             ctx.set(stream.ready, 1)
