@@ -17,7 +17,7 @@ from hwbnn.plan.schedule import Cycles, schedule
 from hwbnn.plan.tables import Thresholds, rom_style
 from hwbnn.plan.width_converter import JoinStage, PartStage
 
-__all__ = ["Plan", "lower"]
+__all__ = ["Plan", "converters", "lower", "unsized"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,40 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
     UserError
         The network, the folding or a style is not possible; the message names the node.
     """
+    matrices = _matrices(_chain(network), folds)
+    stages = _with_fifos(unsized(network, folds, styles=styles), fifo_depths)
+    known = {memory.name for stage in stages for memory in stage.memories}
+    for name in styles:
+        if name not in known:
+            raise UserError(f"Memory must be one of {', '.join(sorted(known))}, not {name}")
+    return Plan(network, MappingProxyType({name: folds[name] for name in matrices}), tuple(stages))
+
+
+def unsized(network: ir.Network, folds: Mapping[str, Fold], *,
+            styles: Mapping[str, Style] = MappingProxyType({})) -> list[Stage]:
+    """The stages of :func:`lower` with each FIFO at its least depth: no schedule is run, so this is quick."""
     chain = _chain(network)
+    _matrices(chain, folds)
+    builder = _Builder(network, folds, styles)
+    for node in chain:
+        builder.add(node)
+    return builder.finish()
+
+
+def converters(stream: Stream, lanes: int, before: str) -> list[Stage]:
+    """The stages that bring ``stream`` to ``lanes`` lanes, by way of their least common multiple where needed."""
+    stages: list[Stage] = []
+    for size in (math.lcm(lanes, stream.lanes), lanes):
+        if size != stream.lanes:
+            o = Stream(stream.levels, size, stream.lanes * stream.beats // size)
+            kind, verb = (JoinStage, "join") if size > stream.lanes else (PartStage, "part")
+            stages.append(kind(name=f"{before}.{verb}", nodes=(), i=stream, o=o))
+            stream = o
+    return stages
+
+
+def _matrices(chain: Sequence[ir.Node], folds: Mapping[str, Fold]) -> dict[str, ir.MatMul]:
+    """The matrices by name, once every one has a fold that suits it and nothing else has one."""
     matrices = {node.name: node for node in chain if isinstance(node, ir.MatMul)}
     for name in folds:
         if name not in matrices:
@@ -110,15 +143,7 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
             folds[name].check(node.rows, node.columns)
         except ValueError as error:
             raise UserError(f"{name}: {error}") from None
-    builder = _Builder(network, folds, styles)
-    for node in chain:
-        builder.add(node)
-    stages = _with_fifos(builder.finish(), fifo_depths)
-    known = {memory.name for stage in stages for memory in stage.memories}
-    for name in styles:
-        if name not in known:
-            raise UserError(f"Memory must be one of {', '.join(sorted(known))}, not {name}")
-    return Plan(network, MappingProxyType({name: folds[name] for name in matrices}), tuple(stages))
+    return matrices
 
 
 def _chain(network: ir.Network) -> list[ir.Node]:
@@ -166,13 +191,8 @@ class _Builder:
         return Stream(tensor.levels, lanes, math.prod(tensor.shape) // lanes)
 
     def convert(self, lanes: int, before: str):
-        """Bring the stream to ``lanes`` lanes, by way of their least common multiple where needed."""
-        common = math.lcm(lanes, self.stream.lanes)
-        for size in (common, lanes):
-            if size != self.stream.lanes:
-                o = Stream(self.stream.levels, size, self.stream.lanes * self.stream.beats // size)
-                kind, verb = (JoinStage, "join") if size > self.stream.lanes else (PartStage, "part")
-                self.push(kind(name=f"{before}.{verb}", nodes=(), i=self.stream, o=o))
+        for stage in converters(self.stream, lanes, before):
+            self.push(stage)
 
     def add(self, node: ir.Node):
         if node.name in self.fused:
