@@ -5,7 +5,7 @@ What is written is checked by :func:`compare` against torch with qonnx's own exe
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any

@@ -51,7 +51,7 @@ def _first_in_forward(model: nn.Module, images: Tensor) -> str | None:
         return hook
 
     handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules()
-               if name and not list(module.children()) or hasattr(module, "weight")]
+               if (name and not list(module.children())) or hasattr(module, "weight")]
     try:
         model(images)
     finally:

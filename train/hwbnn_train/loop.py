@@ -29,7 +29,7 @@ def evaluate(model: nn.Module, data: Data, loss: Callable[[Tensor, Tensor], Tens
     x, y = data
     right, total = 0, 0.0
     for start in range(0, len(x), batch):
-        outputs, labels = model(x[start:start + batch]), y[start:start + batch]
+        outputs, labels = model(x[start:start + batch].float()), y[start:start + batch]
         right += int((outputs.argmax(dim=1) == labels).sum())
         total += float(loss(outputs, labels)) * len(labels)
     return right / len(x), total / len(x)
@@ -54,7 +54,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
     model : Module
         Untrained; trained in place.
     train, validation : pair of Tensor
-        Images and labels, wholly in memory.
+        Images, of any type, and labels, wholly in memory.
     config : :class:`dict`
         What a checkpoint must agree with to be resumed.
     file : Path
@@ -87,7 +87,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         model.train()
         total, steps = 0.0, len(x) // recipe.batch
         for chosen in torch.randperm(len(x))[:steps * recipe.batch].split(recipe.batch):
-            images = recipe.augment(x[chosen])
+            images = recipe.augment(x[chosen].float())
             loss = loss_of(model(images), y[chosen])
             optimizer.zero_grad()
             loss.backward()

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 import hwbnn
@@ -116,7 +115,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
 
 
 def _tensors(x: np.ndarray, y: np.ndarray) -> Data:
-    return torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(y)
+    return torch.as_tensor(x), torch.as_tensor(y)
 
 
 def _writable(directory: Path) -> Path:

@@ -5,10 +5,11 @@ import difflib
 from hwbnn.errors import UserError
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes.digits_mlp import DigitsMLP
+from hwbnn_train.recipes.mnist_mlp import MnistMLP
 
 __all__ = ["RECIPES", "recipe", "recipes"]
 
-RECIPES: dict[str, Recipe] = {r.name: r for r in (DigitsMLP(),)}
+RECIPES: dict[str, Recipe] = {r.name: r for r in (DigitsMLP(), MnistMLP())}
 
 
 def recipes() -> list[str]:
