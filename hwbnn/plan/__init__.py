@@ -13,8 +13,8 @@ from hwbnn.plan.width_converter import JoinStage, PartStage, WidthConverterStage
 
 __all__ = [
     "AffineStage", "ArgMaxStage", "ConditionalLane", "Cycles", "Fold", "FrameInputStage", "FrameOutputStage",
-    "GatedLane", "JoinStage", "Lane", "MatrixVectorStage", "Memory", "MismatchLane", "PartStage", "PipelineStage", "Plan", "ProductLane",
-    "Schedule", "Stage", "Stream", "Style", "Table", "ThresholdStage", "Thresholds", "Tree",
-    "WidthConverterStage", "buffer_style", "lane_for", "lower", "rom_style", "schedule", "span_bits",
-    "weight_levels",
+    "GatedLane", "JoinStage", "Lane", "MatrixVectorStage", "Memory", "MismatchLane", "PartStage",
+    "PipelineStage", "Plan", "ProductLane", "Schedule", "Stage", "Stream", "Style", "Table",
+    "ThresholdStage", "Thresholds", "Tree", "WidthConverterStage", "buffer_style", "lane_for", "lower",
+    "rom_style", "schedule", "span_bits", "weight_levels",
 ]

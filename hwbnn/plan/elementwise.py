@@ -46,12 +46,14 @@ class AffineStage(PipelineStage):
     style: Style | None = None
 
     @property
-    def multiplier_bits(self) -> int:
-        return _bits(self.multipliers)
+    def multiplier_span(self) -> range:
+        """From the least to the greatest multiplier."""
+        return range(int(self.multipliers.min()), int(self.multipliers.max()) + 1)
 
     @property
-    def offset_bits(self) -> int:
-        return _bits(self.offsets)
+    def offset_span(self) -> range:
+        """From the least to the greatest offset."""
+        return range(int(self.offsets.min()), int(self.offsets.max()) + 1)
 
     @property
     def product_span(self) -> tuple[int, int]:
@@ -64,7 +66,7 @@ class AffineStage(PipelineStage):
     def table(self) -> Table:
         """Per channel the multiplier, then the offset."""
         return Table.of(f"{self.name}.constants",
-                        [(self.multipliers, self.multiplier_bits), (self.offsets, self.offset_bits)],
+                        [(self.multipliers, _bits(self.multiplier_span)), (self.offsets, _bits(self.offset_span))],
                         self.i.lanes, self.style)
 
     @property
@@ -80,7 +82,7 @@ class AffineStage(PipelineStage):
         total = self.input_latency * self.i.bits + self.table.flip_flops
         total += self.i.lanes * span_bits(*self.product_span) + self.o.bits
         if not self.table.is_constant:
-            total += self.i.lanes * self.offset_bits  # offsets wait for the product
+            total += self.i.lanes * _bits(self.offset_span)  # offsets wait for the product
         return total + self.input_latency + 2 + self.fifo_flip_flops
 
     @property
@@ -88,8 +90,8 @@ class AffineStage(PipelineStage):
         return (*self.table.memories, self.fifo)
 
 
-def _bits(values: NDArray[np.int64]) -> int:
-    return max(1, span_bits(int(values.min()), int(values.max())))
+def _bits(span: range) -> int:
+    return span_bits(span.start, span.stop - 1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

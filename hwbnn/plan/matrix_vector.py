@@ -129,14 +129,18 @@ class MatrixVectorStage(PipelineStage):
         """What the weights contribute to each row's value besides ``lane.scale`` times the sum."""
         return self.lane.offsets(self.weights)
 
+    @property
+    def offset_span(self) -> range:
+        """From the least to the greatest offset, 0 included."""
+        return range(min(0, int(self.offsets.min())), max(0, int(self.offsets.max())) + 1)
+
     @cached_property
     def offset_table(self) -> Table | None:
         """The offsets where accumulators leave as numbers."""
         if self.thresholds is not None:
             return None
-        o = self.offsets
-        return Table.of(f"{self.name}.offsets", [(o, span_bits(min(0, int(o.min())), max(0, int(o.max()))))],
-                        self.fold.pe, self.offset_style)
+        bits = span_bits(self.offset_span.start, self.offset_span.stop - 1)
+        return Table.of(f"{self.name}.offsets", [(self.offsets, bits)], self.fold.pe, self.offset_style)
 
     @property
     def tail_latency(self) -> int:
@@ -159,7 +163,7 @@ class MatrixVectorStage(PipelineStage):
         total += a_bits * (1 + self.front - self.input_latency)
         if self.has_input_memory and self.input_style == "block":
             total += a_bits + 1  # the bypass of the first pass
-        total += (3 if self.sf > 1 else 1) * self.sum_latency + 1 + self.tail_latency  # flags along the pipeline
+        total += (3 if self.sf > 1 else 1) * self.sum_latency + 1 + self.tail_latency  # flags beside the pipeline
         if self.lane.latency:
             total += pe * simd * span_bits(self.lane.low, self.lane.high)
         total += pe * (self.tree.flip_flops + self.sum_bits)

@@ -1,0 +1,6 @@
+"""Amaranth generators, one component per file, each the hardware of one record of :mod:`hwbnn.plan`."""
+
+from hwbnn.rtl.accelerator import Accelerator, Core, component, verilog
+from hwbnn.rtl.beats import result_values, stream_words
+
+__all__ = ["Accelerator", "Core", "component", "result_values", "stream_words", "verilog"]

@@ -1,0 +1,151 @@
+"""A whole accelerator behind AXI4-Stream, and its Verilog."""
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+from amaranth import ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.back import verilog as backend
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwbnn import plan
+from hwbnn.plan.interface import ERROR_BITS
+from hwbnn.rtl.affine import AffineUnit
+from hwbnn.rtl.argmax import ArgMaxUnit
+from hwbnn.rtl.frame import FrameInput, FrameOutput, byte_padded
+from hwbnn.rtl.matrix_vector import MatrixVectorUnit
+from hwbnn.rtl.thresholds import ThresholdUnit
+from hwbnn.rtl.width_converter import Join, Part
+
+__all__ = ["Accelerator", "Core", "component", "verilog"]
+
+_COMPONENTS: dict[type[plan.Stage], Callable[..., wiring.Component]] = {
+    plan.AffineStage: AffineUnit,
+    plan.ArgMaxStage: ArgMaxUnit,
+    plan.FrameInputStage: FrameInput,
+    plan.FrameOutputStage: FrameOutput,
+    plan.JoinStage: Join,
+    plan.MatrixVectorStage: MatrixVectorUnit,
+    plan.PartStage: Part,
+    plan.ThresholdStage: ThresholdUnit,
+}
+
+
+def component(stage: plan.Stage) -> wiring.Component:
+    """The hardware of one stage, a component with streams ``i`` and ``o``."""
+    return _COMPONENTS[type(stage)](stage)
+
+
+def _axi(plan: plan.Plan) -> dict[str, wiring.Member]:
+    return {
+        "s_axis_tdata": In(byte_padded(plan.input.bits)),
+        "s_axis_tvalid": In(1),
+        "s_axis_tready": Out(1),
+        "s_axis_tlast": In(1),
+        "m_axis_tdata": Out(byte_padded(plan.output.bits)),
+        "m_axis_tvalid": Out(1),
+        "m_axis_tready": In(1),
+        "m_axis_tlast": Out(1),
+        "framing_errors": Out(ERROR_BITS),
+    }
+
+
+class Core(wiring.Component):
+    """The stages of a plan in a chain, with AXI4-Stream ports, in the clock domain ``sync``.
+
+    Beats are laid out as :func:`hwbnn.rtl.stream_words` and :func:`hwbnn.rtl.result_values` say. Every input
+    packet gives one output packet; see :class:`FrameInput` for packets of a wrong length.
+
+    Members
+    -------
+    s_axis_tdata, s_axis_tvalid, s_axis_tready, s_axis_tlast
+        Images, one packet each.
+    m_axis_tdata, m_axis_tvalid, m_axis_tready, m_axis_tlast
+        Results, one packet each, in the order of the images.
+    framing_errors : :py:`Out(16)`
+        Packets of a wrong length since reset; stays at its greatest value.
+    """
+
+    s_axis_tdata: Signal
+    s_axis_tvalid: Signal
+    s_axis_tready: Signal
+    s_axis_tlast: Signal
+    m_axis_tdata: Signal
+    m_axis_tvalid: Signal
+    m_axis_tready: Signal
+    m_axis_tlast: Signal
+    framing_errors: Signal
+
+    def __init__(self, plan: plan.Plan):
+        self._plan = plan
+        super().__init__(_axi(plan))
+
+    @property
+    def plan(self) -> plan.Plan:
+        """What it computes, and how long that takes."""
+        return self._plan
+
+    def elaborate(self, platform):
+        m = Module()
+        units = []
+        for stage in self._plan.stages:
+            unit = component(stage)
+            m.submodules[re.sub(r"\W", "_", stage.name)] = unit
+            units.append(unit)
+        for before, after in pairwise(units):
+            wiring.connect(m, before.o, after.i)
+        first, last = units[0], units[-1]
+        m.d.comb += [
+            first.i.payload.data.eq(self.s_axis_tdata),
+            first.i.payload.last.eq(self.s_axis_tlast),
+            first.i.valid.eq(self.s_axis_tvalid),
+            self.s_axis_tready.eq(first.i.ready),
+            self.m_axis_tdata.eq(last.o.payload.data),
+            self.m_axis_tlast.eq(last.o.payload.last),
+            self.m_axis_tvalid.eq(last.o.valid),
+            last.o.ready.eq(self.m_axis_tready),
+            self.framing_errors.eq(first.errors),
+        ]
+        return m
+
+
+class Accelerator(wiring.Component):
+    """A :class:`Core` with a clock and a reset of its own: the top level that leaves as Verilog.
+
+    Members
+    -------
+    aclk : :py:`In(1)`
+        Clock; everything happens at its rising edge.
+    aresetn : :py:`In(1)`
+        Reset, active low, synchronous.
+    others
+        As of :class:`Core`.
+    """
+
+    aclk: Signal
+    aresetn: Signal
+
+    def __init__(self, plan: plan.Plan):
+        self._plan = plan
+        super().__init__({"aclk": In(1), "aresetn": In(1), **_axi(plan)})
+
+    @property
+    def plan(self) -> plan.Plan:
+        """What it computes, and how long that takes."""
+        return self._plan
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.sync = ClockDomain(local=True)
+        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m.submodules.core = core = Core(self._plan)
+        for name, member in _axi(self._plan).items():
+            inner, outer = getattr(core, name), getattr(self, name)
+            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        return m
+
+
+def verilog(plan: plan.Plan, name: str = "accelerator") -> str:
+    """Return the accelerator as one Verilog file; instances are called after the network's nodes."""
+    return backend.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True)

@@ -1,0 +1,80 @@
+"""A multiplier and an offset per channel."""
+
+from amaranth import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwbnn.plan import AffineStage
+from hwbnn.rtl.codes import decode, encode, payload
+from hwbnn.rtl.fifo import OutputFifo
+from hwbnn.rtl.pipeline import delayed, flags
+from hwbnn.rtl.rom import ConstantReader
+
+__all__ = ["AffineUnit"]
+
+
+class AffineUnit(wiring.Component):
+    """Replace each number x of channel c by ``multipliers[c] · x + offsets[c]``.
+
+    Beats carry the channels in order, over and over. Registers stand before the product, after it, and after
+    the sum. Latency is ``stage.latency``, II one cycle per beat. No combinational path between ports but from
+    storage to ``o.payload``.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(payload(stage.i)))`
+    o : :py:`Out(stream.Signature(payload(stage.o)))`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, stage: AffineStage):
+        if not isinstance(stage, AffineStage):
+            raise TypeError(f"AffineUnit stage must be an AffineStage, not {stage!r}")
+        self._stage = stage
+        super().__init__({
+            "i": In(stream.Signature(payload(stage.i))),
+            "o": Out(stream.Signature(payload(stage.o))),
+        })
+
+    @property
+    def stage(self) -> AffineStage:
+        """What it computes."""
+        return self._stage
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first input transfer to the first output transfer, without stalls."""
+        return self._stage.latency
+
+    def elaborate(self, platform):
+        m = Module()
+        stage, lanes = self._stage, self._stage.i.lanes
+        m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
+        m.submodules.constants = reader = ConstantReader(stage.table)
+
+        issue = Signal()
+        valid = flags(m, issue, stage.input_latency + 2, name="valid")
+        m.d.comb += [
+            self.i.ready.eq(fifo.room),
+            issue.eq(self.i.valid & fifo.room),
+            fifo.issue.eq(issue),
+            reader.advance.eq(valid[stage.input_latency - stage.table.latency]),
+        ]
+
+        codes = data.View(payload(stage.i), delayed(m, self.i.payload.as_value(), stage.input_latency, name="x"))
+        channel = data.StructLayout({"multiplier": stage.multiplier_span, "offset": stage.offset_span})
+        rows = data.View(data.ArrayLayout(channel, lanes), reader.data)
+        numbers = Signal(payload(stage.o), name="numbers", reset_less=True)
+        low, high = stage.product_span
+        for lane in range(lanes):
+            product = Signal(range(low, high + 1), name=f"product_{lane}", reset_less=True)
+            m.d.sync += product.eq(rows[lane].multiplier * decode(codes[lane], stage.i.levels))
+            offset = rows[lane].offset
+            if not stage.table.is_constant:
+                offset = delayed(m, offset, 1, name=f"offset_{lane}")
+            m.d.sync += numbers[lane].eq(encode(product + offset, stage.o.levels))
+        m.d.comb += [fifo.w_en.eq(valid[-1]), fifo.w_data.eq(numbers)]
+        wiring.connect(m, wiring.flipped(self.o), fifo.o)
+        return m

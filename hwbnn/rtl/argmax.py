@@ -1,0 +1,100 @@
+"""The number of the greatest channel."""
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwbnn.plan import ArgMaxStage
+from hwbnn.rtl.codes import decode, payload
+from hwbnn.rtl.fifo import OutputFifo
+from hwbnn.rtl.pipeline import flags
+
+__all__ = ["ArgMaxUnit"]
+
+
+class ArgMaxUnit(wiring.Component):
+    """Give out, for each vector, the number of its greatest channel, the lowest among equals.
+
+    The lanes of a beat are compared pairwise with a register after each level; the winner is compared with
+    the best of the beats before. Latency is ``stage.latency``, II one cycle per beat. No combinational path
+    between ports but from storage to ``o.payload``.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(payload(stage.i)))`
+        Codes of numbers, channel 0 first.
+    o : :py:`Out(stream.Signature(payload(stage.o)))`
+        One channel number per vector.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, stage: ArgMaxStage):
+        if not isinstance(stage, ArgMaxStage):
+            raise TypeError(f"ArgMaxUnit stage must be an ArgMaxStage, not {stage!r}")
+        self._stage = stage
+        super().__init__({
+            "i": In(stream.Signature(payload(stage.i))),
+            "o": Out(stream.Signature(payload(stage.o))),
+        })
+
+    @property
+    def stage(self) -> ArgMaxStage:
+        """What it computes."""
+        return self._stage
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first input transfer to the first output transfer, without stalls."""
+        return self._stage.latency
+
+    def elaborate(self, platform):
+        m = Module()
+        stage = self._stage
+        beats, levels = stage.group_beats, stage.lane_levels
+        m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
+
+        issue, beat, last = Signal(), Signal(range(beats)), Signal()
+        m.d.comb += [
+            self.i.ready.eq(fifo.room),
+            issue.eq(self.i.valid & fifo.room),
+            last.eq(beat == beats - 1),
+            fifo.issue.eq(issue & last),
+        ]
+        with m.If(issue):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+        ends = flags(m, issue & last, 1 + levels + 1, name="ends")
+        valid, starts = ends[1 + levels], Const(1)
+        if beats > 1:
+            valid = flags(m, issue, 1 + levels, name="valid")[-1]
+            starts = flags(m, issue & (beat == 0), 1 + levels, name="starts")[-1]
+
+        codes = Signal(payload(stage.i), name="codes", reset_less=True)
+        m.d.sync += codes.eq(self.i.payload)
+        number = range(stage.i.levels.low, stage.i.levels.high + 1)
+        candidates: list[tuple[Value, Value]] = [(decode(code, stage.i.levels), Const(0, 0)) for code in codes]
+        for level in range(levels):
+            winners = []
+            for n in range(0, len(candidates), 2):
+                value = Signal(number, name=f"value_{level}_{n // 2}", reset_less=True)
+                lane = Signal(level + 1, name=f"lane_{level}_{n // 2}", reset_less=True)
+                (a, a_lane), (b, b_lane) = candidates[n], candidates[min(n + 1, len(candidates) - 1)]
+                second = b > a
+                m.d.sync += [value.eq(Mux(second, b, a)), lane.eq(Mux(second, Cat(b_lane, 1), a_lane))]
+                winners.append((value, lane))
+            candidates = winners
+        ((value, lane),) = candidates
+
+        best = Signal(number, reset_less=True)
+        best_channel = Signal(range(stage.channels), reset_less=True)
+        base = Const(0)
+        if beats > 1:
+            base = Signal(range(stage.channels), name="base")
+            with m.If(valid):
+                m.d.sync += base.eq(Mux(ends[1 + levels], 0, base + stage.i.lanes))
+        with m.If(valid & (starts | (value > best))):
+            m.d.sync += [best.eq(value), best_channel.eq(base + lane)]
+        m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data[0].eq(best_channel)]
+        wiring.connect(m, wiring.flipped(self.o), fifo.o)
+        return m

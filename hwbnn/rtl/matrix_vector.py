@@ -1,0 +1,158 @@
+"""The folded matrix-vector unit."""
+
+from amaranth import Const, Module, Mux, Signal, Value
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwbnn.plan import MatrixVectorStage
+from hwbnn.rtl.codes import encode, payload
+from hwbnn.rtl.dot import DotProduct
+from hwbnn.rtl.fifo import OutputFifo
+from hwbnn.rtl.pipeline import delayed, flags
+from hwbnn.rtl.rom import ConstantReader, rom
+from hwbnn.rtl.thresholds import ThresholdLanes
+
+__all__ = ["MatrixVectorUnit"]
+
+
+class MatrixVectorUnit(wiring.Component):
+    """Multiply each vector of a stream by a constant matrix, PE rows and SIMD columns per cycle.
+
+    A vector takes SF · NF cycles, without a cycle between vectors: in the first of NF passes its SF beats are
+    taken from :py:`i` and stored, in the others read back. The datapath has no clock enable; a beat is issued
+    only while the output FIFO has credit for the output it belongs to. Latency is ``stage.latency``, II
+    ``stage.ii`` cycles per frame. No combinational path between ports but from storage to ``o.payload``.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(payload(stage.i)))`
+        SIMD activation codes.
+    o : :py:`Out(stream.Signature(payload(stage.o)))`
+        PE codes of output levels or of accumulators.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, stage: MatrixVectorStage):
+        if not isinstance(stage, MatrixVectorStage):
+            raise TypeError(f"MatrixVectorUnit stage must be a MatrixVectorStage, not {stage!r}")
+        self._stage = stage
+        super().__init__({
+            "i": In(stream.Signature(payload(stage.i))),
+            "o": Out(stream.Signature(payload(stage.o))),
+        })
+
+    @property
+    def stage(self) -> MatrixVectorStage:
+        """What it computes."""
+        return self._stage
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first input transfer to the first output transfer, without stalls."""
+        return self._stage.latency
+
+    def elaborate(self, platform):
+        m = Module()
+        stage = self._stage
+        sf, nf, pe = stage.sf, stage.nf, stage.fold.pe
+        m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
+
+        # Control: which beat is issued.
+        beat = Signal(range(sf))
+        address = Signal(range(sf * nf), name="address") if nf > 1 else beat
+        first_pass = Signal(init=1) if nf > 1 else Const(1)
+        issue, first, last = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.i.ready.eq(fifo.room & first_pass),
+            issue.eq(fifo.room & (self.i.valid | ~first_pass)),
+            first.eq(beat == 0),
+            last.eq(beat == sf - 1),
+            fifo.issue.eq(issue & last),
+        ]
+        with m.If(issue):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+            if nf > 1:
+                wraps = address == sf * nf - 1
+                m.d.sync += address.eq(Mux(wraps, 0, address + 1))
+                with m.If(last):
+                    m.d.sync += first_pass.eq(wraps)
+
+        # Operands, both in registers stage.front cycles after issue.
+        x = self._inputs(m, beat, issue, first_pass)
+        w = self._weights(m, address)
+
+        # Terms and sums run free; flags run beside them. With one beat per row every valid beat ends a row.
+        ends = flags(m, issue & last, stage.sum_latency + 1 + stage.tail_latency, name="ends")
+        valid, starts = ends[stage.sum_latency], Const(1)
+        if sf > 1:
+            valid = flags(m, issue, stage.sum_latency, name="valid")[-1]
+            starts = flags(m, issue & first, stage.sum_latency, name="starts")[-1]
+        sums = data.ArrayLayout(range(stage.sums[0], stage.sums[1] + 1), pe)
+        totals = Signal(sums, name="totals", reset_less=True)
+        weights = data.View(data.ArrayLayout(stage.fold.simd * stage.lane.w.bits, pe), w)
+        for p in range(pe):
+            m.submodules[f"pe_{p}"] = dot = DotProduct(stage.lane, stage.fold.simd)
+            m.d.comb += [dot.x.as_value().eq(x), dot.w.as_value().eq(weights[p])]
+            with m.If(valid):
+                m.d.sync += totals[p].eq(Mux(starts, 0, totals[p]) + dot.sum)
+        m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data.eq(self._tail(m, totals, ends))]
+        wiring.connect(m, wiring.flipped(self.o), fifo.o)
+        return m
+
+    def _inputs(self, m: Module, beat: Value, issue: Value, first_pass: Value) -> Value:
+        """Return the beat's inputs: from the stream in the first pass, from the buffer in the others."""
+        stage = self._stage
+        word = self.i.payload.as_value()
+        x = Signal(len(word), name="x", reset_less=True)
+        if not stage.has_input_memory:
+            if stage.nf == 1:
+                m.d.sync += x.eq(word)
+            else:  # a single beat stays where it is for the other passes
+                with m.If(issue & first_pass):
+                    m.d.sync += x.eq(word)
+        else:
+            m.submodules.inputs = inputs = memory.Memory(shape=len(word), depth=stage.sf, init=[],
+                                                         attrs={"ram_style": stage.input_style})
+            write = inputs.write_port()
+            block = stage.input_style == "block"
+            read = inputs.read_port(domain="sync" if block else "comb")
+            m.d.comb += [write.addr.eq(beat), write.data.eq(word), write.en.eq(issue & first_pass),
+                         read.addr.eq(beat)]
+            if block:
+                word, first_pass = delayed(m, word, 1, name="bypass"), delayed(m, first_pass, 1, name="first")
+            m.d.sync += x.eq(Mux(first_pass, word, read.data))
+        return delayed(m, x, stage.front - stage.input_latency, name="x")
+
+    def _weights(self, m: Module, address: Value) -> Value:
+        """Return the weights of PE rows and SIMD columns at ``address``."""
+        stage = self._stage
+        width = stage.fold.lanes * stage.lane.w.bits
+        if not stage.has_weight_memory:
+            return Const(stage.weight_words[0], width)
+        m.submodules.weights = words = rom(width, stage.weight_words, style=stage.weight_style)
+        read = words.read_port(domain="sync" if stage.weight_style == "block" else "comb")
+        w = Signal(width, name="w", reset_less=True)
+        m.d.comb += read.addr.eq(delayed(m, address, stage.front - stage.weight_latency, name="address"))
+        m.d.sync += w.eq(read.data)
+        return w
+
+    def _tail(self, m: Module, totals: data.View, ends: list[Value]) -> data.View:
+        """Return what leaves the unit, ``stage.tail_latency`` cycles after :py:`totals` is complete."""
+        stage = self._stage
+        complete = stage.sum_latency + 1
+        if stage.thresholds is not None:
+            m.submodules.thresholds = tail = ThresholdLanes(stage.thresholds)
+            m.d.comb += [tail.advance.eq(ends[complete - stage.thresholds.table.latency]),
+                         tail.numbers.eq(totals)]
+            return tail.codes
+        table = stage.offset_table
+        assert table is not None  # one or the other
+        m.submodules.offsets = reader = ConstantReader(table)
+        m.d.comb += reader.advance.eq(ends[complete - table.latency])
+        offsets = data.View(data.ArrayLayout(stage.offset_span, stage.fold.pe), reader.data)
+        numbers = Signal(payload(stage.o), name="numbers", reset_less=True)
+        for p in range(stage.fold.pe):
+            m.d.sync += numbers[p].eq(encode(totals[p] * stage.lane.scale + offsets[p], stage.o.levels))
+        return numbers

@@ -1,0 +1,114 @@
+"""Thresholds: as the tail of a pipeline, and as a stage of their own."""
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwbnn.plan import Thresholds, ThresholdStage
+from hwbnn.rtl.codes import decode, encode_level, payload
+from hwbnn.rtl.fifo import OutputFifo
+from hwbnn.rtl.pipeline import delayed, flags
+from hwbnn.rtl.rom import ConstantReader
+from hwbnn.rtl.tree import add_up
+
+__all__ = ["ThresholdLanes", "ThresholdUnit"]
+
+
+class ThresholdLanes(wiring.Component):
+    """Turn one group of numbers after another into output levels. Runs free; II 1.
+
+    A register follows the comparisons, and registers their sum where there are several; latency from
+    :py:`numbers` to :py:`codes` is ``thresholds.latency``.
+
+    Members
+    -------
+    advance : :py:`In(1)`
+        A group will stand at :py:`numbers` in ``thresholds.table.latency`` cycles.
+    numbers : :py:`In(ArrayLayout(range(low, high + 1), lanes))`
+    codes : :py:`Out(ArrayLayout(levels.bits, lanes))`
+    """
+
+    advance: Signal
+
+    def __init__(self, thresholds: Thresholds):
+        self._thresholds = t = thresholds
+        super().__init__({
+            "advance": In(1),
+            "numbers": In(data.ArrayLayout(range(t.low, t.high + 1), t.lanes)),
+            "codes": Out(data.ArrayLayout(t.levels.bits, t.lanes)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        t = self._thresholds
+        constant = range(t.low, t.high + 2)
+        channel = data.StructLayout({"limits": data.ArrayLayout(constant, t.count), "invert": int(t.is_mixed)})
+        m.submodules.constants = reader = ConstantReader(t.table)
+        rows = data.View(data.ArrayLayout(channel, t.lanes), reader.data)
+        m.d.comb += reader.advance.eq(self.advance)
+        for lane in range(t.lanes):
+            row, number = rows[lane], self.numbers[lane]
+            invert = row.invert if t.is_mixed else int(t.inverts[0])
+            reached = Signal(t.count, name=f"reached_{lane}", reset_less=True)
+            m.d.sync += reached.eq(Cat((number >= row.limits[k]) ^ invert for k in range(t.count)))
+            index = add_up(m, t.tree, list(reached), name=f"level_{lane}")
+            m.d.comb += self.codes[lane].eq(encode_level(index, t.levels))
+        return m
+
+
+class ThresholdUnit(wiring.Component):
+    """Replace each number of a stream by the output level of its channel.
+
+    Beats carry the channels in order, over and over. Latency is ``stage.latency``, II one cycle per beat.
+    No combinational path between ports but from storage to ``o.payload``.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(payload(stage.i)))`
+        Codes of numbers.
+    o : :py:`Out(stream.Signature(payload(stage.o)))`
+        Codes of levels.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, stage: ThresholdStage):
+        if not isinstance(stage, ThresholdStage):
+            raise TypeError(f"ThresholdUnit stage must be a ThresholdStage, not {stage!r}")
+        self._stage = stage
+        super().__init__({
+            "i": In(stream.Signature(payload(stage.i))),
+            "o": Out(stream.Signature(payload(stage.o))),
+        })
+
+    @property
+    def stage(self) -> ThresholdStage:
+        """What it computes."""
+        return self._stage
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first input transfer to the first output transfer, without stalls."""
+        return self._stage.latency
+
+    def elaborate(self, platform):
+        m = Module()
+        stage, t = self._stage, self._stage.thresholds
+        m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
+        m.submodules.lanes = lanes = ThresholdLanes(t)
+
+        issue = Signal()
+        valid = flags(m, issue, stage.input_latency + t.latency, name="valid")
+        codes = data.View(payload(stage.i), delayed(m, self.i.payload.as_value(), stage.input_latency, name="x"))
+        m.d.comb += [
+            self.i.ready.eq(fifo.room),
+            issue.eq(self.i.valid & fifo.room),
+            fifo.issue.eq(issue),
+            lanes.advance.eq(valid[stage.input_latency - t.table.latency]),
+            *(number.eq(decode(code, stage.i.levels)) for number, code in zip(lanes.numbers, codes, strict=True)),
+            fifo.w_en.eq(valid[-1]),
+            fifo.w_data.eq(lanes.codes),
+        ]
+        wiring.connect(m, wiring.flipped(self.o), fifo.o)
+        return m
