@@ -1,0 +1,5 @@
+"""``python -m hwbnn``: the command line."""
+
+from hwbnn.cli import main
+
+main()

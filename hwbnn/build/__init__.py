@@ -1,0 +1,7 @@
+"""Builds: compile a network into a directory, then simulate, estimate, synthesize and report it."""
+
+from hwbnn.build.compilation import OUTPUTS, compile
+from hwbnn.build.facade import Build
+from hwbnn.build.models import load
+
+__all__ = ["OUTPUTS", "Build", "compile", "load"]

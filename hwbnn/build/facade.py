@@ -1,0 +1,132 @@
+"""A compiled network in its directory, and what can be done with it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hwbnn import golden, ir
+from hwbnn.build.provenance import noting
+from hwbnn.builddir import BuildDirectory, Manifest
+from hwbnn.cost import Estimate, estimate
+from hwbnn.errors import UserError
+from hwbnn.plan import Fold, Plan, lower
+from hwbnn_boards import Board, board as find_board
+
+if TYPE_CHECKING:
+    from hwbnn.sim import SimulationResult
+    from hwbnn.synth import SynthesisResult
+
+__all__ = ["Build"]
+
+
+class Build:
+    """A build directory with its methods; each reads and writes files there and returns its result.
+
+    Parameters
+    ----------
+    path : path
+        Directory that :func:`hwbnn.compile` wrote. Raises :class:`UserError` where it is none.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.directory = BuildDirectory(path)
+        self.manifest: Manifest = self.directory.manifest
+
+    def __repr__(self) -> str:
+        return f"Build({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self.directory.path
+
+    @property
+    def network(self) -> ir.Network:
+        """The network that the hardware computes; it ends in the class number where the output is ``class``."""
+        return self.directory.network
+
+    @property
+    def board(self) -> Board:
+        """The board it was compiled for."""
+        return find_board(self.manifest.board)
+
+    @property
+    def folds(self) -> dict[str, Fold]:
+        """PE and SIMD by node name."""
+        return {name: Fold(fold["pe"], fold["simd"]) for name, fold in self.manifest.folds.items()}
+
+    @property
+    def plan(self) -> Plan:
+        """The hardware, as records."""
+        return lower(self.network, self.folds)
+
+    def simulate(self, x: ArrayLike, *, labels: ArrayLike | None = None, images: str = "array",
+                 simulator: str = "verilator", stalls: bool = True, seed: int = 1,
+                 progress: Callable[[int, int], None] | None = None, command: str = "Build.simulate"
+                 ) -> "SimulationResult":
+        """Run the emitted Verilog on the images ``x`` and compare every output with golden.
+
+        Parameters
+        ----------
+        x : array (N, *graph shape)
+            In the form the ONNX graph takes.
+        labels : int array (N,)
+            Where given, accuracies and the confusion matrix go to ``accuracy.json``.
+        images : :class:`str`
+            What ``x`` is, for provenance, for instance ``digits:test``.
+        simulator : :class:`str`
+            ``verilator`` or ``icarus``.
+        """
+        from hwbnn.sim import simulate  # lazily: needs the extra sim
+        labels = None if labels is None else _checked(labels, len(np.asarray(x)))
+        with noting(self.directory, "simulate", command):
+            result = simulate(self.directory, x, simulator=simulator, stalls=stalls, seed=seed, progress=progress)
+            if labels is not None:
+                self._note_accuracy(result.outputs, np.asarray(x), labels, images)
+        return result
+
+    def estimate(self, *, command: str = "Build.estimate") -> Estimate:
+        """Predict cycles, resources and energy, and write ``estimate.json``."""
+        with noting(self.directory, "estimate", command):
+            result = estimate(self.plan, self.board.technology, self.manifest.clock_hz)
+            self.directory.write_json("estimate.json", {"network": self.manifest.network, **result.to_json()})
+        return result
+
+    def synth(self, *, seed: int | None = None, progress: Callable[..., None] | None = None,
+              command: str = "Build.synth") -> "SynthesisResult":
+        """Synthesize, place and route for the board, into ``synth/``; another ``seed`` places another way."""
+        from hwbnn.synth import synthesize  # lazily: needs the extra synth
+        with noting(self.directory, "synth", command):
+            return synthesize(self.directory, seed=seed, progress=progress)
+
+    def report(self, *, command: str = "Build.report") -> Path:
+        """Write ``report.html`` from whatever results there are, and return its path."""
+        from hwbnn.report import write  # lazily: needs the extra report
+        with noting(self.directory, "report", command):
+            pass  # noted first, so that the page tells how it was made
+        return write(self.directory)
+
+    def _note_accuracy(self, outputs: NDArray[np.int64], x: NDArray, labels: NDArray[np.int64], images: str):
+        network = self.network
+        tensors = {network.outputs[0].tensor: outputs}
+        values = golden.decode(network, tensors).reshape(len(x), -1)
+        hardware = values[:, 0] if self.manifest.output == "class" else values.argmax(axis=1)
+        expected = golden.classes(network, x)
+        count = int(max(labels.max(), hardware.max(), expected.max())) + 1
+        confusion = np.zeros((count, count), np.int64)
+        np.add.at(confusion, (labels, hardware.astype(np.int64)), 1)
+        self.directory.write_json("accuracy.json", {
+            "images": images, "count": len(x), "golden": float(np.mean(expected == labels)),
+            "hardware": float(np.mean(hardware == labels)), "confusion": confusion.tolist(),
+        })
+
+
+def _checked(labels: ArrayLike, count: int) -> NDArray[np.int64]:
+    array = np.asarray(labels)
+    if array.shape != (count,) or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
+        raise UserError(f"Labels must be {count} class numbers, one per image, not {array.dtype} of shape {array.shape}")
+    return array.astype(np.int64)

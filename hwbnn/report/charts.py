@@ -1,0 +1,82 @@
+"""The charts of the report as Plotly figures: plain records, coloured by the page for light and dark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Bar", "bars", "confusion_matrix"]
+
+_ROW = 30  # height of a bar's row in pixels
+_LONGEST = 26  # characters of a name beside a bar
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: its name, its value, and the interval it is said to lie in."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def bars(series: dict[str, Sequence[Bar]], *, unit: str, log: bool = False, stacked: bool = False) -> dict[str, Any]:
+    """Horizontal bars, one colour per series, the first name on top.
+
+    Values are shown at the bars' ends, intervals as whiskers. The page replaces the colours ``series-0``,
+    ``series-1`` and so on.
+    """
+    names = list(dict.fromkeys(bar.name for group in series.values() for bar in group))
+    traces = []
+    for n, (label, group) in enumerate(series.items()):
+        trace: dict[str, Any] = {
+            "type": "bar", "orientation": "h", "name": label, "x": [bar.value for bar in group],
+            "y": [_short(bar.name) for bar in group], "marker": {"color": f"series-{n}"},
+            "text": [_number(bar.value) for bar in group], "textposition": "auto", "cliponaxis": False,
+            "hovertemplate": f"%{{y}}: %{{x:,.4~g}} {unit}<extra>{label}</extra>",
+        }
+        if any(bar.low is not None and bar.low != bar.high for bar in group):
+            trace["error_x"] = {
+                "type": "data", "symmetric": False, "thickness": 1.5, "width": 4,
+                "array": [(bar.high or bar.value) - bar.value for bar in group],
+                "arrayminus": [bar.value - (bar.low or 0 if bar.low is not None else bar.value) for bar in group],
+            }
+            trace["textposition"] = "none"
+        traces.append(trace)
+    rows = len(names) * (1 if stacked else len(series))
+    layout = {
+        "barmode": "stack" if stacked else "group", "bargap": 0.3, "height": max(150, _ROW * rows + 80),
+        "xaxis": {"title": {"text": unit}, "type": "log" if log else "linear", "rangemode": "tozero"},
+        "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
+        "showlegend": len(series) > 1, "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        "margin": {"l": 10, "r": 30, "t": 30 if len(series) > 1 else 8, "b": 45},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
+    """Rows are what an image is, columns what it was taken for; the colour is the share of the row."""
+    shares = [[count / (sum(row) or 1) for count in row] for row in counts]
+    size = min(460, 120 + 34 * len(names))
+    trace = {
+        "type": "heatmap", "z": shares, "x": list(names), "y": list(names), "zmin": 0, "zmax": 1,
+        "colorscale": "series", "showscale": False, "xgap": 1, "ygap": 1, "customdata": [list(row) for row in counts],
+        "hovertemplate": "%{y} taken for %{x}: %{customdata} images (%{z:.1%})<extra></extra>",
+    }
+    if len(names) <= 20:  # more would not be legible
+        trace["text"] = [[str(count) if count else "" for count in row] for row in counts]
+        trace["texttemplate"] = "%{text}"
+    layout = {
+        "height": size, "width": size, "margin": {"l": 50, "r": 10, "t": 10, "b": 50},
+        "xaxis": {"title": {"text": "taken for"}, "type": "category", "constrain": "domain"},
+        "yaxis": {"title": {"text": "is"}, "type": "category", "autorange": "reversed", "scaleanchor": "x"},
+    }
+    return {"data": [trace], "layout": layout}
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else name[:_LONGEST - 1] + "…"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,67 @@
+"""Everything that a build directory knows, read for the report; what is missing is None."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hwbnn import ir
+from hwbnn.builddir import BuildDirectory, Manifest
+from hwbnn.plan import Fold, Plan, lower
+from hwbnn_boards import Board, board
+
+__all__ = ["Results"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The records of a build directory.
+
+    Parameters
+    ----------
+    path : :class:`str`
+        The directory.
+    training, accuracy, simulation, estimate, synthesis : JSON records or None
+        ``training.json``, ``accuracy.json``, ``sim/result.json``, ``estimate.json``, ``synth/result.json``.
+    commands : mapping
+        ``commands.json``: by step what was run, when and how long.
+    """
+
+    path: str
+    manifest: Manifest
+    network: ir.Network
+    plan: Plan
+    board: Board
+    training: dict[str, Any] | None
+    accuracy: dict[str, Any] | None
+    simulation: dict[str, Any] | None
+    estimate: dict[str, Any] | None
+    synthesis: dict[str, Any] | None
+    commands: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, directory: BuildDirectory) -> "Results":
+        """Read ``directory``. Raises :class:`UserError` where there is no complete build, or a file is damaged."""
+        manifest, network = directory.manifest, directory.network
+        folds = {name: Fold(fold["pe"], fold["simd"]) for name, fold in manifest.folds.items()}
+
+        def optional(name: str, made_by: str) -> dict[str, Any] | None:
+            if not (directory / name).exists():
+                return None
+            record = directory.read_json(name, made_by)
+            return record if record.get("network", manifest.network) == manifest.network else None
+
+        return cls(
+            path=str(directory.path), manifest=manifest, network=network, plan=lower(network, folds),
+            board=board(manifest.board), training=optional("training.json", "hwbnn compile"),
+            accuracy=optional("accuracy.json", "hwbnn simulate"),
+            simulation=optional("sim/result.json", "hwbnn simulate"),
+            estimate=optional("estimate.json", "hwbnn estimate"),
+            synthesis=optional("synth/result.json", "hwbnn synth"),
+            commands=_commands(directory))
+
+
+def _commands(directory: BuildDirectory) -> dict[str, dict[str, Any]]:
+    try:
+        return json.loads((directory / "commands.json").read_text())
+    except (OSError, ValueError):  # only provenance: a damaged file is no reason to stop
+        return {}
