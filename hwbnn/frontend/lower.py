@@ -1,0 +1,129 @@
+"""From a file to the integer network."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from hwbnn import ir
+from hwbnn.errors import UserError
+from hwbnn.frontend import elementwise, linear, quantizers  # noqa: F401  (they register what they lower)
+from hwbnn.frontend.graph import Graph, read
+from hwbnn.frontend.passes import tidy
+from hwbnn.frontend.problems import refuse
+from hwbnn.frontend.results import outputs
+from hwbnn.frontend.values import Cast, Chain, Constant, Live, Scale
+from hwbnn.frontend.walk import HANDLERS, InputForm, Value, Walk
+
+__all__ = ["Import", "import_onnx", "load_onnx"]
+
+_FOLDED = ("Quant", "IntQuant", "BipolarQuant")
+
+
+@dataclass(frozen=True)
+class Import:
+    """A network and how it follows from the graph.
+
+    Parameters
+    ----------
+    network : :class:`hwbnn.ir.Network`
+        The integer network.
+    quantizers : mapping
+        Name of a quantizer's output in the graph to the integers that it became.
+    """
+
+    network: ir.Network
+    quantizers: dict[str, Live]
+
+
+def load_onnx(path: str | os.PathLike) -> ir.Network:
+    """Import the ONNX (QONNX) model at ``path`` as an integer network.
+
+    Raises
+    ------
+    UserError
+        Where the file cannot be read or a node cannot be lowered exactly; the message names the node, the shapes that
+        it reads, and what would make it importable.
+    """
+    return import_onnx(path).network
+
+
+def import_onnx(path: str | os.PathLike) -> Import:
+    """Import the model at ``path``; return also where each of its quantizers went."""
+    graph = read(path)
+    walk = Walk(graph)
+    walk.values |= {name: Constant(array) for name, array in graph.constants.items()}
+    _begin(walk)
+    for node in graph.nodes:
+        inputs = [walk.values[name] for name in node.input]
+        results = _lower(walk, node, inputs)
+        walk.values.update(zip(node.output, results, strict=False))
+    return Import(tidy(outputs(walk)), walk.quantizers)
+
+
+def _lower(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> list[Value]:
+    if not any(isinstance(value, Live) for value in inputs):
+        return _constant(walk, node, inputs)
+    if node.op_type not in HANDLERS or (node.domain and not node.domain.startswith(("qonnx.", "onnx.brevitas"))):
+        domain = f"{node.domain}." if node.domain else ""
+        refuse(node, inputs, f"must be an operation that can be lowered, and {domain}{node.op_type} cannot",
+               f"the operations that can are {', '.join(sorted(HANDLERS))}")
+    return list(HANDLERS[node.op_type](walk, node, inputs))
+
+
+def _constant(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> list[Value]:
+    if node.op_type in _FOLDED:
+        return [quantizers.fold(walk, node, inputs)]
+    try:
+        arrays = walk.execute(node, [value.value if isinstance(value, Constant) else None for value in inputs])
+    except Exception as error:
+        refuse(node, inputs, f"must be evaluated, and it fails ({' '.join(str(error).split())})", "export it again")
+    return [Constant(array) for array in arrays]
+
+
+def _begin(walk: Walk) -> None:
+    graph = walk.graph
+    if len(graph.inputs) != 1:
+        names = ", ".join(graph.inputs) or "none"
+        raise UserError(f"Model {graph.name} must have exactly one input, not {len(graph.inputs)} ({names}); "
+                        f"make the others constants")
+    ((name, (kind, shape)),) = graph.inputs.items()
+    if shape is None or len(shape) < 2:
+        raise UserError(f"Input {name} must have a shape with a batch axis first, not {shape}; export it with one")
+    if any(size is None for size in shape[1:]) or shape[0] not in (None, 1):
+        sizes = " x ".join("?" if size is None else str(size) for size in shape)
+        raise UserError(f"Input {name} must have fixed sizes behind a batch axis of 1 or unknown, not {sizes}; "
+                        f"export the model with these sizes")
+    sizes = tuple(int(size) for size in shape[1:] if size is not None)
+    walk.form = form = _form(graph, name, sizes)
+    ordinals = np.arange(np.prod(sizes), dtype=np.int64).reshape(form.shape)
+    permuted = tuple(sizes[axis] for axis in form.axes)
+    index = np.transpose(ordinals.reshape(permuted), np.argsort(form.axes)).reshape(1, *sizes)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    levels = _levels(graph, name, dtype)
+    if levels is None:
+        walk.values[name] = Live(name, form.float_root, index, Chain())
+        return
+    walk.input = ir.Input(name, sizes, form.shape, levels, None, form.axes)
+    walk.tensors[name] = ir.Tensor(form.shape, levels)
+    first = Scale(name, np.ones(1)) if dtype == np.float32 else Cast(name, np.dtype(dtype))
+    walk.values[name] = Live(name, name, index, Chain((first,)))
+
+
+def _levels(graph: Graph, name: str, dtype) -> ir.Levels | None:
+    """The integers that the input takes, where the graph says that it takes integers."""
+    annotation = graph.datatypes.get(name)
+    if annotation is not None and annotation.is_integer():
+        return ir.Levels(int(annotation.min()), int(annotation.max()), 2 if annotation.name == "BIPOLAR" else 1)
+    if np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2:
+        return ir.Levels(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    if np.dtype(dtype).kind not in "f":
+        raise UserError(f"Input {name} must hold floats or integers of 8 or 16 bits, not {np.dtype(dtype).name}; "
+                        f"cast it inside of the graph")
+    return None
+
+
+def _form(graph: Graph, name: str, sizes: tuple[int, ...]) -> InputForm:
+    """Lay the input out as its first layer reads it."""
+    return InputForm(name, sizes, sizes, tuple(range(len(sizes))))

@@ -1,0 +1,68 @@
+"""The graph's outputs: what the last integers mean, value by value."""
+
+from itertools import permutations
+
+import numpy as np
+
+from hwbnn import ir
+from hwbnn.errors import UserError
+from hwbnn.frontend.values import Constant, Live, Scale
+from hwbnn.frontend.walk import Walk
+
+__all__ = ["MAX_VALUES", "outputs"]
+
+MAX_VALUES = 2**22  # entries of a table of output values; beyond, a scale and a bias
+
+
+def outputs(walk: Walk) -> ir.Network:
+    """Close the network: outputs, metadata."""
+    made = []
+    for name in walk.graph.outputs:
+        live = walk.values.get(name)
+        if live is None or isinstance(live, Constant):
+            raise UserError(f"Output {name} must depend on the graph's input, and it is constant; remove it")
+        if walk.is_float(live) or walk.input is None:
+            raise UserError(f"Output {name} must be made of quantized values, and it is the graph's float input; "
+                            f"put a quantizer behind the input")
+        made.append(_output(walk, name, live))
+    assert walk.input is not None  # or no output would be made of integers
+    metadata = {"folded": walk.folded, **walk.notes}
+    return ir.Network(walk.graph.name, walk.input, tuple(walk.nodes), tuple(made), metadata)
+
+
+def _output(walk: Walk, name: str, live: Live) -> ir.Output:
+    tensor = walk.tensors[live.root]
+    order = np.arange(np.prod(tensor.shape)).reshape(tensor.shape)
+    axes = next((p for p in permutations(range(len(tensor.shape)))
+                 if np.array_equal(order.transpose(p).ravel(), live.index.ravel())), None)
+    if axes is None:
+        raise UserError(f"Output {name} must hold every value of its layer once, in order of some axes, and "
+                        f"it does not; remove the last Reshape, Transpose or Slice")
+    axes = None if axes == tuple(range(len(axes))) else axes
+    shape = live.shape[1:]
+    steps = live.chain.steps
+    count = live.width * len(tensor.levels)
+    if count > MAX_VALUES:
+        scale, bias = _line(walk, name, live)
+        return ir.Output(name, live.root, shape, scale, bias, None, axes)
+    values = live.chain(tensor.levels.values()[:, None]).T
+    if values.dtype.kind != "f" and len(steps) <= 1:
+        return ir.Output(name, live.root, shape, None, None, None, axes)
+    return ir.Output(name, live.root, shape, None, None, values.astype(np.float32), axes)
+
+
+def _line(walk: Walk, name: str, live: Live):
+    """Scale and bias of a chain over too many integers to tabulate."""
+    levels = walk.tensors[live.root].levels
+    if len(live.chain.steps) == 1 and isinstance(live.chain.steps[0], Scale):
+        return live.chain.steps[0].scale, np.zeros_like(live.chain.steps[0].scale)
+    places = np.linspace(0, len(levels) - 1, 257).astype(np.int64)
+    x = levels.low + levels.step * places
+    y = live.chain(x[:, None]).T.astype(np.float64)
+    scale = (y[:, -1] - y[:, 0]) / (x[-1] - x[0])
+    bias = y[:, 0] - scale * x[0]
+    error = np.abs(scale[:, None] * x + bias[:, None] - y).max(axis=1)
+    if np.any(error > 1e-5 * np.abs(y).max(axis=1)):
+        raise UserError(f"Output {name} must be an affine function of its integers where they are more than "
+                        f"{MAX_VALUES}, and {live.chain.labels} are not; end the graph earlier")
+    return scale, bias
