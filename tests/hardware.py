@@ -1,0 +1,58 @@
+"""Run generated hardware in the Amaranth simulator, and count what is in it."""
+
+import re
+
+from amaranth.back import rtlil
+from hypothesis import strategies as st
+from streams import AxiPort, transfer
+
+from hwbnn import plan, rtl
+
+GAPS = st.lists(st.integers(0, 4), min_size=1, max_size=6)
+STYLES = st.sampled_from(["block", "logic"])
+
+
+def divisors(n):
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+@st.composite
+def folds(draw, network):
+    """Any folding of a network."""
+    return {node.name: plan.Fold(draw(st.sampled_from(divisors(node.rows))),
+                                 draw(st.sampled_from(divisors(node.columns))))
+            for node in network.nodes if node.op == "MatMul"}
+
+
+def run(p, q, **gaps):
+    """Send images through a whole accelerator.
+
+    Returns
+    -------
+    values : integers (N, *output shape)
+    started, finished : list
+        Cycle of each frame's first input and last output transfer.
+    """
+    core = rtl.Core(p)
+    s, m = AxiPort(core, "s_axis"), AxiPort(core, "m_axis")
+    limit = 400 + 12 * (len(q) + 4) * sum(stage.ii + stage.latency for stage in p.stages)
+    into, out = transfer(core, s.join(rtl.stream_words(p, q), p.input.beats), len(q) * p.output.beats,
+                         i=s, o=m, timeout=limit, patience=4, **gaps)
+    beats = [m.split(payload) for _, payload in out]
+    assert [last for _, last in beats] == ([0] * (p.output.beats - 1) + [1]) * len(q)
+    return (rtl.result_values(p, [data for data, _ in beats]),
+            [cycle for cycle, _ in into[::p.input.beats]],
+            [cycle for cycle, _ in out[p.output.beats - 1::p.output.beats]])
+
+
+def flip_flops(elaboratable):
+    """Bits of all ``$dff`` cells, and of their kin, in the RTLIL of a design."""
+    text = rtlil.convert(elaboratable, emit_src=False)
+    cells = re.findall(r"\n  cell \$(\w*dff\w*) \S+\n(.*?)\n  end", text, re.DOTALL)
+    return sum(int(re.search(r"parameter \\WIDTH (\d+)", body).group(1)) for _, body in cells)
+
+
+def memories(elaboratable):
+    """Width and depth of every memory in the RTLIL of a design, sorted."""
+    text = rtlil.convert(elaboratable, emit_src=False)
+    return sorted((int(width), int(depth)) for width, depth in re.findall(r"memory width (\d+) size (\d+)", text))
