@@ -7,10 +7,9 @@ import pytest
 from hostlink_bench import simulate
 from hypothesis import given
 from hypothesis import strategies as st
-from zoo import tiny
 
 from hwbnn_boards.beats import BeatJoiner, BeatSplitter
-from hwbnn_boards.protocol import VERSION, Beats, Command, Identity, Status, fingerprint, window
+from hwbnn_boards.protocol import VERSION, Beats, Command, Identity, Status, window
 from hwbnn_boards.requests import RequestBuffer
 from hwbnn_boards.responses import Responder
 
@@ -202,14 +201,6 @@ def test_responder_sends_its_identity_with_the_counters():
 @pytest.mark.parametrize(("image_bytes", "places"), [(1, 16), (30, 16), (98, 5), (254, 2), (3072, 2)])
 def test_window(image_bytes, places):
     assert window(image_bytes) == places
-
-
-def test_fingerprint_tells_packings_apart():
-    network = tiny()
-    packings = [(Beats(2, 1), Beats(1, 1), (6, 1)), (Beats(1, 2), Beats(1, 1), (12, 1)),
-                (Beats(2, 1), Beats(1, 1), (7, 1))]
-    assert len({fingerprint(network, *packing) for packing in packings}) == 3
-    assert all(len(fingerprint(network, *packing)) == 8 for packing in packings)
 
 
 @pytest.mark.parametrize(("make", "message"), [

@@ -17,8 +17,12 @@ from dataclasses import astuple, dataclass
 from enum import IntEnum
 
 from hwbnn import ir
+from hwbnn.plan import Plan, Stream
 
-__all__ = ["CRC_BYTES", "HEADER_BYTES", "VERSION", "Beats", "Command", "Identity", "Status", "fingerprint", "window"]
+__all__ = [
+    "CRC_BYTES", "HEADER_BYTES", "VERSION", "Beats", "Command", "Identity", "Status", "fingerprint", "identity",
+    "image_beats", "result_beats", "window",
+]
 
 VERSION = 1
 HEADER_BYTES = 2
@@ -120,13 +124,30 @@ def window(image_bytes: int) -> int:
     return max(2, min(_MAX_WINDOW, _BUFFER_BYTES // (image_bytes + HEADER_BYTES)))
 
 
-def fingerprint(network: ir.Network, image: Beats, result: Beats, lanes: tuple[int, int]) -> bytes:
+def image_beats(plan: Plan) -> Beats:
+    """Return what one image is made of."""
+    return _beats(plan.input)
+
+
+def result_beats(plan: Plan) -> Beats:
+    """Return what one result is made of."""
+    return _beats(plan.output)
+
+
+def _beats(stream: Stream) -> Beats:
+    return Beats(stream.beats, -(-stream.bits // 8))
+
+
+def fingerprint(plan: Plan) -> bytes:
     """Return eight bytes that differ where the network or the packing of its images and results differs.
 
-    Parameters
-    ----------
-    lanes : pair of :class:`int`
-        Values per beat of images and of results.
+    Another folding of the same network has the same fingerprint where its beats are the same.
     """
-    content = f"{ir.digest(network)} {VERSION} {image} {result} {lanes}"
+    content = f"{VERSION} {ir.digest(plan.network)} {plan.input} {plan.output}"
     return hashlib.sha256(content.encode()).digest()[:8]
+
+
+def identity(plan: Plan) -> Identity:
+    """Return what a board with this accelerator says of itself, its counters 0."""
+    image, result = image_beats(plan), result_beats(plan)
+    return Identity(VERSION, fingerprint(plan), image.bytes, result.bytes, window(image.bytes))

@@ -1,0 +1,92 @@
+"""Images of a build directory on a board: what ``hwbnn run`` does."""
+
+import os
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hwbnn import golden, pack
+from hwbnn.builddir import BuildDirectory
+from hwbnn.plan import Fold, Plan, lower
+from hwbnn.rtl import result_values, stream_words
+from hwbnn_boards import board as find_board
+from hwbnn_boards.host import Link, Port, Progress, open_port
+from hwbnn_boards.protocol import fingerprint, identity, image_beats, result_beats
+from hwbnn_boards.top import LinkedAccelerator
+from hwbnn_boards.virtual import ModelBoard, VirtualBoard
+
+__all__ = ["VIRTUAL", "model_board", "plan_of", "run", "virtual_board"]
+
+#: Name of the port behind which the board is simulated.
+VIRTUAL = "virtual"
+
+_FASTEST_DIVISOR = 4
+_VIRTUAL_SECONDS = 3600.0  # a simulated board is slow, and it is known to be there
+
+
+def plan_of(directory: BuildDirectory) -> Plan:
+    """Return the plan of the accelerator that a build directory describes."""
+    folds = {name: Fold(fold["pe"], fold["simd"]) for name, fold in directory.manifest.folds.items()}
+    return lower(directory.network, folds)
+
+
+def virtual_board(plan: Plan) -> VirtualBoard:
+    """Return a simulation of the whole design with its serial line at four clock cycles per bit."""
+    patience = 20 * _FASTEST_DIVISOR * identity(plan).image_bytes + 4 * (plan.cycles.first + 1000)
+    return VirtualBoard(LinkedAccelerator(plan, divisor=_FASTEST_DIVISOR), patience=patience)
+
+
+def model_board(plan: Plan) -> ModelBoard:
+    """Return a board that answers with what golden computes."""
+    image, result = image_beats(plan), result_beats(plan)
+    tensor = plan.network.outputs[0].tensor
+
+    def compute(content: bytes) -> bytes:
+        codes = pack.unlanes(image.split(content), plan.input.levels.bits, plan.input.lanes)
+        q = pack.levels_of(codes, plan.input.levels).reshape(1, *plan.network.input.shape)
+        values = golden.evaluate(plan.network, q)[tensor]
+        return result.join(pack.lanes(pack.codes(values, plan.output.levels).reshape(-1, plan.output.lanes),
+                                      plan.output.levels.bits))
+
+    return ModelBoard(identity(plan), compute)
+
+
+def run(directory: BuildDirectory | str | os.PathLike, images: ArrayLike, port: str | Port, *,
+        baud: int | None = None, progress: Progress | None = None) -> NDArray[np.int64]:
+    """Run images on the board of a build directory and return its integers.
+
+    Parameters
+    ----------
+    directory : :class:`~hwbnn.builddir.BuildDirectory` or path
+        What the board's bitstream was made from; another bitstream is refused.
+    images : array (N, *graph shape)
+        In the form the ONNX graph takes.
+    port : :class:`str` or :class:`~hwbnn_boards.host.Port`
+        Device or URL that pyserial knows, ``virtual`` for a simulation, or an open port.
+    baud : :class:`int`
+        Bits per second, where the bitstream was made for others than the board's.
+    progress : callable
+        Called with the number of results so far and the number of images.
+
+    Returns
+    -------
+    int64 array (N, *output shape)
+        Class numbers or logits' integers, as the build says.
+    """
+    directory = directory if isinstance(directory, BuildDirectory) else BuildDirectory(directory)
+    plan = plan_of(directory)
+    image, result = image_beats(plan), result_beats(plan)
+    words = stream_words(plan, golden.encode(plan.network, images))
+    frames = [image.join(words[n:n + image.count]) for n in range(0, len(words), image.count)]
+
+    virtual = port == VIRTUAL
+    opened = virtual_board(plan) if virtual else open_port(port, baud or find_board(directory.manifest.board).baud) \
+        if isinstance(port, str) else port
+    try:
+        link = Link(opened, timeout=_VIRTUAL_SECONDS) if virtual else Link(opened)
+        link.identify(fingerprint(plan))
+        answers = link.run(frames, progress=progress)
+    finally:
+        if opened is not port:
+            opened.close()
+    return result_values(plan, [word for answer in answers for word in result.split(answer)])
