@@ -53,7 +53,11 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path``; the file that was there stays until the new one is complete."""
     buffer = io.BytesIO()
     torch.save({"format": _FORMAT, **vars(checkpoint)}, buffer)
-    write_atomic(path, buffer.getvalue())
+    try:
+        write_atomic(path, buffer.getvalue())
+    except OSError as error:
+        raise UserError(f"Checkpoint {path} must be written, and that fails: {error.strerror}; what was there "
+                        f"before is still there") from None
 
 
 def load(path: Path, config: dict[str, Any]) -> Checkpoint:
@@ -62,9 +66,9 @@ def load(path: Path, config: dict[str, Any]) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"Checkpoint {path} must exist to resume from; train without --resume first") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"Checkpoint {path} must be one that this program wrote, and it cannot be read "
-                        f"({str(error).splitlines()[0][:80]}); train without --resume") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
+        raise UserError(f"Checkpoint {path} must be one that this program wrote, and it cannot be read; train without "
+                        f"--resume") from None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise UserError(f"Checkpoint {path} must be one that this program wrote, in format {_FORMAT}; "
                         f"train without --resume")

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hwbnn_train import checkpoint as checkpoints
 from hwbnn_train.checkpoint import Checkpoint
-from hwbnn_train.finite import check_loss, check_state
+from hwbnn_train.finite import check_state, check_step
 from hwbnn_train.layers import QuantLinear
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
@@ -91,7 +91,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
             loss = loss_of(model(images), y[chosen])
             optimizer.zero_grad()
             loss.backward()
-            check_loss(loss, model, images, epoch)
+            check_step(loss, model, images, epoch)
             optimizer.step()
             total += float(loss.detach())
         check_state(model, epoch)

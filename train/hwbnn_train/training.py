@@ -109,8 +109,12 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         "versions": {"hwbnn": hwbnn.__version__, "python": platform.python_version(),
                      **{name: version(name) for name in ("torch", "numpy", "onnx", "qonnx")}},
     }
-    write_atomic(directory / "model.onnx", content)
-    write_atomic(directory / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    try:
+        write_atomic(directory / "model.onnx", content)
+        write_atomic(directory / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"Results must be written to {directory}, and that fails: {error.strerror}; make room and "
+                        f"go on with --resume") from None
     return metrics
 
 

@@ -32,7 +32,7 @@ class DigitsMLP(Recipe):
     name: str = "digits-mlp"
     data: str = "digits"
     epochs: int = 300
-    batch: int = 50
+    batch: int = 25
     lr: float = 1e-2
     lr_end: float = 1e-5
     loss: str = "cross-entropy"

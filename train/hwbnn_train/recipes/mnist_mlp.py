@@ -38,5 +38,5 @@ class MnistMLP(Recipe):
     hidden: tuple[int, ...] = (512, 512, 512)
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        return mlp(math.prod(shape), self.hidden, classes, input=Uniform(8), weight=Sign, activation=lambda: Sign(window=1.0),
-                   flatten=len(shape) > 1)
+        return mlp(math.prod(shape), self.hidden, classes, input=Uniform(8), weight=Sign,
+                   activation=lambda: Sign(window=1.0), flatten=len(shape) > 1)
