@@ -126,18 +126,17 @@ class Fixed(Quantizer):
 
 # refusals
 
+NOT = "Layer bad must be one that can become hardware, not"
+
+
 @pytest.mark.parametrize(("layer", "shape", "message"), [
-    (nn.Linear(3, 2), (3,), "Layer bad must be one that can become hardware, not Linear: its weights are real numbers; "
-                            "use a layer with a weight quantizer"),
-    (nn.LayerNorm(3), (3,), "Layer bad must be one that can become hardware, not LayerNorm: it normalizes by statistics "
-                            "of each image; use batch normalization"),
-    (nn.Softmax(1), (3,), "Layer bad must be one that can become hardware, not Softmax: it mixes channels; leave it to "
-                          "the loss, the largest logit is the class"),
-    (nn.GELU(), (3,), "Layer bad must be one that can become hardware, not GELU: the exporter knows no integer form of "
-                      "it"),
+    (nn.Linear(3, 2), (3,), f"{NOT} Linear: its weights are real numbers; use a layer with a weight quantizer"),
+    (nn.LayerNorm(3), (3,), f"{NOT} LayerNorm: it normalizes by statistics of each image; use batch normalization"),
+    (nn.Softmax(1), (3,), f"{NOT} Softmax: it mixes channels; leave it to the loss, the largest logit is the class"),
+    (nn.GELU(), (3,), f"{NOT} GELU: the exporter knows no integer form of it"),
     (nn.Flatten(2), (3, 4, 5), "Layer bad must flatten all axes but the batch, not 2 to -1"),
-    (nn.BatchNorm1d(3, track_running_stats=False), (3,), "Layer bad must keep running statistics to become hardware, and "
-                                                         "it does not"),
+    (nn.BatchNorm1d(3, track_running_stats=False), (3,),
+     "Layer bad must keep running statistics to become hardware, and it does not"),
     (QuantLinear(4, 2, weight=Sign()), (3,), "Layer bad must get 4 values per image, not shape (3,)"),
     (Fixed(Levels(0, 5)), (3,), "Quantizer bad must have levels that a Quant node can give, not 0..5"),
 ])
