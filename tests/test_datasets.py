@@ -42,7 +42,7 @@ def test_digits_are_scikit_learns_each_in_one_split():
     assert rows(*together) == rows(published.data, published.target)
     for x, y in parts.values():
         assert (x.dtype, y.dtype) == (np.float32, np.int64)
-        assert x.shape[1:] == (64,) and 0 <= x.min() and x.max() == 16
+        assert x.shape[1:] == (64,) and x.min() >= 0 and x.max() == 16
 
 
 def test_digits_splits_hold_each_class_in_proportion():
@@ -84,14 +84,16 @@ def test_range_is_that_of_the_split(start, data):
     assert np.array_equal(x, whole_x[start:stop]) and np.array_equal(y, whole_y[start:stop])
 
 
+FORM = "Images must be given as SET:SPLIT, SET:SPLIT:START:STOP or a .npy file, not"
+SETS = "Data set must be one of digits, mnist, fashion-mnist, cifar10, cifar10-batch1, not"
+
+
 @pytest.mark.parametrize(("spec", "message"), [
-    ("digits", "Images must be given as SET:SPLIT, SET:SPLIT:START:STOP or a .npy file, not 'digits'"),
-    ("digits:test:5", "Images must be given as SET:SPLIT, SET:SPLIT:START:STOP or a .npy file, not 'digits:test:5'"),
-    ("digits:test:a:b", "Images must be given as SET:SPLIT, SET:SPLIT:START:STOP or a .npy file, "
-                        "not 'digits:test:a:b'"),
-    ("digist:test", "Data set must be one of digits, mnist, fashion-mnist, cifar10, cifar10-batch1, not 'digist'; "
-                    "did you mean 'digits'?"),
-    ("xyz:test", "Data set must be one of digits, mnist, fashion-mnist, cifar10, cifar10-batch1, not 'xyz'"),
+    ("digits", f"{FORM} 'digits'"),
+    ("digits:test:5", f"{FORM} 'digits:test:5'"),
+    ("digits:test:a:b", f"{FORM} 'digits:test:a:b'"),
+    ("digist:test", f"{SETS} 'digist'; did you mean 'digits'?"),
+    ("xyz:test", f"{SETS} 'xyz'"),
     ("digits:valid", "Split must be one of train, validation, test, not 'valid'; did you mean 'validation'?"),
     ("digits:q", "Split must be one of train, validation, test, not 'q'"),
     ("digits:test:5:5", "Image range must be START:STOP with 0 <= START < STOP, not 5:5"),
@@ -191,8 +193,9 @@ def test_file_of_something_else(tmp_path, monkeypatch):
     write_idx(tmp_path, monkeypatch)
     path = tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(b"other"))
+    digest = r"[0-9a-f]{16}\.\.\."
     with pytest.raises(UserError, match=rf"^Data file {re.escape(str(path))} must be the published one, with sha256 "
-                                        r"[0-9a-f]{16}\.\.\. when unpacked, not [0-9a-f]{16}\.\.\.; download it again$"):
+                                        rf"{digest} when unpacked, not {digest}; download it again$"):
         datasets.load("mnist", "test", tmp_path)
 
 
@@ -269,8 +272,8 @@ def test_openml_out_of_reach(monkeypatch):
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
-    with says("Data set mnist must be on disk or come from OpenML, which cannot be reached (URLError); put its files in "
-              "the folder mnist of --data-root or HWBNN_DATA"):
+    with says("Data set mnist must be on disk or come from OpenML, which cannot be reached (URLError); put its files "
+              "in the folder mnist of --data-root or HWBNN_DATA"):
         datasets.load("mnist", "test")
 
 
@@ -280,8 +283,8 @@ def test_without_scikit_learn(monkeypatch, name):
     datasets._digits_parts.cache_clear()
     message = {"digits": "Data set digits must come from scikit-learn, and it is not installed; install it with "
                          "`pip install hwbnn[data]`",
-               "mnist": "Data set mnist must come from files or, through scikit-learn, from OpenML; put its files in the "
-                        "folder mnist of --data-root or HWBNN_DATA, or install scikit-learn with "
+               "mnist": "Data set mnist must come from files or, through scikit-learn, from OpenML; put its files in "
+                        "the folder mnist of --data-root or HWBNN_DATA, or install scikit-learn with "
                         "`pip install hwbnn[data]`"}[name]
     with says(message):
         datasets.load(name, "test")
