@@ -1,0 +1,158 @@
+"""cocotb bench of an accelerator's AXI4-Stream ports; runs inside the simulator's process.
+
+It drives and records; whether the results are right is decided outside, where the network is. What the stream
+rules ask is asserted here. Everything is driven just after the falling edge and sampled in the read-only phase
+that follows, so the outcome does not depend on how a simulator orders events at the rising edge.
+"""
+
+import os
+from itertools import chain, repeat
+from pathlib import Path
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge, ReadOnly
+
+from hwbnn.sim.traffic import Record, Traffic, stall_pattern
+
+RESET_CYCLES = 4
+
+
+class Tap:
+    """Read-only view of a stream inside the design."""
+
+    def __init__(self, dut, path: tuple[str, ...]):
+        *scopes, port = path
+        for name in scopes:
+            dut = dut[name]
+        self.valid, self.ready, self.payload = (dut[f"{port}__{name}"] for name in ("valid", "ready", "payload"))
+        self.cycles: list[int] = []
+        self.payloads: list[int] = []
+        self.waiting = False
+
+    def sample(self, cycle: int):
+        valid, ready = self.valid.value == 1, self.ready.value == 1
+        self.waiting = valid and not ready
+        if valid and ready:
+            self.cycles.append(cycle)
+            self.payloads.append(int(self.payload.value))
+
+
+class Bench:
+    """One phase of traffic through the design."""
+
+    def __init__(self, dut, phase: str):
+        directory = Path(os.environ["HWBNN_TRAFFIC"])
+        self.traffic = Traffic.load(directory / f"{phase}.npz")
+        self.output = directory / f"{phase}.record.npz"
+        self.progress = (directory / "progress").open("a")
+        self.phase = phase
+        self.dut = dut
+        self.taps = [Tap(dut, path) for path in self.traffic.taps]
+
+    async def reset(self):
+        dut = self.dut
+        dut.s_axis_tvalid.value = dut.s_axis_tlast.value = dut.s_axis_tdata.value = dut.m_axis_tready.value = 0
+        dut.aresetn.value = 0
+        for _ in range(RESET_CYCLES):
+            await FallingEdge(dut.aclk)
+        dut.aresetn.value = 1
+
+    async def interrupted_frame(self):
+        """Send the first half of a frame and let the pipeline move, then reset."""
+        dut, words = self.dut, self.traffic.words()
+        dut.m_axis_tready.value = 1
+        dut.s_axis_tvalid.value = 1
+        sent, half = 0, (self.traffic.beats_in + 1) // 2
+        for _ in range(self.traffic.patience):
+            dut.s_axis_tdata.value = words[sent]
+            await ReadOnly()
+            sent += dut.s_axis_tready.value == 1
+            await FallingEdge(dut.aclk)
+            if sent == half:
+                break
+        await self.reset()
+
+    async def run(self):
+        """Send every frame and receive as many, then write the record; fail where the stream rules are broken."""
+        traffic, dut = self.traffic, self.dut
+        tvalid, tready, tdata, tlast = dut.s_axis_tvalid, dut.s_axis_tready, dut.s_axis_tdata, dut.s_axis_tlast
+        m_tvalid, m_tready, m_tdata, m_tlast = dut.m_axis_tvalid, dut.m_axis_tready, dut.m_axis_tdata, dut.m_axis_tlast
+        falling, read_only = FallingEdge(dut.aclk), ReadOnly()
+        words, last_beats = traffic.words(), traffic.beats_in - 1
+        lasts = list(chain(repeat(0, last_beats), (1,))) * traffic.frames
+        sent, total = 0, len(words)
+        wanted = traffic.frames * traffic.beats_out
+        gaps, pauses = (stall_pattern(traffic.stalls, seed=traffic.seed, side=side) for side in range(2))
+        received: list[int] = []
+        received_last: list[bool] = []
+        out_cycles: list[int] = []
+        in_cycles: list[int] = []
+        faults: list[str] = []
+        offering = False
+        held = None
+        ready = -1
+        cycle = moved = 0
+        while len(received) < wanted and cycle - moved <= traffic.patience:
+            if not offering and sent < total and not next(gaps):
+                tdata.value, tlast.value, tvalid.value = words[sent], lasts[sent], 1
+                offering = True
+            taking = not next(pauses)
+            if taking != ready:
+                m_tready.value = ready = taking
+            await read_only
+            accepted = offering and tready.value == 1
+            if accepted:
+                in_cycles.append(cycle)
+            if m_tvalid.value == 1:
+                beat = (int(m_tdata.value), m_tlast.value == 1)
+                if held not in (None, beat):
+                    faults.append(f"m_axis must hold a beat until it is taken, and it changed in cycle {cycle}")
+                held = beat
+                if taking:
+                    received.append(beat[0])
+                    received_last.append(beat[1])
+                    out_cycles.append(cycle)
+                    held, moved = None, cycle
+                    if len(received) % traffic.beats_out == 0:
+                        self.report(len(received) // traffic.beats_out)
+            elif held is not None:
+                faults.append(f"m_axis_tvalid must stay high until the beat is taken, and it fell in cycle {cycle}")
+                held = None
+            for tap in self.taps:
+                tap.sample(cycle)
+            await falling
+            cycle += 1
+            if accepted:
+                sent, offering, moved = sent + 1, False, cycle
+                if sent == total or traffic.stalls:
+                    tvalid.value = 0
+        record = Record.of(traffic, in_cycles, received, received_last, out_cycles, cycles=cycle, faults=faults,
+                           taps=[(tap.cycles, tap.payloads, tap.waiting) for tap in self.taps])
+        record.save(self.output)
+        assert not record.faults, record.faults[0]
+
+    def report(self, frames: int):
+        self.progress.write(f"{self.phase} {frames}\n")
+        self.progress.flush()
+
+
+async def run(dut, phase: str):
+    bench = Bench(dut, phase)
+    Clock(dut.aclk, 10, unit="ns").start()
+    await bench.reset()
+    if bench.traffic.stalls:
+        await bench.interrupted_frame()
+    await bench.run()
+
+
+@cocotb.test()
+async def steady(dut):
+    """Frames without stalls on either side."""
+    await run(dut, "steady")
+
+
+@cocotb.test()
+async def stalled(dut):
+    """Frames under random stalls on both sides, after a reset in the middle of a frame."""
+    await run(dut, "stalled")

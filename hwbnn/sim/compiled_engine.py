@@ -1,0 +1,208 @@
+"""The compiled engine: the emitted Verilog as native code in this process, by Verilator without cocotb."""
+
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwbnn.builddir import write_atomic
+from hwbnn.errors import UserError
+from hwbnn.sim import process, toolchain
+from hwbnn.sim.traffic import Record, Tapped, Traffic, framing, pattern
+
+__all__ = ["CompiledEngine"]
+
+_HARNESS = Path(__file__).with_name("harness.cpp")
+_FLAGS = ["--cc", "-O3", "--prefix", "Vtop", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
+          "--no-timing", "-Wno-fatal", "-Wno-lint", "-CFLAGS", "-fPIC"]
+_FAULTS = {1: "m_axis must hold a beat until it is taken, and it changed in cycle {}",
+           2: "m_axis_tvalid must stay high until the beat is taken, and it fell in cycle {}"}
+_POLL = 0.1  # seconds between looks at a run's progress
+
+_bytes_p, _int64_p = ctypes.POINTER(ctypes.c_uint8), ctypes.POINTER(ctypes.c_int64)
+
+
+class Job(ctypes.Structure):
+    """A run, field for field as in ``harness.cpp``."""
+
+    _fields_ = (
+        ("stimulus", _bytes_p),
+        *((name, ctypes.c_int64) for name in ("frames", "beats_in", "bytes_in", "beats_out", "bytes_out")),
+        ("gaps", _bytes_p), ("gaps_length", ctypes.c_int64),
+        ("pauses", _bytes_p), ("pauses_length", ctypes.c_int64),
+        ("patience", ctypes.c_int64),
+        ("beats", _bytes_p), ("lasts", _bytes_p), ("in_cycles", _int64_p), ("out_cycles", _int64_p),
+        ("wave", ctypes.c_char_p), ("wave_from", ctypes.c_int64), ("wave_to", ctypes.c_int64),
+        ("sent", ctypes.c_int64), ("received", ctypes.c_int64), ("cycles", ctypes.c_int64),
+        ("cancel", ctypes.c_int32), ("fault", ctypes.c_int32), ("fault_cycle", ctypes.c_int64),
+    )
+
+
+def _pointer(array: NDArray):
+    """The address of an array, of the type that :class:`Job` wants."""
+    return array.ctypes.data_as(_bytes_p if array.dtype == np.uint8 else _int64_p)
+
+
+class CompiledEngine:
+    """Builds a shared library once per Verilog and runs phases of traffic on it, frames shared out to threads.
+
+    Parameters
+    ----------
+    verilog, toplevel, directory
+        As for :class:`hwbnn.sim.cocotb_engine.CocotbEngine`.
+    jobs : :class:`int`
+        Threads; each simulates a share of the frames on a design of its own.
+    """
+
+    name = "compiled"
+    simulator = "verilator"
+
+    def __init__(self, verilog: Path, *, toplevel: str, directory: Path, jobs: int = 1):
+        if not isinstance(jobs, int) or jobs < 1:
+            raise UserError(f"Jobs must be an integer of at least 1, not {jobs}")
+        self.verilog, self.toplevel, self.jobs = verilog, toplevel, jobs
+        self.directory = directory.absolute()
+        self.tools = toolchain.find("verilator", optimize="-O2")
+        self.versions = {"verilator": self.tools.version}
+        self._library: ctypes.CDLL | None = None
+
+    def build(self) -> bool:
+        """Build the library unless it is there; return whether it had to be built."""
+        digest = hashlib.sha256(self.verilog.read_bytes())
+        digest.update(_HARNESS.read_bytes())
+        digest.update(json.dumps([self.versions, self.toplevel, _FLAGS]).encode())
+        key, library = self.directory / "key", self.directory / "simulator.so"
+        if key.exists() and key.read_text() == digest.hexdigest():
+            return False
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+        objects = self.directory / "objects"
+        objects.mkdir(parents=True)
+        control = self.directory / "public.vlt"
+        control.write_text('`verilator_config\npublic_flat_rd -module "*" -var "o__*"\n')
+        cores = str(os.cpu_count() or 1)
+        include = Path(self.tools.environment["VERILATOR_ROOT"]) / "include"
+        steps = {
+            "verilator": ["verilator", *_FLAGS, "--Mdir", str(objects), "--top-module", self.toplevel, str(control),
+                          str(self.verilog.absolute())],
+            "make": ["make", "-j", cores, "-C", str(objects), "-f", "Vtop.mk", "libVtop",
+                     "OPT_FAST=-O2"],
+            "g++": ["g++", "-std=c++20", "-O2", "-fPIC", "-shared", "-DTRACE=0", f"-I{objects}", f"-I{include}",
+                    f"-I{include}/vltstd", str(_HARNESS), str(objects / "libVtop.a"),
+                    str(objects / "libverilated.a"), "-pthread", "-o", str(library)],
+        }
+        for name, command in steps.items():
+            log = self.directory / f"{name}.log"
+            if process.run(command, environment=self.tools.environment, cwd=self.directory, log=log):
+                raise UserError(f"Verilog {self.verilog} must build with {name}, and it does not: "
+                                f"{process.tail(log)} (see {log})")
+        shutil.rmtree(objects)
+        write_atomic(key, digest.hexdigest())
+        return True
+
+    @property
+    def library(self) -> ctypes.CDLL:
+        if self._library is None:
+            library = ctypes.CDLL(str(self.directory / "simulator.so"))
+            library.simulation_new.restype = ctypes.c_void_p
+            library.simulation_delete.argtypes = [ctypes.c_void_p]
+            library.simulation_run.argtypes = [ctypes.c_void_p, ctypes.POINTER(Job)]
+            library.simulation_run.restype = None
+            library.simulation_tap.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
+            library.simulation_tap_counts.argtypes = [ctypes.c_void_p, ctypes.c_int, _int64_p]
+            library.simulation_tap_transfers.argtypes = [ctypes.c_void_p, ctypes.c_int, _int64_p, _bytes_p]
+            self._library = library
+        return self._library
+
+    def run(self, phases: Mapping[str, Traffic], report: Callable[[str, int], object] = lambda phase, frames: None
+            ) -> dict[str, Record]:
+        """Run ``phases`` and return what each saw, as the cocotb engine does.
+
+        The first of the shares of a phase's frames is simulated as with one job; each of the others starts from
+        a reset.
+        """
+        self.build()
+        return {name: self._phase(name, traffic, report) for name, traffic in phases.items()}
+
+    def _phase(self, name: str, traffic: Traffic, report: Callable[[str, int], object]) -> Record:
+        shares = [traffic] if traffic.taps else _shares(traffic, self.jobs)
+        runs = [_Run(self.library, self.toplevel, share) for share in shares]
+        with ThreadPoolExecutor(len(runs)) as pool:
+            futures = [pool.submit(run.go) for run in runs]
+            try:
+                while not all(future.done() for future in futures):
+                    threading.Event().wait(_POLL)
+                    report(name, sum(run.job.received // traffic.beats_out for run in runs))
+            finally:
+                for run in runs:  # after an interrupt they end within a cycle
+                    run.job.cancel = 1
+            records = [future.result() for future in futures]
+        report(name, sum(len(record.beats) for record in records))
+        return _joined(records)
+
+
+class _Run:
+    """One share of the frames on one design."""
+
+    def __init__(self, library: ctypes.CDLL, toplevel: str, traffic: Traffic):
+        self.library, self.toplevel, self.traffic = library, toplevel, traffic
+        self.stimulus = np.ascontiguousarray(traffic.stimulus)
+        frames, beats_in, bytes_in = self.stimulus.shape
+        self.beats = np.zeros((frames, traffic.beats_out, traffic.bytes_out), np.uint8)
+        self.lasts = np.zeros(frames * traffic.beats_out, np.uint8)
+        self.starts, self.ends = np.zeros(frames, np.int64), np.zeros(frames, np.int64)
+        self.job = Job(stimulus=_pointer(self.stimulus), frames=frames, beats_in=beats_in, bytes_in=bytes_in,
+                       beats_out=traffic.beats_out, bytes_out=traffic.bytes_out, patience=traffic.patience,
+                       beats=_pointer(self.beats), lasts=_pointer(self.lasts),
+                       in_cycles=_pointer(self.starts), out_cycles=_pointer(self.ends))
+        if traffic.stalls:
+            self.gaps, self.pauses = (pattern(traffic.seed, side) for side in range(2))
+            self.job.gaps, self.job.gaps_length = _pointer(self.gaps), len(self.gaps)
+            self.job.pauses, self.job.pauses_length = _pointer(self.pauses), len(self.pauses)
+
+    def go(self) -> Record:
+        simulation = self.library.simulation_new()
+        try:
+            for path in self.traffic.taps:
+                scope = ".".join((self.toplevel, *path[:-1]))
+                if not self.library.simulation_tap(simulation, scope.encode(), path[-1].encode(), 1):
+                    raise UserError(f"Stream must be in the design to be recorded, and {scope}.{path[-1]} is not")
+            self.library.simulation_run(simulation, ctypes.byref(self.job))
+            taps = tuple(self._tapped(simulation, k) for k in range(len(self.traffic.taps)))
+        finally:
+            self.library.simulation_delete(simulation)
+        job, traffic = self.job, self.traffic
+        frames = job.received // traffic.beats_out
+        faults = [_FAULTS[job.fault].format(job.fault_cycle)] if job.fault else []
+        faults += framing(traffic, job.sent, self.lasts[:job.received].astype(bool).tolist(), job.cycles)
+        return Record(self.beats[:frames], self.starts[:frames], self.ends[:frames], job.cycles, faults, taps)
+
+    def _tapped(self, simulation, k: int) -> Tapped:
+        counts = np.zeros(5, np.int64)
+        self.library.simulation_tap_counts(simulation, k, _pointer(counts))
+        transfers, _, _, waiting, size = counts.tolist()
+        cycles, payloads = np.zeros(transfers, np.int64), np.zeros((transfers, size), np.uint8)
+        self.library.simulation_tap_transfers(simulation, k, _pointer(cycles), _pointer(payloads))
+        return Tapped(cycles, [int.from_bytes(row.tobytes(), "little") for row in payloads], bool(waiting))
+
+
+def _shares(traffic: Traffic, jobs: int) -> list[Traffic]:
+    return [replace(traffic, stimulus=part, seed=traffic.seed + n)
+            for n, part in enumerate(np.array_split(traffic.stimulus, min(jobs, traffic.frames)))]
+
+
+def _joined(records: Sequence[Record]) -> Record:
+    if len(records) == 1:
+        return records[0]
+    return Record(np.concatenate([r.beats for r in records]), np.concatenate([r.starts for r in records]),
+                  np.concatenate([r.ends for r in records]), sum(r.cycles for r in records),
+                  [fault for r in records for fault in r.faults])

@@ -1,0 +1,86 @@
+"""What is simulated: the emitted Verilog of a build directory, its plan, and what golden says about images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hwbnn import golden, ir
+from hwbnn.builddir import BuildDirectory
+from hwbnn.errors import UserError
+from hwbnn.plan import Fold, Plan, Stage, lower
+from hwbnn.sim.beats import beats_of, width
+from hwbnn.sim.result import Measured
+from hwbnn.sim.traffic import MAX_PAUSE, Traffic
+
+__all__ = ["TOPLEVEL", "Design"]
+
+TOPLEVEL = "accelerator"
+
+
+@dataclass(frozen=True)
+class Design:
+    """An accelerator to simulate.
+
+    Parameters
+    ----------
+    network : :class:`ir.Network`
+        What it computes.
+    plan : :class:`Plan`
+        How it is built.
+    verilog : :class:`~pathlib.Path`
+        The emitted file, with top module :data:`TOPLEVEL`.
+    """
+
+    network: ir.Network
+    plan: Plan
+    verilog: Path
+
+    @classmethod
+    def of(cls, directory: BuildDirectory) -> "Design":
+        """Read a build directory. Raises :class:`UserError` where something is missing, with the command for it."""
+        manifest = directory.manifest
+        network = directory.network
+        verilog = directory.require("rtl/accelerator.v", "hwbnn compile MODEL -o")
+        folds = {name: Fold(fold["pe"], fold["simd"]) for name, fold in manifest.folds.items()}
+        return cls(network, lower(network, folds), verilog)
+
+    @property
+    def predicted(self) -> Measured:
+        cycles = self.plan.cycles
+        return Measured(cycles.first, cycles.interval)
+
+    @property
+    def patience(self) -> int:
+        """Cycles without any transfer after which the hardware is deadlocked."""
+        return 4 * (self.predicted.first + self.predicted.interval) + 10 * MAX_PAUSE
+
+    @property
+    def steady_frames(self) -> int:
+        """Frames after which the interval between frames has settled, and as many again to measure it."""
+        in_flight = -(-self.predicted.first // self.predicted.interval)
+        return 2 * in_flight + 8
+
+    def encode(self, x: ArrayLike) -> NDArray[np.int64]:
+        """The integers that enter the network; raises :class:`UserError` for images of another form, or none."""
+        q = golden.encode(self.network, x)
+        if not len(q):
+            raise UserError("Images must be at least one, not an empty set")
+        return q
+
+    def expected(self, q: NDArray[np.int64], *, batch: int = 256) -> NDArray[np.int64]:
+        """Golden's integers of the output for the input integers ``q``."""
+        tensor = self.network.outputs[0].tensor
+        return np.concatenate([golden.evaluate(self.network, q[n:n + batch])[tensor]
+                               for n in range(0, len(q), batch)])
+
+    def traffic(self, q: NDArray[np.int64], *, stalls: bool, seed: int) -> Traffic:
+        """Frames ``q`` as beats of ``s_axis``."""
+        return Traffic(beats_of(q, self.plan.input), self.plan.output.beats, width(self.plan.output),
+                       stalls=stalls, seed=seed, patience=self.patience)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages in the order in which frames pass them."""
+        return tuple(self.plan.stages)

@@ -1,0 +1,139 @@
+"""What a simulation found, as records that are kept in ``sim/result.json``."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Measured", "Mismatch", "SimulationResult"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Cycles of the first frame and between frames, without stalls; counted as :class:`hwbnn.plan.Cycles` says."""
+
+    first: int
+    interval: int
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first value that is not golden's: in the first layer that differs, its first frame.
+
+    Parameters
+    ----------
+    layer : :class:`str`
+        Names of the network's nodes that the stage computes, or of the stage where it computes none.
+    stage : :class:`str`
+        Name of the stage, as in the Verilog's hierarchy.
+    frame, pixel, channel : :class:`int`
+        Image in the set; position in the layer's tensor, row by row; channel.
+    expected, seen : :class:`int` or None
+        Golden's value and the hardware's; None where the value never came.
+    cycle : :class:`int` or None
+        Cycle of the transfer that carried it, counted from the end of the reset.
+    phase : :class:`str`
+        ``steady`` (without stalls) or ``stalled``.
+    """
+
+    layer: str
+    stage: str
+    frame: int
+    pixel: int
+    channel: int
+    expected: int | None
+    seen: int | None
+    cycle: int | None
+    phase: str
+
+    def __str__(self) -> str:
+        place = f"frame {self.frame}, pixel {self.pixel}, channel {self.channel}"
+        seen = "nothing" if self.seen is None else self.seen
+        when = "" if self.cycle is None else f" in cycle {self.cycle}"
+        return (f"Layer {self.layer} (stage {self.stage}) must give {self.expected} at {place}, not {seen}"
+                f"{when} of the {self.phase} phase")
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """Outcome of running the emitted Verilog on a set of images.
+
+    Parameters
+    ----------
+    frames : :class:`int`
+        Images in the set.
+    mismatches : :class:`int`
+        Images whose output differs from golden's, or is missing, in any phase.
+    first_mismatch : :class:`Mismatch` or None
+        The first layer, frame and channel that differ.
+    faults : :class:`tuple` of :class:`str`
+        Rules of the streams that were broken, deadlocks included.
+    measured : :class:`Measured` or None
+        None where fewer than two frames came through.
+    predicted : :class:`Measured`
+        From the plan.
+    outputs : int64 array (frames received, *output shape)
+        The hardware's integers.
+    classes : int64 array (frames received,)
+        The greatest output's channel, or the output itself where it is a class number.
+    cycles : :class:`int`
+        Cycles simulated in all phases.
+    seconds, build_seconds : :class:`float`
+        Wall-clock time of the simulation, and of building the simulator (0 where it was there).
+    """
+
+    engine: str
+    simulator: str
+    versions: Mapping[str, str]
+    frames: int
+    mismatches: int
+    first_mismatch: Mismatch | None
+    faults: tuple[str, ...]
+    measured: Measured | None
+    predicted: Measured
+    stalls: bool
+    seed: int
+    cycles: int
+    seconds: float
+    build_seconds: float
+    network: str
+    outputs: NDArray[np.int64] = field(repr=False)
+    classes: NDArray[np.int64] = field(repr=False)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every output is golden's and no rule of the streams was broken."""
+        return self.mismatches == 0 and not self.faults
+
+    @property
+    def cycles_as_predicted(self) -> bool:
+        """Whether latency and interval are exactly the plan's."""
+        return self.measured == self.predicted
+
+    @property
+    def ok(self) -> bool:
+        """Whether the hardware does what golden and the plan say, in value and in time."""
+        return self.exact and self.cycles_as_predicted
+
+    def problems(self) -> list[str]:
+        """What is wrong, one sentence each; empty where :attr:`ok`."""
+        found = list(self.faults)
+        if self.mismatches:
+            found.append(f"Outputs must equal golden's, and {self.mismatches} of {self.frames} frames differ")
+        if self.first_mismatch is not None:
+            found.append(str(self.first_mismatch))
+        if self.measured is not None:
+            for what in ("first", "interval"):
+                predicted, measured = getattr(self.predicted, what), getattr(self.measured, what)
+                if measured != predicted:
+                    place = "of the first frame" if what == "first" else "between frames"
+                    found.append(f"Cycles {place} must be {predicted} as predicted, not {measured}")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the outputs' integers, for ``sim/result.json``."""
+        content = asdict(self) | {"ok": self.ok, "problems": self.problems(), "classes": self.classes.tolist()}
+        del content["outputs"]
+        return content

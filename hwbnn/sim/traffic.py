@@ -1,0 +1,193 @@
+"""What a bench sends and what it saw: records that every engine and the simulator's process share."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import cycle
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MAX_PAUSE", "Record", "Tapped", "Traffic", "pattern", "stall_pattern"]
+
+MAX_PAUSE = 200
+"""The longest run of cycles, roughly, in which a side under stalls does nothing."""
+
+_LENGTHS = (65521, 65519)  # primes, so that the two sides' patterns do not repeat together
+_RATES = (0.0, 0.0, 0.1, 0.3, 0.5, 0.9, 1.0)  # chance of a pause per cycle; 0: a burst at full rate
+
+
+@lru_cache(maxsize=8)
+def pattern(seed: int, side: int) -> NDArray[np.uint8]:
+    """Cycles (1) in which a side pauses: bursts at full rate, sparse traffic and long pauses, at random.
+
+    ``side`` is 0 for the producer and 1 for the consumer. Engines repeat the pattern for ever, so the same seed
+    stalls in the same cycles in all of them.
+    """
+    rng = np.random.default_rng((seed, side))
+    length, parts, filled = _LENGTHS[side], [], 0
+    while filled < length:
+        rate = rng.choice(_RATES)
+        count = int(rng.integers(1, MAX_PAUSE // 2 if rate == 1.0 else MAX_PAUSE * 2))
+        parts.append(rng.random(count) < rate)
+        filled += count
+    return np.concatenate(parts)[:length].astype(np.uint8)
+
+
+def stall_pattern(stalls: bool, *, seed: int, side: int) -> Iterator[int]:
+    """Whether to pause, cycle by cycle, for ever."""
+    return cycle(pattern(seed, side).tolist()) if stalls else cycle((0,))
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """One phase of a bench: frames to send, and how.
+
+    Parameters
+    ----------
+    stimulus : uint8 array (frames, beats, bytes)
+        ``s_axis_tdata`` of every beat, least significant byte first.
+    beats_out, bytes_out : :class:`int`
+        Beats per frame on ``m_axis``, and bytes of ``m_axis_tdata``.
+    stalls : :class:`bool`
+        Whether both sides pause at random, after a reset in the middle of a frame.
+    seed : :class:`int`
+        Seed of the pauses.
+    patience : :class:`int`
+        Cycles without a transfer on either side after which the design counts as deadlocked.
+    taps : :class:`tuple` of :class:`tuple` of :class:`str`
+        Streams inside the design to record: instance names from the top module down, then the port's name
+        without ``__valid``.
+    """
+
+    stimulus: NDArray[np.uint8]
+    beats_out: int
+    bytes_out: int
+    stalls: bool
+    seed: int
+    patience: int
+    taps: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def frames(self) -> int:
+        return self.stimulus.shape[0]
+
+    @property
+    def beats_in(self) -> int:
+        """Beats per frame on ``s_axis``."""
+        return self.stimulus.shape[1]
+
+    def words(self) -> list[int]:
+        """``s_axis_tdata`` of every beat, frame after frame, as integers."""
+        rows = self.stimulus.reshape(-1, self.stimulus.shape[2])
+        return [int.from_bytes(row.tobytes(), "little") for row in rows]
+
+    def save(self, path: os.PathLike):
+        scalars = {key: value for key, value in vars(self).items() if key != "stimulus"}
+        np.savez(path, stimulus=self.stimulus, scalars=np.array(json.dumps(scalars)))
+
+    @classmethod
+    def load(cls, path: os.PathLike) -> Traffic:
+        with np.load(path) as file:
+            scalars = json.loads(str(file["scalars"]))
+            return cls(file["stimulus"], **{**scalars, "taps": tuple(map(tuple, scalars["taps"]))})
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """Transfers of one stream inside the design.
+
+    Parameters
+    ----------
+    cycles, payloads : sequences
+        Cycle and payload of each transfer.
+    waiting : :class:`bool`
+        Whether the stream offered, in the last cycle, a payload that was not taken.
+    """
+
+    cycles: NDArray[np.int64]
+    payloads: Sequence[int]
+    waiting: bool
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a bench saw in one phase.
+
+    Parameters
+    ----------
+    beats : uint8 array (frames, beats_out, bytes_out)
+        ``m_axis_tdata`` of every beat of each complete frame.
+    starts, ends : int64 arrays (frames,)
+        Cycle of a frame's first input transfer and of its last output transfer, of each complete frame.
+    cycles : :class:`int`
+        Cycles simulated.
+    faults : :class:`list` of :class:`str`
+        Rules of the streams that were broken, a deadlock among them; the first is the one to read.
+    taps : :class:`tuple` of :class:`Tapped`
+        As many as the traffic asked for.
+    """
+
+    beats: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    cycles: int
+    faults: list[str] = field(default_factory=list)
+    taps: tuple[Tapped, ...] = ()
+
+    @classmethod
+    def of(cls, traffic: Traffic, in_cycles: Sequence[int], words: Sequence[int], lasts: Sequence[bool],
+           out_cycles: Sequence[int], *, cycles: int, faults: Sequence[str] = (),
+           taps: Sequence[tuple[Sequence[int], Sequence[int], bool]] = ()) -> Record:
+        """Make a record of raw transfers, checking how they are framed."""
+        data = b"".join(word.to_bytes(traffic.bytes_out, "little") for word in words)
+        frames = len(words) // traffic.beats_out
+        beats = np.frombuffer(data, np.uint8)[:frames * traffic.beats_out * traffic.bytes_out]
+        found = framing(traffic, len(in_cycles), lasts, cycles)
+        return cls(beats.reshape(frames, traffic.beats_out, traffic.bytes_out),
+                   np.array(in_cycles, np.int64)[::traffic.beats_in][:frames],
+                   np.array(out_cycles, np.int64)[traffic.beats_out - 1::traffic.beats_out],
+                   cycles, [*faults, *found],
+                   tuple(Tapped(np.array(at, np.int64), what, waiting) for at, what, waiting in taps))
+
+    def save(self, path: os.PathLike):
+        taps = [[tap.cycles.tolist(), [hex(payload) for payload in tap.payloads], tap.waiting] for tap in self.taps]
+        scalars = json.dumps({"cycles": self.cycles, "faults": self.faults, "taps": taps})
+        np.savez(path, beats=self.beats, starts=self.starts, ends=self.ends, scalars=np.array(scalars))
+
+    @classmethod
+    def load(cls, path: os.PathLike) -> Record:
+        with np.load(path) as file:
+            scalars = json.loads(str(file["scalars"]))
+            taps = tuple(Tapped(np.array(at, np.int64), [int(payload, 16) for payload in payloads], waiting)
+                         for at, payloads, waiting in scalars["taps"])
+            return cls(file["beats"], file["starts"], file["ends"], scalars["cycles"], scalars["faults"], taps)
+
+
+def framing(traffic: Traffic, sent: int, lasts: Sequence[bool], cycles: int) -> list[str]:
+    """What is wrong with the number of transfers and with ``m_axis_tlast``, in sentences."""
+    wanted = traffic.frames * traffic.beats_out
+    faults = []
+    flags = np.array(lasts, bool)
+    due = np.arange(1, len(flags) + 1) % traffic.beats_out == 0
+    wrong = np.flatnonzero(flags != due)
+    if len(wrong):
+        frame, beat = divmod(int(wrong[0]), traffic.beats_out)
+        faults.append(f"m_axis_tlast must mark beat {traffic.beats_out - 1} of each frame only, and it is "
+                      f"{int(flags[wrong[0]])} in beat {beat} of frame {frame}")
+    if len(lasts) < wanted:
+        faults.append(f"Design must take and return {traffic.frames} frames, and nothing moved for "
+                      f"{traffic.patience} cycles before cycle {cycles}: s_axis took beat "
+                      f"{_place(sent, traffic.beats_in)}, m_axis gave beat {_place(len(lasts), traffic.beats_out)}")
+    return faults
+
+
+def _place(count: int, beats: int) -> str:
+    if not count:
+        return "none"
+    frame, beat = divmod(count - 1, beats)
+    return f"{beat} of frame {frame} last"

