@@ -1,0 +1,92 @@
+"""The whole design for a board through Yosys, nextpnr and the packer, by the board's Amaranth platform."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwbnn.errors import UserError
+from hwbnn.plan import Plan
+from hwbnn.synth.reports import Use, exhausted, fmax, use
+from hwbnn.synth.tools import ToolFailed, Tools, read_log
+from hwbnn_boards import Board
+from hwbnn_boards.top import BoardTop
+
+__all__ = ["Placed", "place", "tools_of"]
+
+_NAME = "top"
+_REPORT = "report.json"
+_NOTES = {
+    "yosys": "yosys: synthesizing the whole design with its host link",
+    "nextpnr": "nextpnr: placing and routing",
+    "pack": "packing the bitstream",
+}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A routed design.
+
+    Parameters
+    ----------
+    use : mapping
+        Resource to :class:`Use` of the device.
+    fmax_hz : :class:`float`
+        Frequency that the slowest clock reaches.
+    bitstream : :class:`~pathlib.Path` or None
+        None where the clock is not reached: such a design is not packed.
+    """
+
+    use: dict[str, Use]
+    fmax_hz: float
+    bitstream: Path | None
+
+
+def tools_of(board: Board) -> list[str]:
+    """Return the names of the tools that make a bitstream for a board."""
+    return ["yosys", f"nextpnr-{board.family}", {"ecp5": "ecppack", "ice40": "icepack"}[board.family]]
+
+
+def place(tools: Tools, plan: Plan, board: Board, *, seed: int, ready: Callable[[], Future] | None = None) -> Placed:
+    """Synthesize, place and route the design of a plan for a board, and pack it where it reaches the clock.
+
+    Parameters
+    ----------
+    ready : callable
+        Called after synthesis; the future it returns is waited for before placement.
+
+    Raises
+    ------
+    UserError
+        Where the design does not fit the device.
+    ToolFailed
+        Where a tool fails for any other reason.
+    """
+    recipe = board.platform().prepare(
+        BoardTop(plan, board), _NAME, synth_opts=board.synth_opts,
+        # Without the permission nextpnr ends without a report where the clock is not reached.
+        nextpnr_opts=f"--report {_REPORT} --seed {seed} --timing-allow-fail")
+    recipe.extract(tools.directory)
+    yosys, nextpnr, pack = json.loads((tools.directory / f"{recipe.script}.json").read_text())["commands"]
+
+    tools.run("yosys", yosys[1:], step="yosys", note=_NOTES["yosys"])
+    if ready is not None:
+        ready().result()
+    log = tools.directory / f"{_NAME}.tim"
+    try:
+        tools.run(nextpnr[0], nextpnr[1:], step="nextpnr", note=_NOTES["nextpnr"])
+    except ToolFailed as failure:
+        over = exhausted(read_log(log))
+        if over:
+            raise UserError(f"Design must fit the {board.title}, not need {', '.join(map(str, over))}; compile for a "
+                            f"lower rate or for a larger board") from None
+        raise ToolFailed(failure.tool, log) from None
+    report = json.loads((tools.directory / _REPORT).read_text())
+    reached = fmax(report)
+    if reached is None:
+        raise ToolFailed(nextpnr[0], log)
+    if reached < board.clock_hz:
+        return Placed(use(report), reached, None)
+    tools.run(pack[0], pack[1:], step="pack", note=_NOTES["pack"])
+    return Placed(use(report), reached, tools.directory / f"{_NAME}{board.bitstream}")

@@ -1,0 +1,128 @@
+"""What the tools report, as numbers: Yosys' cell counts, nextpnr's utilization and frequencies, and its complaints."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Cells", "Exhausted", "Use", "cells", "cells_by_module", "exhausted", "fmax", "use", "use_in_log"]
+
+#: Primitive to the field of :class:`Cells` that counts it.
+_PRIMITIVES = {
+    "LUT4": "lut4", "CCU2C": "carry", "TRELLIS_FF": "ff", "DP16KD": "block_memory", "PDPW16KD": "block_memory",
+    "TRELLIS_DPR16X4": "lut_memory", "MULT18X18D": "dsp", "ALU54B": "dsp", "PFUMX": "mux", "L6MUX21": "mux",
+    "SB_LUT4": "lut4", "SB_CARRY": "carry", "SB_SPRAM256KA": "large_memory", "SB_MAC16": "dsp",
+}
+_PREFIXES = {"SB_DFF": "ff", "SB_RAM40_4K": "block_memory"}
+
+#: What nextpnr calls a resource, to what a user calls it and to the field of a result.
+_RESOURCES = {
+    "TRELLIS_COMB": ("LUT4s", "lut"), "TRELLIS_FF": ("flip-flops", "ff"), "DP16KD": ("block RAMs", "block_memory"),
+    "MULT18X18D": ("multipliers", "dsp"), "TRELLIS_RAMW": ("LUT RAM write ports", "lut_memory"),
+    "TRELLIS_IO": ("pins", "pins"),
+    "ICESTORM_LC": ("logic cells", "lut"), "ICESTORM_RAM": ("block RAMs", "block_memory"),
+    "ICESTORM_DSP": ("multipliers", "dsp"), "ICESTORM_SPRAM": ("SPRAM blocks", "large_memory"),
+    "SB_IO": ("pins", "pins"),
+}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Primitives after synthesis.
+
+    Parameters
+    ----------
+    lut4, carry, ff : :class:`int`
+        LUT4, carry cells (CCU2C of two bits, SB_CARRY of one), flip-flops.
+    lut_memory, block_memory, large_memory, dsp : :class:`int`
+        TRELLIS_DPR16X4; DP16KD or SB_RAM40; SB_SPRAM256KA; multipliers.
+    mux : :class:`int`
+        PFUMX and L6MUX21, which come from wide-LUT mapping.
+    lut : :class:`int`
+        Places for LUTs taken: LUT4, two for a CCU2C, and those of LUT memories.
+    """
+
+    lut4: int = 0
+    carry: int = 0
+    ff: int = 0
+    lut_memory: int = 0
+    block_memory: int = 0
+    large_memory: int = 0
+    dsp: int = 0
+    mux: int = 0
+    lut: int = 0
+
+    def __add__(self, other: "Cells") -> "Cells":
+        return Cells(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
+
+
+def cells(by_type: Mapping[str, int], *, luts_per_memory: int) -> Cells:
+    """Sort counts by primitive into :class:`Cells`.
+
+    Parameters
+    ----------
+    luts_per_memory : :class:`int`
+        LUT places that a LUT memory takes, its write port included.
+    """
+    count = dict.fromkeys(Cells.__dataclass_fields__, 0)
+    for kind, number in by_type.items():
+        name = _PRIMITIVES.get(kind) or next((field for prefix, field in _PREFIXES.items()
+                                              if kind.startswith(prefix)), None)
+        if name is not None:
+            count[name] += number
+    count["lut"] = (count["lut4"] + 2 * by_type.get("CCU2C", 0) + luts_per_memory * count["lut_memory"])
+    return Cells(**count)
+
+
+def cells_by_module(statistics: Mapping[str, Any], *, luts_per_memory: int) -> dict[str, Cells]:
+    """Read Yosys' ``stat -json``: module name (without the backslash) to its own cells, submodules not counted."""
+    return {name.removeprefix("\\"): cells(module["num_cells_by_type"], luts_per_memory=luts_per_memory)
+            for name, module in statistics["modules"].items()}
+
+
+@dataclass(frozen=True)
+class Use:
+    """How much of a resource a placed design takes."""
+
+    used: int
+    available: int
+
+
+def use(report: Mapping[str, Any]) -> dict[str, Use]:
+    """Read the utilization of nextpnr's JSON report, by the field names of :class:`Cells`; ``pins`` beside them."""
+    return _by_field({name: Use(entry["used"], entry["available"]) for name, entry in report["utilization"].items()})
+
+
+def use_in_log(log: str) -> dict[str, Use]:
+    """Read the utilization that nextpnr logs before it places, by its own names."""
+    return {name: Use(int(used), int(available)) for name, used, available in
+            re.findall(r"^Info:\s+([A-Z0-9_]+):\s+(\d+)/\s*(\d+)\s+\d+%\s*$", log, re.MULTILINE)}
+
+
+def _by_field(uses: Mapping[str, Use]) -> dict[str, Use]:
+    return {_RESOURCES[name][1]: amount for name, amount in uses.items() if name in _RESOURCES}
+
+
+@dataclass(frozen=True)
+class Exhausted:
+    """A resource of which a design needs more than there is."""
+
+    resource: str
+    needed: int
+    available: int
+
+    def __str__(self) -> str:
+        return f"{self.needed} {self.resource} of {self.available}"
+
+
+def exhausted(log: str) -> list[Exhausted]:
+    """Return what a design that nextpnr refused has too much of, worst first."""
+    over = [Exhausted(_RESOURCES.get(name, (name, name))[0], amount.used, amount.available)
+            for name, amount in use_in_log(log).items() if amount.used > amount.available]
+    return sorted(over, key=lambda entry: entry.needed / max(entry.available, 1), reverse=True)
+
+
+def fmax(report: Mapping[str, Any]) -> float | None:
+    """Return the lowest frequency in Hz that a clock of the design reaches; None where there is no clock."""
+    achieved = [entry["achieved"] for entry in report["fmax"].values()]
+    return 1e6 * min(achieved) if achieved else None
