@@ -1,7 +1,6 @@
 """Export: qonnx's executor computes what torch computes, and what has no meaning in hardware is refused by name."""
 
 import re
-import warnings
 
 import numpy as np
 import onnx
@@ -9,17 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_onnx
 from torch import nn
 
 from hwbnn.errors import UserError
 from hwbnn.ir import Levels
 from hwbnn_train import Grid, Quantizer, QuantLinear, Sign, Uniform, compare, execute, export
 from hwbnn_train.models import mlp
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # qonnx's imports use deprecated names of onnx
-    from qonnx.core.modelwrapper import ModelWrapper
-    from qonnx.core.onnx_exec import execute_onnx
 
 
 def network(seed=0, pixels=(12,), hidden=(8, 6), classes=4, input=None):

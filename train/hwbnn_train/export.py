@@ -4,7 +4,6 @@ Only a sequence of known layers can be exported; every layer that has no meaning
 What is written is checked by :func:`compare` against torch with qonnx's own executor.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import singledispatch
@@ -202,13 +201,9 @@ def execute(proto: onnx.ModelProto, x: NDArray) -> NDArray[np.float32]:
     from qonnx.transformation.change_batchsize import ChangeBatchSize
     from qonnx.transformation.infer_shapes import InferShapes
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # qonnx's own deprecations
-        model = ModelWrapper(proto, make_deepcopy=True)
-        model = model.transform(ChangeBatchSize(len(x))).transform(InferShapes())
-        model.check_all_tensor_shapes_specified(fix_missing_init_shape=True)
-        outputs = execute_onnx(model, {"images": np.asarray(x, np.float32)})
-    return outputs["logits"]
+    model = ModelWrapper(proto, make_deepcopy=True).transform(ChangeBatchSize(len(x))).transform(InferShapes())
+    model.check_all_tensor_shapes_specified(fix_missing_init_shape=True)
+    return execute_onnx(model, {"images": np.asarray(x, np.float32)})["logits"]
 
 
 def compare(model: nn.Module, proto: onnx.ModelProto, x: NDArray, *, tolerance: float = 1e-5) -> float:

@@ -36,7 +36,8 @@ class Recipe:
     loss : :class:`str`
         A key of :data:`hwbnn_train.losses.LOSSES`.
     threads : :class:`int`
-        Threads that torch uses. It is part of the recipe because sums round differently when they are split.
+        Threads that torch uses. It is part of the recipe because sums round differently when they are split. One is
+        safe for networks this size: several wait for each other, and on a busy machine that took 20 times longer.
     """
 
     name: str

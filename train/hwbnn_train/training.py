@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 import hwbnn
@@ -154,14 +154,14 @@ def _reproducible(seed: int, threads: int) -> Iterator[None]:
 
 @contextmanager
 def _bar(epochs: int, show: bool) -> Iterator[Callable[[dict[str, float]], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"),
-               TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
+    columns = (TextColumn("epoch {task.completed}/{task.total}"), BarColumn(bar_width=20), TimeRemainingColumn(),
+               TextColumn("{task.fields[figures]}"))
     with Progress(*columns, console=Console(stderr=True), disable=not show) as progress:
         task = progress.add_task("training", total=epochs, figures="")
 
         def report(measured: dict[str, float]) -> None:
-            figures = (f"loss {measured['loss/train']:.4f}  validation {measured['accuracy/validation']:.2%}  "
-                       f"best {measured['best accuracy']:.2%} (epoch {measured['best epoch']})")
+            figures = (f"loss {measured['loss/train']:.3f} val {measured['accuracy/validation']:.1%} "
+                       f"best {measured['best accuracy']:.1%}")
             progress.update(task, completed=measured["epoch"], figures=figures)
 
         yield report

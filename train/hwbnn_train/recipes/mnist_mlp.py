@@ -34,7 +34,6 @@ class MnistMLP(Recipe):
     lr: float = 3e-3
     lr_end: float = 3e-5
     loss: str = "squared-hinge"
-    threads: int = 2
     hidden: tuple[int, ...] = (512, 512, 512)
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
