@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from typer.testing import CliRunner
+from zoo import tiny
 
 import hwbnn
 from hwbnn import golden, ir
 from hwbnn.cli import app
 from hwbnn.cli.group import COMMANDS
 from hwbnn_boards import names
-from zoo import tiny
 
 ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("", "train", "boards"))}
 FOLDS = ("--fold", "fc0=2x4", "--fold", "fc1=3x2")
 
 
@@ -212,7 +213,8 @@ def test_images_must_fit(model, tmp_path):
     assert refused("eval", model, "--images", tmp_path / "none.npy") == \
         f"Images must be at least one, and {tmp_path / 'none.npy'} holds none"
     np.save(tmp_path / "big.npy", np.full((3, 8), 99))
-    assert refused("eval", model, "--images", tmp_path / "big.npy") == "Images must hold integers 0..15, not 99..99 of int64"
+    assert refused("eval", model, "--images", tmp_path / "big.npy") == \
+        "Images must hold integers 0..15, not 99..99 of int64"
 
 
 def test_data_set_typo_suggests(model):
@@ -235,9 +237,8 @@ def test_folder_below_a_file(model):
 
 
 def _run(*words, **options) -> subprocess.CompletedProcess:
-    path = os.pathsep.join(str(ROOT / folder) for folder in ("", "train", "boards"))
     return subprocess.run([sys.executable, "-m", "hwbnn", *map(str, words)], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": path}, **options)
+                          env=ENVIRONMENT, **options)
 
 
 def test_full_disk_leaves_the_last_build(model, build):
@@ -246,7 +247,7 @@ def test_full_disk_leaves_the_last_build(model, build):
                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)))
     assert result.returncode == 2
     assert result.stderr == \
-        f"hwbnn: Disk must have room for the results, and it is full; free some space and run the command again\n"
+        "hwbnn: Disk must have room for the results, and it is full; free some space and run the command again\n"
     assert contents(build) == before and sorted(build.parent.iterdir()) == siblings
 
 
@@ -272,8 +273,9 @@ def test_interrupt(build, model, monkeypatch):
     assert contents(build) == before
 
 
-@pytest.mark.parametrize("package, extra", [("onnx", "onnx"), ("torch", "train"), ("cocotb", "sim"), ("jinja2", "report"),
-                                            ("amaranth_boards", "synth"), ("sklearn", "data")])
+@pytest.mark.parametrize("package, extra", [
+    ("onnx", "onnx"), ("torch", "train"), ("cocotb", "sim"), ("jinja2", "report"), ("amaranth_boards", "synth"),
+    ("sklearn", "data")])
 def test_missing_extra(package, extra, monkeypatch, model):
     def fail(path):
         raise ModuleNotFoundError(f"No module named '{package}'", name=f"{package}.inner")
@@ -291,9 +293,8 @@ def test_defects_are_not_hidden(monkeypatch, model):
 
 
 def test_reader_that_goes_away(model, images):
-    path = os.pathsep.join(str(ROOT / folder) for folder in ("", "train", "boards"))
-    process = subprocess.Popen([sys.executable, "-m", "hwbnn", "boards"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env={**os.environ, "PYTHONPATH": path})
+    process = subprocess.Popen([sys.executable, "-m", "hwbnn", "boards"], env=ENVIRONMENT,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
@@ -303,11 +304,10 @@ def test_reader_that_goes_away(model, images):
 # what works --------------------------------------------------------------------------------------------------
 
 def test_import_is_light():
-    code = ("import sys, hwbnn.cli; heavy = {'torch', 'onnx', 'cocotb', 'sklearn', 'jinja2', 'plotly', 'amaranth', 'numpy'}; "
-            "print(sorted(heavy & set(sys.modules)))")
-    path = os.pathsep.join(str(ROOT / folder) for folder in ("", "train", "boards"))
+    code = ("import sys, hwbnn.cli; print({'torch', 'onnx', 'cocotb', 'sklearn', 'jinja2', 'plotly', 'amaranth', "
+            "'numpy'} & set(sys.modules))")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          env={**os.environ, "PYTHONPATH": path}).stdout == "[]\n"
+                          env=ENVIRONMENT).stdout == "set()\n"
 
 
 def test_boards():
@@ -343,9 +343,8 @@ def test_folds_come_from_another_build(model, build, tmp_path):
 
 def test_interrupting_the_process(model, build):
     """A real SIGINT, wherever it strikes, leaves a complete build and no draft."""
-    path = os.pathsep.join(str(ROOT / folder) for folder in ("", "train", "boards"))
-    process = subprocess.Popen([sys.executable, "-m", "hwbnn", "compile", model, "--board", "icebreaker", *FOLDS, "-o", build],
-                               env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", "hwbnn", "compile", model, "--board", "icebreaker", *FOLDS,
+                                "-o", build], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     time.sleep(0.6)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()

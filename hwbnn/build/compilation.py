@@ -1,10 +1,11 @@
 """From a network to a build directory: fold, generate Verilog, write everything or nothing."""
 
+import hashlib
 import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hwbnn.build.swap import draft_beside, move_into
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.classify import classifier
 from hwbnn.errors import UserError
-from hwbnn.fold import choose
+from hwbnn.fold import choose, parse
 from hwbnn.plan import Fold, lower
 from hwbnn.rtl import verilog
 from hwbnn_boards import board as find_board
@@ -70,10 +71,11 @@ def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps:
     target = find_board(board)
     path = _usable(path)
     network = classifier(net) if output == "class" else net
-    if folds is None:
-        chosen = choose(network, clock_hz=target.clock_hz, target_fps=target_fps)
+    if target_fps is not None:
+        chosen = choose(network, clock_hz=target.clock_hz, target_fps=target_fps, technology=target.technology)
     else:
-        chosen = {name: fold if isinstance(fold, Fold) else Fold(*fold) for name, fold in folds.items()}
+        chosen = parse(network, {name: asdict(fold) if isinstance(fold, Fold) else {"pe": fold[0], "simd": fold[1]}
+                                 for name, fold in (folds or {}).items()})
     text = verilog(lower(network, chosen))
     manifest = Manifest(
         board=target.name, clock_hz=target.clock_hz, target_fps=target_fps, output=output,
@@ -117,8 +119,10 @@ def _same_hardware(path: Path, manifest: Manifest, text: str) -> bool:
 
 
 def _training(model: Path) -> dict[str, Any] | None:
-    """What training wrote beside the model, where it did."""
+    """What training wrote beside the model, where it is about that very file."""
     try:
-        return json.loads(model.with_name("metrics.json").read_text())
+        record = json.loads(model.with_name("metrics.json").read_text())
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
     except (OSError, ValueError):  # the model may come from anywhere
         return None
+    return record if isinstance(record, dict) and record.get("model_sha256") == digest else None

@@ -14,7 +14,9 @@ from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.cost import Estimate, estimate
 from hwbnn.errors import UserError
 from hwbnn.plan import Fold, Plan, lower
-from hwbnn_boards import Board, board as find_board
+from hwbnn.report import write
+from hwbnn_boards import Board
+from hwbnn_boards import board as find_board
 
 if TYPE_CHECKING:
     from hwbnn.sim import SimulationResult
@@ -85,8 +87,8 @@ class Build:
         labels = None if labels is None else _checked(labels, len(np.asarray(x)))
         with noting(self.directory, "simulate", command):
             result = simulate(self.directory, x, simulator=simulator, stalls=stalls, seed=seed, progress=progress)
-            if labels is not None:
-                self._note_accuracy(result.outputs, np.asarray(x), labels, images)
+            if labels is not None and len(result.outputs) == len(labels):
+                self._note_accuracy(self._classes(result.outputs), np.asarray(x), labels, images)
         return result
 
     def estimate(self, *, command: str = "Build.estimate") -> Estimate:
@@ -103,22 +105,35 @@ class Build:
         with noting(self.directory, "synth", command):
             return synthesize(self.directory, seed=seed, progress=progress)
 
+    def run(self, x: ArrayLike, port: str, *, progress: Callable[[int, int], None] | None = None
+            ) -> NDArray[np.int64]:
+        """Return the class of each image ``x``, computed by the board behind a serial port.
+
+        Parameters
+        ----------
+        port : :class:`str`
+            Device or URL that pyserial knows, or ``virtual`` for a simulation of the whole board.
+        """
+        from hwbnn_boards.serve import run  # lazily: needs the extra synth
+        return self._classes(run(self.directory, x, port, progress=progress))
+
     def report(self, *, command: str = "Build.report") -> Path:
         """Write ``report.html`` from whatever results there are, and return its path."""
-        from hwbnn.report import write  # lazily: needs the extra report
         with noting(self.directory, "report", command):
             pass  # noted first, so that the page tells how it was made
         return write(self.directory)
 
-    def _note_accuracy(self, outputs: NDArray[np.int64], x: NDArray, labels: NDArray[np.int64], images: str):
+    def _classes(self, outputs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Classes from the integers that the accelerator sends."""
         network = self.network
-        tensors = {network.outputs[0].tensor: outputs}
-        values = golden.decode(network, tensors).reshape(len(x), -1)
-        hardware = values[:, 0] if self.manifest.output == "class" else values.argmax(axis=1)
-        expected = golden.classes(network, x)
+        values = golden.decode(network, {network.outputs[0].tensor: outputs}).reshape(len(outputs), -1)
+        return (values[:, 0] if self.manifest.output == "class" else values.argmax(axis=1)).astype(np.int64)
+
+    def _note_accuracy(self, hardware: NDArray[np.int64], x: NDArray, labels: NDArray[np.int64], images: str):
+        expected = golden.classes(self.network, x)
         count = int(max(labels.max(), hardware.max(), expected.max())) + 1
         confusion = np.zeros((count, count), np.int64)
-        np.add.at(confusion, (labels, hardware.astype(np.int64)), 1)
+        np.add.at(confusion, (labels, hardware), 1)
         self.directory.write_json("accuracy.json", {
             "images": images, "count": len(x), "golden": float(np.mean(expected == labels)),
             "hardware": float(np.mean(hardware == labels)), "confusion": confusion.tolist(),
@@ -128,5 +143,6 @@ class Build:
 def _checked(labels: ArrayLike, count: int) -> NDArray[np.int64]:
     array = np.asarray(labels)
     if array.shape != (count,) or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
-        raise UserError(f"Labels must be {count} class numbers, one per image, not {array.dtype} of shape {array.shape}")
+        raise UserError(f"Labels must be {count} class numbers, one per image, not {array.dtype} of shape "
+                        f"{array.shape}")
     return array.astype(np.int64)

@@ -1,7 +1,5 @@
 """``hwbnn boards``: what there is to compile for."""
 
-import typer
-
 from hwbnn.cli import console
 from hwbnn.cli.options import Json, single
 from hwbnn_boards import board, names

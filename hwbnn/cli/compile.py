@@ -2,17 +2,19 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hwbnn.build import OUTPUTS, Build, compile as compile_network, load
+from hwbnn import ir
+from hwbnn.build import OUTPUTS, Build, load
+from hwbnn.build import compile as compile_network
 from hwbnn.cli import console
 from hwbnn.cli.group import command_line
 from hwbnn.cli.options import single
 from hwbnn.errors import UserError
-from hwbnn.plan import Fold
+from hwbnn.fold import parse, read
+from hwbnn.plan import Fold, Stream
 
 app = single()
 
@@ -45,10 +47,10 @@ def compile_(
     Give a rate with --target-fps, or the folding with --fold; there is no default, because it decides what
     the accelerator costs.
     """
-    folds = _folds(fold or [], folds_file)
     net = load(model)
-    build = compile_network(net, output_dir, board=board, target_fps=target_fps, folds=folds, output=output,
-                            seed=seed, source=model, command=command_line(ctx))
+    build = compile_network(net, output_dir, board=board, target_fps=target_fps,
+                            folds=_folds(net, fold or [], folds_file), output=output, seed=seed, source=model,
+                            command=command_line(ctx))
     if as_json:
         console.print_json(json.loads((build.path / "build.json").read_text()))
         return
@@ -62,14 +64,13 @@ def show(build: Build) -> None:
     rows = []
     for stage in plan.stages:
         fold = getattr(stage, "fold", None)
-        pe, simd = (fold.pe, fold.simd) if fold else (None, None)
-        bits = sum(memory.bits for memory in stage.memories)
-        rows.append((stage.name, type(stage).__name__.removesuffix("Stage"), str(stage.i.levels),
-                     f"{stage.i.lanes} × {stage.i.beats}", str(stage.o.levels), f"{stage.o.lanes} × {stage.o.beats}",
-                     pe, simd, stage.ii, bits or None))
+        rows.append((stage.name, type(stage).__name__.removesuffix("Stage"), _stream(stage.i), _stream(stage.o),
+                     fold and fold.pe, fold and fold.simd, stage.ii, stage.flip_flops,
+                     sum(memory.bits for memory in stage.memories) or None))
     console.table(f"{build.network.name} on {build.board.title}",
-                  ["stage", "component", "takes", ">lanes × beats", "gives", ">lanes × beats", ">PE", ">SIMD",
-                   ">cycles/frame", ">memory bits"], rows)
+                  ["stage", "component", "takes", "gives", ">PE", ">SIMD", ">cycles/frame", ">flip-flops",
+                   ">memory bits"], rows, footer=("", "", "", "", "", "", cycles.interval, plan.flip_flops,
+                                sum(memory.bits for memory in plan.memories)))
     target = build.manifest.target_fps
     console.facts([
         ("Rate", f"{console.count(clock / cycles.interval)} frames/s at {clock / 1e6:g} MHz "
@@ -81,35 +82,25 @@ def show(build: Build) -> None:
     ])
 
 
-def _folds(words: list[str], file: str | None) -> dict[str, Fold] | None:
+def _stream(stream: Stream) -> str:
+    """Beats, values per beat, and what they are."""
+    levels = str(stream.levels)
+    return f"{stream.beats}×{stream.lanes} {levels if len(levels) <= 11 else f'{stream.levels.bits} bits'}"
+
+
+def _folds(net: ir.Network, words: list[str], file: str | None) -> dict[str, Fold] | None:
     if file is not None and words:
         raise UserError("Folding must be given by --fold or by --folds, and both were")
-    if file is None and not words:
+    if file is not None:
+        return read(net, file)
+    if not words:
         return None
-    pairs = _from_file(file) if file is not None else [_from_word(word) for word in words]
-    folds: dict[str, Fold] = {}
-    for name, pe, simd in pairs:
-        if name in folds:
-            raise UserError(f"Folding of {name} must be given once, and it is given twice")
-        try:
-            folds[name] = Fold(pe, simd)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"Folding of {name} cannot be used: {error}") from None
-    return folds
-
-
-def _from_word(word: str) -> tuple[str, int, int]:
-    match = re.fullmatch(r"(.+)=(\d+)[x×](\d+)", word)
-    if match is None:
-        raise UserError(f"Folding must be NAME=PExSIMD, such as fc1=8x16, not {word}")
-    return match[1], int(match[2]), int(match[3])
-
-
-def _from_file(file: str) -> list[tuple[str, int, int]]:
-    try:
-        content = json.loads(Path(file).read_text())
-        content = content.get("folds", content)
-        return [(name, fold["pe"], fold["simd"]) for name, fold in content.items()]
-    except (ValueError, AttributeError, KeyError, TypeError):
-        raise UserError(f'Folds file {file} must hold {{"NAME": {{"pe": 8, "simd": 16}}, ...}}, and it does not'
-                        ) from None
+    record = {}
+    for word in words:
+        match = re.fullmatch(r"(.+)=(\d+)[x×](\d+)", word)
+        if match is None:
+            raise UserError(f"Folding must be NAME=PExSIMD, such as fc1=8x16, not {word}")
+        if match[1] in record:
+            raise UserError(f"Folding of {match[1]} must be given once, and it is given twice")
+        record[match[1]] = {"pe": int(match[2]), "simd": int(match[3])}
+    return parse(net, record)

@@ -46,7 +46,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, 
     for name, end in zip(columns, ends, strict=True):
         right = name.startswith(">")
         grid.add_column(name.removeprefix(">"), end, justify="right" if right else "left",
-                        no_wrap=right, overflow="fold")
+                        no_wrap=True, overflow="ellipsis")
     for row in rows:
         grid.add_row(*(_cell(value) for value in row))
     _console(sys.stdout).print(grid)

@@ -31,7 +31,7 @@ def explain(error: BaseException) -> str | None:
     elif isinstance(error, OSError) and error.errno is not None:
         text = _system(error)
     elif isinstance(error, MemoryError):
-        text = "Memory must hold the network and its images, and it is exhausted; use fewer images or a machine with more"
+        text = "Memory must hold the network and its images, and it is exhausted; use fewer images"
     else:
         return None
     return None if text is None else " ".join(text.split())

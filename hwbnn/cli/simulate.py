@@ -38,17 +38,18 @@ def simulate(
     else:
         same = "[green]as predicted[/green]"
         measured = result.measured
-        rows = [(what, predicted, seen, same if predicted == seen else "[red]differs[/red]") for what, predicted, seen in (
-            ("Cycles, first frame", result.predicted.first, measured and measured.first),
-            ("Cycles between frames", result.predicted.interval, measured and measured.interval))]
+        cycles = [("Cycles, first frame", result.predicted.first, measured and measured.first),
+                  ("Cycles between frames", result.predicted.interval, measured and measured.interval)]
+        rows = [(what, predicted, seen, same if predicted == seen else "[red]differs[/red]")
+                for what, predicted, seen in cycles]
         console.table(f"{result.frames} images of {images} on {simulator}", ["", ">predicted", ">simulated", ""], rows)
         console.facts([
             ("Outputs", "[green]all equal golden's[/green]" if result.exact else
              f"[red]{result.mismatches} of {result.frames} differ from golden's[/red]"),
             *([("Accuracy", f"{console.percent(float((result.classes == chosen.labels).mean()))} in hardware")]
               if chosen.labels is not None and len(result.classes) == len(chosen.labels) else []),
-            ("Simulated", f"{console.count(result.cycles)} cycles in {console.seconds(result.seconds)}, "
-                          f"simulator built in {console.seconds(result.build_seconds)}"),
+            ("Simulated", (f"{console.count(result.cycles)} cycles in {console.seconds(result.seconds)}, "
+                           f"simulator built in {console.seconds(result.build_seconds)}")),
         ])
         for problem in result.problems():
             console.say(f"[red]✗[/red] {problem}")

@@ -45,10 +45,11 @@ def train(
         return
     accuracy = metrics["accuracy"]
     console.facts([
-        ("Recipe", f"{metrics['recipe']}: {console.count(metrics['parameters'])} parameters, {metrics['epochs']} epochs "
-                   f"in {console.seconds(metrics['seconds'])}, best was {metrics['best_epoch']}"),
-        ("Accuracy", f"[bold]{console.percent(accuracy['test'])}[/bold] test, {console.percent(accuracy['validation'])} "
-                     f"validation, {console.percent(accuracy['train'])} train"),
+        ("Recipe", (f"{metrics['recipe']}: {console.count(metrics['parameters'])} parameters, {metrics['epochs']} "
+                    f"epochs in {console.seconds(metrics['seconds'])}, the best was {metrics['best_epoch']}")),
+        ("Accuracy", (f"[bold]{console.percent(accuracy['test'])}[/bold] test, "
+                      f"{console.percent(accuracy['validation'])} validation, "
+                      f"{console.percent(accuracy['train'])} train")),
         ("Model", str(Path(output) / "model.onnx")),
         ("Log", f"tensorboard --logdir {Path(output) / 'tensorboard'}"),
     ])

@@ -47,7 +47,7 @@ def bars(series: dict[str, Sequence[Bar]], *, unit: str, log: bool = False, stac
     layout = {
         "barmode": "stack" if stacked else "group", "bargap": 0.3, "height": max(150, _ROW * rows + 80),
         "xaxis": {"title": {"text": unit}, "type": "log" if log else "linear", "rangemode": "tozero"},
-        "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
+        "yaxis": {"autorange": "reversed", "automargin": True, "type": "category", "showgrid": False},
         "showlegend": len(series) > 1, "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         "margin": {"l": 10, "r": 30, "t": 30 if len(series) > 1 else 8, "b": 45},
     }
@@ -55,13 +55,19 @@ def bars(series: dict[str, Sequence[Bar]], *, unit: str, log: bool = False, stac
 
 
 def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
-    """Rows are what an image is, columns what it was taken for; the colour is the share of the row."""
+    """Rows are what an image is, columns what it was taken for.
+
+    The colour is the share of the row; that of a confusion is strengthened fivefold, to be seen at all.
+    """
     shares = [[count / (sum(row) or 1) for count in row] for row in counts]
+    shades = [[share if n == m else -min(1.0, 5 * share) for m, share in enumerate(row)]
+              for n, row in enumerate(shares)]
+    told = [[[count, share] for count, share in zip(*rows, strict=True)] for rows in zip(counts, shares, strict=True)]
     size = min(460, 120 + 34 * len(names))
     trace = {
-        "type": "heatmap", "z": shares, "x": list(names), "y": list(names), "zmin": 0, "zmax": 1,
-        "colorscale": "series", "showscale": False, "xgap": 1, "ygap": 1, "customdata": [list(row) for row in counts],
-        "hovertemplate": "%{y} taken for %{x}: %{customdata} images (%{z:.1%})<extra></extra>",
+        "type": "heatmap", "z": shades, "x": list(names), "y": list(names), "zmin": -1, "zmax": 1,
+        "colorscale": "series", "showscale": False, "xgap": 1, "ygap": 1, "customdata": told,
+        "hovertemplate": "%{y} taken for %{x}: %{customdata[0]} images (%{customdata[1]:.1%})<extra></extra>",
     }
     if len(names) <= 20:  # more would not be legible
         trace["text"] = [[str(count) if count else "" for count in row] for row in counts]

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 __all__ = ["Box", "Edge", "draw"]
 
@@ -16,6 +17,8 @@ WIDTH, GAP = 250, 26  # of a box and between two of a layer, pixels
 LINE, PAD, BETWEEN = 17, 10, 40  # height of a text line, space in a box, space between layers
 THROUGH = 24  # width of the place that an edge takes in a layer it passes
 _SWEEPS = 4
+_ARROWHEAD = ('<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+              'orient="auto"><path d="M0 0 8 4 0 8z" class="head"/></marker></defs>')
 _CHARACTERS = 40  # that fit a line of a box
 
 
@@ -67,11 +70,9 @@ def draw(boxes: Sequence[Box], edges: Sequence[Edge], *, title: str) -> str:
     places = _places(boxes, ranks, chains)
     width = max(place.x + place.width / 2 for place in places.values()) + 2
     height = max(place.bottom for place in places.values()) + 2
-    parts = [f'<svg class="graph" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(title)}" '
-             f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}">',
-             f"<title>{escape(title)}</title>",
-             '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-             'orient="auto"><path d="M0 0 8 4 0 8z" class="head"/></marker></defs>']
+    parts = [(f'<svg class="graph" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(title)}" '
+              f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}">'),
+             f"<title>{escape(title)}</title>", _ARROWHEAD]
     parts += [_arrow(edge, [places[key] for key in chains[edge]]) for edge in edges]
     parts += [_box(box, places[box.key]) for box in boxes]
     return "\n".join([*parts, "</svg>"])
@@ -125,7 +126,7 @@ def _untangle(layers: list[list[str]], chains: dict[Edge, list[str]]):
     """Order each layer by the mean place of the neighbours above, then below, a few times."""
     above, below = defaultdict(list), defaultdict(list)
     for chain in chains.values():
-        for a, b in zip(chain, chain[1:], strict=False):
+        for a, b in pairwise(chain):
             above[b].append(a)
             below[a].append(b)
     for sweep in range(_SWEEPS):
@@ -148,7 +149,7 @@ def _beside(layer: list[str], other: list[str], neighbours: dict[str, list[str]]
 def _arrow(edge: Edge, chain: list[_Place]) -> str:
     start, end = chain[0], chain[-1]
     path = [f"M{start.x:.1f} {start.bottom:.1f}"]
-    for a, b in zip(chain, chain[1:], strict=False):
+    for a, b in pairwise(chain):
         y0, y1 = a.bottom, b.y - (1 if b is end else 0)
         middle = (y0 + y1) / 2
         path.append(f"C{a.x:.1f} {middle:.1f} {b.x:.1f} {middle:.1f} {b.x:.1f} {y1:.1f}")

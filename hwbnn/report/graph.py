@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib import resources
 
 from hwbnn import ir
 from hwbnn.plan import MatrixVectorStage, Plan, Stage
 from hwbnn.report.drawing import Box, Edge, draw
 
-__all__ = ["network_graph", "shape_of"]
+__all__ = ["network_graph", "shape_of", "standalone"]
 
 _LONGEST = 14  # characters of a set of levels
 
@@ -20,9 +21,9 @@ def shape_of(tensor: ir.Tensor) -> str:
     return f"{'×'.join(map(str, tensor.shape))} of {levels}"
 
 
-def network_graph(network: ir.Network, plan: Plan) -> str:
-    """Return the drawing as an ``<svg>`` element."""
-    stage_of = {node: stage for stage in plan.stages for node in stage.nodes}
+def network_graph(network: ir.Network, plan: Plan | None = None) -> str:
+    """Return the drawing as an ``<svg>`` element: stage by stage where there is a plan, else node by node."""
+    stage_of = {} if plan is None else {node: stage for stage in plan.stages for node in stage.nodes}
     tensors = network.tensors
     makers = {network.input.name: "input"}
     boxes = [Box("input", network.input.name, "input",
@@ -34,7 +35,7 @@ def network_graph(network: ir.Network, plan: Plan) -> str:
         key = f"stage {stage.name}" if stage else f"node {node.name}"
         if key not in drawn:
             drawn.add(key)
-            boxes.append(_stage_box(key, stage, network) if stage else Box(key, node.name, node.op))
+            boxes.append(_stage_box(key, stage, network) if stage else _node_box(key, node))
         edges += [Edge(makers[name], key, shape_of(tensors[name])) for name in node.inputs if makers[name] != key]
         makers[node.output] = key
     for output in network.outputs:
@@ -53,6 +54,24 @@ def _labelled_once(edges: Iterable[Edge]) -> list[Edge]:
         seen.add((edge.source, edge.label))
         result.append(replace(edge, label="") if known else edge)
     return result
+
+
+def standalone(drawing: str) -> str:
+    """Return the drawing as a file of its own, with the page's colours."""
+    style = (resources.files("hwbnn.report") / "page.css").read_text(encoding="utf-8")
+    start = drawing.index(">") + 1
+    style += " svg { background: var(--card); font-family: sans-serif; }"
+    return f"{drawing[:start]}<style>{style}</style>{drawing[start:]}"
+
+
+def _node_box(key: str, node: ir.Node) -> Box:
+    if isinstance(node, ir.MatMul | ir.Conv):
+        shape = " × ".join(map(str, node.weights.shape))
+        return Box(key, node.name, node.op, (f"{shape} {node.weight_levels} weights",), "matrix")
+    if isinstance(node, ir.Threshold):
+        channels, count = node.thresholds.shape
+        return Box(key, node.name, node.op, (f"{count} thresholds for each of {channels} channels",))
+    return Box(key, node.name, node.op)
 
 
 def _stage_box(key: str, stage: Stage, network: ir.Network) -> Box:
