@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn import ir
 from hwbnn.errors import UserError
 
-__all__ = ["classes", "decode", "encode", "evaluate", "integers", "run"]
+__all__ = ["apply", "classes", "decide", "decode", "encode", "evaluate", "integers", "run"]
 
 Integers = NDArray[np.int64]
 
@@ -38,8 +38,12 @@ def run(net: ir.Network, x: ArrayLike, *, batch: int = 256) -> NDArray:
 
 def classes(net: ir.Network, x: ArrayLike, *, batch: int = 256) -> Integers:
     """Return the class of each image: the first output if it is class numbers, else its argmax."""
-    out = run(net, x, batch=batch)
-    flat = out.reshape(len(out), -1)
+    return decide(net, run(net, x, batch=batch))
+
+
+def decide(net: ir.Network, out: NDArray) -> Integers:
+    """Return the classes that the first output's values ``out`` (N, *graph shape) tell."""
+    flat = out.reshape(len(out), int(np.prod(out.shape[1:])))
     return flat[:, 0].astype(np.int64) if net.outputs[0].scale is None and net.outputs[0].values is None \
         and isinstance(net.producer(net.outputs[0].tensor), ir.TopK) else flat.argmax(axis=1)
 
@@ -98,8 +102,13 @@ def evaluate(net: ir.Network, q: Integers) -> dict[str, Integers]:
     """Return every tensor of the network for the input integers ``q`` (N, *input shape), by name."""
     tensors = {net.input.name: np.asarray(q, np.int64)}
     for node in net.nodes:
-        tensors[node.output] = _MEANING[type(node)](node, *(tensors[name] for name in node.inputs))
+        tensors[node.output] = apply(node, *(tensors[name] for name in node.inputs))
     return tensors
+
+
+def apply(node: ir.Node, *inputs: Integers) -> Integers:
+    """Return what one node makes of its inputs, int64 of shape (N, *tensor shape)."""
+    return _MEANING[type(node)](node, *inputs)
 
 
 def _product(x: Integers, weights: Integers) -> Integers:

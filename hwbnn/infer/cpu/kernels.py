@@ -1,0 +1,296 @@
+"""Compiled loops over packed arrays: panels and rows around the micro-kernel, packing, gathering, pooling.
+
+Every function works on flat or small-dimensional arrays and knows nothing of networks; the functions of the same
+names in :mod:`hwbnn.infer.engine` give them shapes.
+"""
+
+import numpy as np
+
+from hwbnn.infer.cpu.host import TILES, compiled, variant
+from hwbnn.infer.cpu.microkernel import Tile, byte_plane, product_kernel
+
+PLAIN, MASKED = TILES[variant()]
+ROW = (Tile(1, PLAIN.vectors, PLAIN.words), Tile(1, MASKED.vectors, MASKED.words))
+
+_values_plain, _values_plain_row = (product_kernel(t, masked=False, planes_out=0) for t in (PLAIN, ROW[0]))
+_values_masked, _values_masked_row = (product_kernel(t, masked=True, planes_out=0) for t in (MASKED, ROW[1]))
+_bit_plain, _bit_plain_row = (product_kernel(t, masked=False, planes_out=1) for t in (PLAIN, ROW[0]))
+_bit_masked, _bit_masked_row = (product_kernel(t, masked=True, planes_out=1) for t in (MASKED, ROW[1]))
+_two_plain, _two_plain_row = (product_kernel(t, masked=False, planes_out=2) for t in (PLAIN, ROW[0]))
+_two_masked, _two_masked_row = (product_kernel(t, masked=True, planes_out=2) for t in (MASKED, ROW[1]))
+
+_W, _WM = PLAIN.columns, MASKED.columns
+_R, _RM = PLAIN.rows, MASKED.rows
+
+
+@compiled
+def values_plain(a, rows, planes, shift, words, b, columns, bias, t_row, scale, out):
+    """out[r, n] = bias[t_row[r] + n] + scale * acc, int32, for bipolar weights; ``columns`` counts padding."""
+    stride = planes * words
+    for p in range(columns // _W):
+        b0, m = p * words * _W, 0
+        while m + _R <= rows:
+            _values_plain(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * _W, 0, t_row, m, scale,
+                          out, m * columns + p * _W, columns, 0)
+            m += _R
+        while m < rows:
+            _values_plain_row(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * _W, 0, t_row, m,
+                              scale, out, m * columns + p * _W, columns, 0)
+            m += 1
+
+
+@compiled
+def values_masked(a, rows, planes, shift, words, b, columns, bias, t_row, scale, out):
+    """As :func:`values_plain`, for ternary weights."""
+    stride = planes * words
+    for p in range(columns // _WM):
+        b0, m = p * words * 2 * _WM, 0
+        while m + _RM <= rows:
+            _values_masked(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * _WM, 0, t_row, m, scale,
+                           out, m * columns + p * _WM, columns, 0)
+            m += _RM
+        while m < rows:
+            _values_masked_row(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * _WM, 0, t_row, m,
+                               scale, out, m * columns + p * _WM, columns, 0)
+            m += 1
+
+
+@compiled
+def bits_plain(a, rows, planes, shift, words, b, columns, limits, t_plane, t_row, planes_out, out):
+    """Bit n of plane i of row r is acc >= limits[i * t_plane + t_row[r] + n]; ``out`` counts bytes."""
+    stride, wide = planes * words, columns // 8
+    for p in range(columns // _W):
+        b0, at, m = p * words * _W, p * (_W // 8), 0
+        while m + _R <= rows:
+            if planes_out == 1:
+                _bit_plain(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _W, t_plane, t_row,
+                           m, 1, out, m * wide + at, wide, wide)
+            else:
+                _two_plain(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _W, t_plane, t_row,
+                           m, 1, out, m * 2 * wide + at, 2 * wide, wide)
+            m += _R
+        while m < rows:
+            if planes_out == 1:
+                _bit_plain_row(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _W, t_plane,
+                               t_row, m, 1, out, m * wide + at, wide, wide)
+            else:
+                _two_plain_row(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _W, t_plane,
+                               t_row, m, 1, out, m * 2 * wide + at, 2 * wide, wide)
+            m += 1
+
+
+@compiled
+def bits_masked(a, rows, planes, shift, words, b, columns, limits, t_plane, t_row, planes_out, out):
+    """As :func:`bits_plain`, for ternary weights."""
+    stride, wide = planes * words, columns // 8
+    for p in range(columns // _WM):
+        b0, at, m = p * words * 2 * _WM, p * (_WM // 8), 0
+        while m + _RM <= rows:
+            if planes_out == 1:
+                _bit_masked(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _WM, t_plane, t_row,
+                            m, 1, out, m * wide + at, wide, wide)
+            else:
+                _two_masked(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _WM, t_plane, t_row,
+                            m, 1, out, m * 2 * wide + at, 2 * wide, wide)
+            m += _RM
+        while m < rows:
+            if planes_out == 1:
+                _bit_masked_row(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _WM, t_plane,
+                                t_row, m, 1, out, m * wide + at, wide, wide)
+            else:
+                _two_masked_row(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _WM, t_plane,
+                                t_row, m, 1, out, m * 2 * wide + at, 2 * wide, wide)
+            m += 1
+
+
+@compiled
+def pack_bytes(codes, rows, columns, limits, by_bit, out):
+    """out[r, i, w]: bit k is ``codes[r, 64 w + k] >= limits[i]``, or shares a bit with it; 0 beyond ``columns``."""
+    words, planes = (columns + 63) // 64, len(limits)
+    rest = columns - (words - 1) * 64
+    keep = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - rest)
+    edge = np.zeros(64, np.uint8)
+    for r in range(rows):
+        start = r * columns
+        for k in range(rest):
+            edge[k] = codes[start + (words - 1) * 64 + k]
+        for i in range(planes):
+            to = (r * planes + i) * words
+            for w in range(words - 1):
+                out[to + w] = byte_plane(codes, start + w * 64, limits[i], by_bit)
+            out[to + words - 1] = byte_plane(edge, 0, limits[i], by_bit) & keep
+
+
+@compiled
+def count_reached(values, rows, columns, stride, thresholds, signs, out):
+    """out[r, c] = #{k : signs[c] * values[r, c] >= thresholds[k, c]}, at most 255, as a byte."""
+    for r in range(rows):
+        for c in range(columns):
+            out[r * columns + c] = 0
+        for k in range(thresholds.shape[0]):
+            row = thresholds[k]
+            for c in range(columns):
+                out[r * columns + c] += np.uint8(np.int64(values[r * stride + c]) * signs[c] >= row[c])
+
+
+@compiled
+def unpack_codes(words, rows, planes, per_row, columns, thermometer, low, step, out):
+    """out[r, c] = low + step * code, from planes of bits, most significant first or thermometer."""
+    for r in range(rows):
+        for c in range(columns):
+            code = 0
+            for i in range(planes):
+                bit = (words[(r * planes + i) * per_row + (c >> 6)] >> np.uint64(c & 63)) & np.uint64(1)
+                code = (code if thermometer else code << 1) + np.int64(bit)
+            out[r * columns + c] = low + step * code
+
+
+@compiled
+def gather_words(x, n, height, width, planes, words, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x,
+                 top, left, rows_y, rows_x, out):
+    """Windows of packed pixels: out[n, y, x, plane, (ky, kx, word)]; a pixel outside is 0."""
+    pixel = planes * words
+    run = kernel_x * words if planes == 1 and dilation_x == 1 else 0  # words side by side in the map, too
+    to = 0
+    for image in range(n):
+        for y in range(rows_y):
+            for x_ in range(rows_x):
+                for i in range(planes):
+                    for ky in range(kernel_y):
+                        yy = y * stride_y - top + ky * dilation_y
+                        xx = x_ * stride_x - left
+                        if run > 0 and 0 <= yy < height and xx >= 0 and xx + kernel_x <= width:
+                            source = ((image * height + yy) * width + xx) * words
+                            for w in range(run):
+                                out[to + w] = x[source + w]
+                            to += run
+                            continue
+                        for _ in range(kernel_x):
+                            if 0 <= yy < height and 0 <= xx < width:
+                                source = ((image * height + yy) * width + xx) * pixel + i * words
+                                for w in range(words):
+                                    out[to + w] = x[source + w]
+                            else:
+                                for w in range(words):
+                                    out[to + w] = 0
+                            xx += dilation_x
+                            to += words
+
+
+@compiled
+def gather_bytes(x, n, height, width, channels, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x,
+                 top, left, rows_y, rows_x, out):
+    """Windows of level numbers: out[n, y, x, (ky, kx, channel)]; a pixel outside is 0."""
+    to = 0
+    for image in range(n):
+        for y in range(rows_y):
+            for x_ in range(rows_x):
+                for ky in range(kernel_y):
+                    yy = y * stride_y - top + ky * dilation_y
+                    xx = x_ * stride_x - left
+                    if dilation_x == 1 and 0 <= yy < height and xx >= 0 and xx + kernel_x <= width:
+                        source = ((image * height + yy) * width + xx) * channels
+                        for c in range(kernel_x * channels):
+                            out[to + c] = x[source + c]
+                        to += kernel_x * channels
+                        continue
+                    for _ in range(kernel_x):
+                        if 0 <= yy < height and 0 <= xx < width:
+                            source = ((image * height + yy) * width + xx) * channels
+                            for c in range(channels):
+                                out[to + c] = x[source + c]
+                        else:
+                            for c in range(channels):
+                                out[to + c] = 0
+                        xx += dilation_x
+                        to += channels
+
+
+@compiled
+def pool_words(x, n, height, width, planes, words, kernel_y, kernel_x, stride_y, stride_x, top, left, rows_y, rows_x,
+               falling, thermometer, out):
+    """Maximum of each window on bits, or minimum where a bit of ``falling`` is set; pixels outside are left out.
+
+    Thermometer planes are OR-ed or AND-ed one by one; binary planes, most significant first, are compared in
+    bit-slices.
+    """
+    pixel = planes * words
+    for image in range(n):
+        for y in range(rows_y):
+            for x_ in range(rows_x):
+                to = ((image * rows_y + y) * rows_x + x_) * pixel
+                first = True
+                for ky in range(kernel_y):
+                    yy = y * stride_y - top + ky
+                    if yy < 0 or yy >= height:
+                        continue
+                    for kx in range(kernel_x):
+                        xx = x_ * stride_x - left + kx
+                        if xx < 0 or xx >= width:
+                            continue
+                        at = ((image * height + yy) * width + xx) * pixel
+                        if first:
+                            for j in range(pixel):
+                                out[to + j] = x[at + j]
+                            first = False
+                        elif thermometer:
+                            for i in range(planes):
+                                for w in range(words):
+                                    a, b, f = out[to + i * words + w], x[at + i * words + w], falling[w]
+                                    out[to + i * words + w] = ((a | b) & ~f) | (a & b & f)
+                        else:
+                            for w in range(words):
+                                equal, greater = ~np.uint64(0), np.uint64(0)
+                                for i in range(planes):
+                                    a, b = out[to + i * words + w], x[at + i * words + w]
+                                    greater |= equal & b & ~a
+                                    equal &= ~(a ^ b)
+                                take = (greater & ~falling[w]) | (~greater & ~equal & falling[w])
+                                for i in range(planes):
+                                    a, b = out[to + i * words + w], x[at + i * words + w]
+                                    out[to + i * words + w] = (a & ~take) | (b & take)
+
+
+@compiled
+def look_up(x, table, out):
+    """out = table[x] for bytes; a step function of one or two steps, the usual case, is compared, not looked up."""
+    first, second, steps, falls = 256, 256, 0, False
+    for k in range(1, 256):
+        if table[k] != table[k - 1]:
+            steps += 1
+            falls |= table[k] != table[k - 1] + 1
+            if steps == 1:
+                first = k
+            elif steps == 2:
+                second = k
+    if steps <= 2 and not falls:
+        low = table[0]
+        for k in range(len(x)):
+            out[k] = low + np.uint8(x[k] >= first) + np.uint8(x[k] >= second)
+    else:
+        for k in range(len(x)):
+            out[k] = table[x[k]]
+
+
+@compiled
+def codes_of_floats(x, boundaries, out):
+    """out[k] = #{x[k] >= boundary}, at most 255 boundaries; False where a value is not finite."""
+    finite, count = True, len(boundaries)
+    for k in range(len(x)):
+        value = x[k]
+        finite &= np.isfinite(value)
+        if count <= 4:
+            code = 0
+            for i in range(count):
+                code += value >= boundaries[i]
+        else:
+            low, high = 0, count
+            while low < high:
+                middle = (low + high) >> 1
+                if value >= boundaries[middle]:
+                    low = middle + 1
+                else:
+                    high = middle
+            code = low
+        out[k] = code
+    return finite
