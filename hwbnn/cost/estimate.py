@@ -1,0 +1,228 @@
+"""One call from a plan to everything that is estimated, as records that go to JSON and to tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hwbnn.cost.cycles import Timing, timing
+from hwbnn.cost.energy import (
+    Energy,
+    asic_energy,
+    fpga_energy,
+    shares,
+    summed_energy,
+    toggles,
+    whole_fpga_energy,
+)
+from hwbnn.cost.operations import operations
+from hwbnn.cost.quantity import Figure, Quantity, Unknown, from_json
+from hwbnn.cost.resources import Fit, Resources, Use, fit_of, of_stage, summed, uses
+from hwbnn.cost.technology import technology as find_technology
+from hwbnn.plan import MatrixVectorStage, Plan
+
+__all__ = ["FORMAT", "Estimate", "StageEstimate", "estimate"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """What is estimated of one stage.
+
+    Parameters
+    ----------
+    name, component : :class:`str`
+    nodes : tuple of :class:`str`
+        The IR nodes it computes.
+    pe, simd : :class:`int` or None
+        Folding of a matrix-vector unit.
+    latency, ii : :class:`int`
+        Cycles, exact.
+    macs : :class:`int`
+        Products per inference.
+    resources : :class:`Resources`
+    toggles : Figure
+        LUT input toggles per inference.
+    energy, reference : :class:`Energy`
+        In the FPGA without static power and clock, and at 45 nm.
+    energy_share : :class:`float`
+        Of the sum over stages, in the FPGA where known, else of the reference; see ``Estimate.share_basis``.
+    """
+
+    name: str
+    component: str
+    nodes: tuple[str, ...]
+    pe: int | None
+    simd: int | None
+    latency: int
+    ii: int
+    macs: int
+    resources: Resources
+    toggles: Figure
+    energy: Energy
+    reference: Energy
+    energy_share: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cycles (exact), resources and energy of an accelerator on a technology.
+
+    ``energy`` is the FPGA's, per inference at full rate; unknown where a constant has no source. ``reference``
+    is the same work priced at 45 nm: no estimate of the FPGA. ``headline`` is the one to print, with its label.
+    """
+
+    network: str
+    technology: str
+    title: str
+    timing: Timing
+    resources: Resources
+    uses: tuple[Use, ...]
+    stages: tuple[StageEstimate, ...]
+    energy: Energy
+    reference: Energy
+    share_basis: str
+
+    @property
+    def fits(self) -> Fit:
+        """Whether everything fits the chip: ``yes``, ``no``, or ``uncertain`` within the intervals."""
+        return fit_of(self.uses)
+
+    @property
+    def exhausted_first(self) -> Use:
+        """The scarcest resource: the one that runs out first."""
+        return self.uses[0]
+
+    @property
+    def headline(self) -> tuple[str, Figure]:
+        """Label and figure of the energy per inference: the FPGA's where it is known, else the 45 nm reference."""
+        figure = self.energy.total
+        if isinstance(figure, Quantity):
+            return f"Energy per inference, {self.title}", figure
+        return (f"Energy per inference, 45 nm ASIC reference ({self.title}: unknown)", self.reference.total)
+
+    @property
+    def power(self) -> Figure:
+        """Power of the FPGA's core at full rate, watts."""
+        figure = self.energy.total
+        return figure.scale(1 / self.timing.interval.nominal, "W")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source that a figure of the estimate rests on."""
+        figures = [*self.energy.causes.values(), *self.reference.causes.values(), self.resources.luts,
+                   self.resources.blocks]
+        found = [s for figure in figures if isinstance(figure, Quantity) for s in figure.sources]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def unknowns(self) -> tuple[str, ...]:
+        """Why figures are unknown, each reason once."""
+        reasons = [reason for figure in self.energy.causes.values() if isinstance(figure, Unknown)
+                   for reason in figure.reason.split("; ")]
+        return tuple(dict.fromkeys(reasons))
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row per stage and the total, ready to print; keys are column titles."""
+        lut = f"{self.resources.luts.unit} (interval)"
+        rows = [{
+            "stage": s.name, "component": s.component, "PE": str(s.pe or ""), "SIMD": str(s.simd or ""),
+            "cycles": f"{s.ii:,}", lut: _bare(s.resources.luts), "FF": _bare(s.resources.flip_flops),
+            "memory bits": _bare(s.resources.memory_bits), "blocks": _bare(s.resources.blocks),
+            "energy share": f"{s.energy_share:.1%}",
+        } for s in self.stages]
+        rows.append({
+            "stage": "total", "component": "", "PE": "", "SIMD": "", "cycles": f"{self.timing.interval_cycles:,}",
+            lut: _bare(self.resources.luts), "FF": _bare(self.resources.flip_flops),
+            "memory bits": _bare(self.resources.memory_bits), "blocks": _bare(self.resources.blocks),
+            "energy share": "100.0%"})
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a record of plain values; :meth:`from_json` reads it. Derived values are for other readers."""
+        label, figure = self.headline
+        return {
+            "format": FORMAT, "tier": "model", "network_name": self.network, "technology": self.technology,
+            "title": self.title, "clock_hz": self.timing.clock_hz,
+            "cycles": {"first": self.timing.first_cycles, "interval": self.timing.interval_cycles},
+            "latency": self.timing.latency.to_json(), "rate": self.timing.rate.to_json(),
+            "resources": _resources_json(self.resources),
+            "uses": [{"resource": u.resource, "used": u.used.to_json(), "available": u.available, "fits": u.fits}
+                     for u in self.uses],
+            "fits": self.fits,
+            "stages": [{
+                "name": s.name, "component": s.component, "nodes": list(s.nodes), "pe": s.pe, "simd": s.simd,
+                "latency": s.latency, "ii": s.ii, "macs": s.macs, "resources": _resources_json(s.resources),
+                "toggles": s.toggles.to_json(), "energy": s.energy.to_json(), "reference": s.reference.to_json(),
+                "energy_share": s.energy_share,
+            } for s in self.stages],
+            "energy": self.energy.to_json(), "reference": self.reference.to_json(),
+            "share_basis": self.share_basis, "headline": {"label": label, "figure": figure.to_json()},
+            "power": self.power.to_json(), "sources": list(self.sources), "unknowns": list(self.unknowns),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Estimate":
+        """Read what :meth:`to_json` made; further keys are ignored."""
+        return cls(
+            record["network_name"], record["technology"], record["title"],
+            Timing(record["clock_hz"], record["cycles"]["first"], record["cycles"]["interval"]),
+            _resources(record["resources"]),
+            tuple(Use(u["resource"], from_json(u["used"]), u["available"]) for u in record["uses"]),
+            tuple(StageEstimate(
+                s["name"], s["component"], tuple(s["nodes"]), s["pe"], s["simd"], s["latency"], s["ii"], s["macs"],
+                _resources(s["resources"]), from_json(s["toggles"]), Energy.from_json(s["energy"]),
+                Energy.from_json(s["reference"]), s["energy_share"]) for s in record["stages"]),
+            Energy.from_json(record["energy"]), Energy.from_json(record["reference"]), record["share_basis"])
+
+
+def _bare(figure: Figure) -> str:
+    """A figure without its unit."""
+    return "unknown" if isinstance(figure, Unknown) else str(figure).removesuffix(f" {figure.unit}")
+
+
+def _resources_json(resources: Resources) -> dict[str, Any]:
+    return {name: figure.to_json() for name, figure in vars(resources).items()}
+
+
+def _resources(record: Mapping[str, Any]) -> Resources:
+    return Resources(**{name: from_json(figure) for name, figure in record.items()})  # pyright: ignore[reportArgumentType]
+
+
+def estimate(plan: Plan, technology: str, clock_hz: int) -> Estimate:
+    """Estimate ``plan`` on ``technology`` at ``clock_hz``, in milliseconds and without any tool.
+
+    Parameters
+    ----------
+    plan : :class:`Plan`
+    technology : :class:`str`
+        Name of a technology, for instance ``ecp5-85``.
+    clock_hz : :class:`int`
+
+    Raises
+    ------
+    UserError
+        An unknown technology or an impossible clock.
+    """
+    tech = find_technology(technology)
+    clock = timing(plan, clock_hz)
+    resources = [of_stage(stage, tech) for stage in plan.stages]
+    energies = [fpga_energy(stage, used, tech) for stage, used in zip(plan.stages, resources, strict=True)]
+    references = [asic_energy(stage) for stage in plan.stages]
+    known = shares(energies)
+    parts = known if known is not None else shares(references)
+    assert parts is not None  # the reference is always known
+    stages = tuple(
+        StageEstimate(
+            stage.name, type(stage).__name__.removesuffix("Stage"), stage.nodes,
+            stage.fold.pe if isinstance(stage, MatrixVectorStage) else None,
+            stage.fold.simd if isinstance(stage, MatrixVectorStage) else None,
+            stage.latency, stage.ii, operations(stage).macs, used, toggles(stage, used, tech), energy, reference,
+            share)
+        for stage, used, energy, reference, share in zip(plan.stages, resources, energies, references, parts,
+                                                         strict=True))
+    whole = summed(resources, tech)
+    return Estimate(
+        plan.network.name, tech.name, tech.title, clock, whole, uses(whole, tech), stages,
+        whole_fpga_energy(energies, clock.interval_cycles, clock_hz, tech), summed_energy(references),
+        "FPGA, without static power and clock" if known is not None else "45 nm reference")

@@ -1,0 +1,209 @@
+"""Closed forms for look-up tables: what each component of the generator needs on a LUT4 fabric, before calibration.
+
+Laws, each measured on components alone (``benchmarks/estimates.py`` measures whole stages):
+
+- A sum of k <= 4 operands of b bits between two registers costs 2 · (k - 2) · b LUT4 in full adders, two per bit
+  that they take away, and one per bit of the result in a carry chain. The popcount of N bits comes to about
+  2 · (N - ceil(log2(N + 1))); the registers after every second level of a tree add the chains.
+- A XOR with a weight in front of an adder costs 0.7 LUT4 per bit, 0.25 where four bits are added at once, and
+  nothing where the weight is constant.
+- A compare is a carry chain of its width. A constant costs one LUT4 per bit up to 16 words, 0.145 per bit and
+  word above.
+
+Terms are kept apart by what they scale with, so that at most four coefficients per target calibrate them all.
+"""
+
+from dataclasses import dataclass, fields
+
+from hwbnn.plan import (
+    AffineStage,
+    ArgMaxStage,
+    FrameInputStage,
+    FrameOutputStage,
+    JoinStage,
+    MatrixVectorStage,
+    PartStage,
+    PipelineStage,
+    Stage,
+    ThresholdStage,
+)
+from hwbnn.plan.lanes import ConditionalLane, GatedLane, Lane, MismatchLane, ProductLane
+from hwbnn.plan.records import index_bits, span_bits
+from hwbnn.plan.tables import Table, Thresholds
+from hwbnn.plan.tree import LEVELS_PER_REGISTER, Tree
+
+__all__ = ["Forms", "forms", "lane_luts", "multiplier_bits", "rom_luts", "sum_luts", "tree_forms"]
+
+CHAIN_BITS = 4  # narrower sums become plain LUTs
+GROUP = 2**LEVELS_PER_REGISTER  # operands summed between two registers of a tree
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Uncalibrated LUT4 of one stage by what they scale with, and what is no LUT but may cost cells.
+
+    Parameters
+    ----------
+    datapath : sums, lanes, compares, selections.
+    control : counters, handshakes, credits.
+    rom : constants in logic.
+    chains : number of carry chains (each costs cells where it starts and ends).
+    registers : flip-flops without a LUT in front of them.
+    multipliers : pairs of operand widths, one per general multiplication.
+    """
+
+    datapath: float = 0.0
+    control: float = 0.0
+    rom: float = 0.0
+    chains: int = 0
+    registers: int = 0
+    multipliers: tuple[tuple[int, int], ...] = ()
+
+    def __add__(self, other: "Forms") -> "Forms":
+        return Forms(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __mul__(self, times: int) -> "Forms":
+        return Forms(*(getattr(self, f.name) * times for f in fields(self)))
+
+
+def sum_luts(operands: int, bits: int, result: int) -> float:
+    """LUT4 that add up to four operands of ``bits`` bits to ``result`` bits."""
+    if operands < 2:
+        return 0.0
+    return 2.0 * (operands - 2) * bits + result
+
+
+def lane_luts(lane: Lane, *, constant: bool = False) -> float:
+    """LUT4 in front of the adders that make one term; ``constant`` weights are free but for products."""
+    if isinstance(lane, ProductLane):
+        return 0.0  # registered: counted by itself
+    if constant:
+        return 0.0
+    if isinstance(lane, MismatchLane):
+        return 0.25
+    if isinstance(lane, ConditionalLane):
+        return 0.7 * lane.x.bits
+    return 1.25 if isinstance(lane, GatedLane) and lane.x.is_ternary and lane.w.is_ternary else 0.75
+
+
+def tree_forms(tree: Tree, *, constant: bool = False) -> Forms:
+    """An adder tree with registers after every second level; ``constant``: its one-bit terms are mere inputs."""
+    luts, chains, sizes = 0.0, 0, [1] * tree.count
+    while len(sizes) > 1:
+        groups = [sizes[n:n + GROUP] for n in range(0, len(sizes), GROUP)]
+        for group in groups:
+            bits, result = tree.bits(max(group)), tree.bits(sum(group))
+            if bits == 1 and constant:
+                luts += result if len(group) > 1 else 0  # a function of up to four inputs per bit
+            else:
+                luts += sum_luts(len(group), bits, result)
+                chains += len(group) > 1 and result >= CHAIN_BITS
+        sizes = [sum(group) for group in groups]
+    return Forms(datapath=luts, chains=chains)
+
+
+def rom_luts(width: int, depth: int) -> float:
+    """LUT4 of ``depth`` constant words of ``width`` bits."""
+    if depth < 2:
+        return 0.0
+    return width * (1.0 if depth <= 16 else 0.145 * depth)
+
+
+def _counter(states: int) -> Forms:
+    """A counter that wraps: a sum, a compare with its end, an enable."""
+    bits = index_bits(states)
+    return Forms(control=2.0 * bits, chains=int(bits >= CHAIN_BITS))
+
+
+def _table(table: Table) -> Forms:
+    if table.is_constant:
+        return Forms()
+    in_logic = table.style == "logic"
+    return _counter(len(table.words)) + Forms(rom=rom_luts(table.width, len(table.words)) if in_logic else 0.0,
+                                              registers=0 if in_logic else table.width)
+
+
+def _thresholds(t: Thresholds) -> Forms:
+    compare = span_bits(t.low, t.high + 1)
+    lane = Forms(datapath=float(t.count * compare + t.is_mixed), chains=t.count) + tree_forms(t.tree)
+    return lane * t.lanes + _table(t.table)
+
+
+def _fifo(stage: PipelineStage) -> Forms:
+    """Pointers, level and credits; the storage is counted with the memories."""
+    index, level = index_bits(stage.fifo_depth), stage.fifo_depth.bit_length()
+    return Forms(control=4.0 * (index + level) - 4, chains=2 * (level >= CHAIN_BITS))
+
+
+def _multiplications(lane: Lane, count: int) -> Forms:
+    if lane.x.is_ternary or lane.x.is_bipolar or lane.w.is_ternary or lane.w.is_bipolar:
+        bits = span_bits(lane.low, lane.high)  # 0, the number or its negative
+        return Forms(datapath=2.0 * bits, chains=int(bits >= CHAIN_BITS)) * count
+    return Forms(multipliers=((lane.x.bits, lane.w.bits),)) * count
+
+
+def _matrix_vector(stage: MatrixVectorStage) -> Forms:
+    pe, simd, lane = stage.fold.pe, stage.fold.simd, stage.lane
+    constant = not stage.has_weight_memory
+    element = tree_forms(stage.tree, constant=constant) + Forms(datapath=simd * lane_luts(lane, constant=constant))
+    if isinstance(lane, ProductLane):
+        element += _multiplications(lane, simd)
+    if stage.sf > 1:  # the first beat replaces the accumulator, the others add
+        element += Forms(datapath=2.0 * stage.sum_bits, chains=int(stage.sum_bits >= CHAIN_BITS))
+    inputs = simd * lane.x.bits
+    flags = (3 if stage.sf > 1 else 1) * stage.sum_latency + stage.tail_latency
+    result = element * pe + _fifo(stage) + _counter(stage.sf) + Forms(
+        control=4.0 + (2.0 if stage.nf > 1 else 0.0),
+        registers=inputs * (stage.front - stage.input_latency + (not stage.has_input_memory)) + flags)
+    if stage.nf > 1 and stage.sf > 1:
+        result += _counter(stage.sf * stage.nf)
+    if stage.has_input_memory:  # the first pass takes the stream, the others the memory
+        result += Forms(datapath=float(inputs))
+    if stage.has_weight_memory:
+        width, depth = stage.fold.lanes * lane.w.bits, stage.sf * stage.nf
+        result += Forms(rom=rom_luts(width, depth)) if stage.weight_style == "logic" else Forms(registers=width)
+    if stage.thresholds is not None:
+        return result + _thresholds(stage.thresholds)
+    assert stage.offset_table is not None  # where there are no thresholds
+    out = stage.o.levels.bits
+    return result + Forms(datapath=float(out), chains=int(out >= CHAIN_BITS)) * pe + _table(stage.offset_table)
+
+
+def multiplier_bits(stage: AffineStage) -> int:
+    """Width of the multipliers of an affine stage."""
+    return max(1, span_bits(stage.multiplier_span.start, stage.multiplier_span.stop - 1))
+
+
+def _affine(stage: AffineStage) -> Forms:
+    out = stage.o.levels.bits
+    lane = Forms(datapath=float(out), chains=int(out >= CHAIN_BITS), registers=stage.i.levels.bits,
+                 multipliers=((stage.i.levels.bits, multiplier_bits(stage)),))
+    return lane * stage.i.lanes + _table(stage.table) + _fifo(stage)
+
+
+def _argmax(stage: ArgMaxStage) -> Forms:
+    compares = stage.i.lanes - 1 + (stage.group_beats > 1)
+    compare = Forms(datapath=2.0 * stage.value_bits + index_bits(stage.channels), chains=1)
+    return compare * compares + _counter(stage.group_beats) + _fifo(stage) + Forms(registers=stage.i.bits)
+
+
+def forms(stage: Stage) -> Forms:
+    """Return the uncalibrated closed form of one stage. Raises ``TypeError`` for a stage it does not know."""
+    match stage:
+        case MatrixVectorStage():
+            return _matrix_vector(stage)
+        case ThresholdStage():
+            return _thresholds(stage.thresholds) + _fifo(stage) + Forms(registers=stage.input_latency * stage.i.bits)
+        case AffineStage():
+            return _affine(stage)
+        case ArgMaxStage():
+            return _argmax(stage)
+        case JoinStage():
+            return _counter(stage.ratio) + _fifo(stage) + Forms(registers=(stage.ratio - 1) * stage.i.bits)
+        case PartStage():
+            return _counter(stage.ratio) + Forms(datapath=0.7 * (stage.ratio - 1) * stage.o.bits, control=2.0)
+        case FrameInputStage():
+            return _counter(stage.i.beats) + Forms(datapath=float(stage.i.bits), control=30.0, chains=1)
+        case FrameOutputStage():
+            return _counter(stage.o.beats)
+    raise TypeError(f"Cost must know the stage, not {type(stage).__name__}")

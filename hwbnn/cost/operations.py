@@ -1,0 +1,89 @@
+"""Operations and memory accesses of one stage per inference, counted from its record."""
+
+from dataclasses import dataclass
+
+from hwbnn.cost.forms import multiplier_bits
+from hwbnn.plan import (
+    AffineStage,
+    ArgMaxStage,
+    MatrixVectorStage,
+    Memory,
+    PipelineStage,
+    Stage,
+    ThresholdStage,
+)
+from hwbnn.plan.records import span_bits
+from hwbnn.plan.tables import Thresholds
+from hwbnn.plan.tree import Tree
+
+__all__ = ["Access", "Operations", "operations"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """A memory, and how many of its words are read or written per inference."""
+
+    memory: Memory
+    per_frame: int
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What one stage does per inference.
+
+    Parameters
+    ----------
+    macs : products of an activation and a weight.
+    bit_operations : one-bit additions (full adders, compares) and one-bit products (XNOR, AND) in all.
+    weight_accesses, feature_accesses : of constants (weights, thresholds, offsets), and of data.
+    """
+
+    macs: int = 0
+    bit_operations: int = 0
+    weight_accesses: tuple[Access, ...] = ()
+    feature_accesses: tuple[Access, ...] = ()
+
+
+def full_adders(tree: Tree) -> int:
+    """Full adders of one use of an adder tree: each takes one bit away."""
+    return max(0, tree.count * tree.bits(1) - tree.bits(tree.count))
+
+
+def _compares(t: Thresholds) -> int:
+    """One-bit operations of the thresholds of one group."""
+    return t.lanes * (t.count * span_bits(t.low, t.high + 1) + full_adders(t.tree))
+
+
+def operations(stage: Stage) -> Operations:
+    """Count the operations and accesses of ``stage`` per inference."""
+    bits, macs = 0, 0
+    if isinstance(stage, MatrixVectorStage):
+        lane, issues = stage.lane, stage.ii
+        macs = issues * stage.fold.lanes
+        per_lane = lane.x.bits * lane.w.bits
+        bits = macs * per_lane + issues * stage.fold.pe * (full_adders(stage.tree) + stage.sum_bits * (stage.sf > 1))
+        if stage.thresholds is not None:
+            bits += stage.o.beats * _compares(stage.thresholds)
+        else:
+            bits += stage.o.beats * stage.fold.pe * stage.o.levels.bits
+    elif isinstance(stage, ThresholdStage):
+        bits = stage.o.beats * _compares(stage.thresholds)
+    elif isinstance(stage, AffineStage):
+        macs = stage.o.beats * stage.i.lanes
+        bits = macs * (stage.i.levels.bits * multiplier_bits(stage) + stage.o.levels.bits)
+    elif isinstance(stage, ArgMaxStage):
+        bits = stage.i.beats * stage.i.lanes * stage.value_bits
+    weights, features = [], []
+    for memory in stage.memories:
+        part = memory.name.removeprefix(f"{stage.name}.")
+        if part == "weights":
+            weights.append(Access(memory, stage.ii))
+        elif part == "inputs":
+            assert isinstance(stage, MatrixVectorStage)  # no other stage keeps its input
+            vectors = stage.o.beats // stage.nf
+            features.append(Access(memory, vectors * stage.sf * stage.nf))  # written once, read in the other passes
+        elif isinstance(stage, PipelineStage) and memory == stage.fifo:
+            features.append(Access(memory, 2 * stage.o.beats))  # written and read
+        else:  # thresholds, offsets, constants: a word per group
+            weights.append(Access(memory, stage.o.beats))
+    return Operations(macs, bits, tuple(weights), tuple(features))

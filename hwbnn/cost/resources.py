@@ -1,0 +1,159 @@
+"""What each stage takes of a chip: look-up tables, flip-flops, memory bits, block memories; and whether it fits.
+
+Flip-flops and memory bits are the plan's own closed forms and exact against the emitted RTL. Look-up tables are
+the closed forms of :mod:`hwbnn.cost.forms` with the technology's calibrated coefficients; their interval is
+what held-out residuals showed.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from hwbnn.cost.forms import forms
+from hwbnn.cost.quantity import Figure, Quantity, Unknown, total
+from hwbnn.cost.technology import Technology
+from hwbnn.plan import Stage
+
+__all__ = [
+    "Fit", "Resources", "Use", "fit_of", "fixed_cells", "of_stage", "of_stages", "stage_cost", "summed", "uses",
+]
+
+Fit = Literal["yes", "no", "uncertain"]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a stage or an accelerator takes.
+
+    Parameters
+    ----------
+    luts : LUT4, or logic cells where LUT and flip-flop share one.
+    flip_flops : bits of flip-flops of the emitted RTL, without those that stand in for LUT memory.
+    memory_bits : bits of all memories of the emitted RTL.
+    blocks : block memories.
+    dsp : hard multipliers.
+    """
+
+    luts: Figure
+    flip_flops: Quantity
+    memory_bits: Quantity
+    blocks: Quantity
+    dsp: Quantity
+
+
+@dataclass(frozen=True)
+class Use:
+    """One resource of the chip: how much is used and how much there is."""
+
+    resource: str
+    used: Figure
+    available: float
+
+    @property
+    def fits(self) -> Fit:
+        """``uncertain`` where the limit lies within the interval, or the figure is unknown."""
+        if isinstance(self.used, Unknown):
+            return "uncertain"
+        if self.used.high <= self.available:
+            return "yes"
+        return "no" if self.used.low > self.available else "uncertain"
+
+    @property
+    def share(self) -> float:
+        """Nominal use over what there is; infinite where there is none."""
+        if isinstance(self.used, Unknown):
+            return float("nan")
+        if not self.available:
+            return float("inf") if self.used.nominal else 0.0
+        return self.used.nominal / self.available
+
+
+def fixed_cells(stage: Stage, tech: Technology) -> tuple[float, int]:
+    """LUTs and lone flip-flops that need no calibration: LUT memory, and multipliers where they are LUTs.
+
+    Where the family has no LUT memory, a memory is flip-flops and a multiplexer of about one LUT4 per bit.
+    """
+    luts, registers = 0.0, 0
+    for memory in stage.memories:
+        if memory.style != "distributed":
+            continue
+        if tech.lut_memory is None:
+            luts += memory.width * (memory.depth - 1)
+            registers += memory.bits
+        else:
+            luts += tech.lut_memory.primitives(memory.width, memory.depth) * tech.lut_memory.luts.value
+    if not tech.multiplies_in_dsp:
+        luts += sum(a * b * 1.1 for a, b in forms(stage).multipliers)
+    return luts, registers
+
+
+def of_stage(stage: Stage, tech: Technology) -> Resources:
+    """Return what one stage takes."""
+    form, model = forms(stage), tech.lut_model
+    luts, registers = fixed_cells(stage, tech)
+    terms = ((model.datapath, form.datapath), (model.control, form.control), (model.rom, form.rom),
+             (model.chains, form.chains), (model.registers, form.registers + registers))
+    luts += sum(coefficient.value * amount for coefficient, amount in terms)
+    blocks = sum(tech.block_memory.blocks(m.width, m.depth) for m in stage.memories if m.style == "block")
+    dsp = sum(-(-a // 18) * -(-b // 18) for a, b in form.multipliers) if tech.multiplies_in_dsp else 0
+    return Resources(
+        Quantity(math.floor(luts * model.low.value), round(luts), math.ceil(luts * model.high.value), tech.lut,
+                 "calibrated closed form", (model.datapath.source,)),
+        Quantity.exact(stage.flip_flops, "FF"),
+        Quantity.exact(sum(memory.bits for memory in stage.memories), "bit"),
+        Quantity.exact(blocks, tech.block_memory.name, method="native shapes",
+                       sources=(tech.block_memory.shapes.source,)),
+        Quantity.exact(dsp, tech.dsp.unit, method="one per 18 x 18 product"))
+
+
+def of_stages(stages: Iterable[Stage], tech: Technology) -> Resources:
+    """Return what all of ``stages`` take together."""
+    return summed((of_stage(stage, tech) for stage in stages), tech)
+
+
+def stage_cost(stage: Stage, tech: Technology | None) -> float:
+    """Return one number to compare foldings by.
+
+    With a technology the share of its look-up tables plus the share of its block memories; without, LUT4 by the
+    uncalibrated forms with 1/16 LUT4 per bit of memory that is not made of logic.
+    """
+    if tech is None:
+        form = forms(stage)
+        memory = sum(memory.bits for memory in stage.memories if memory.style != "logic")
+        return form.datapath + form.control + form.rom + memory / 16
+    resources = of_stage(stage, tech)
+    assert isinstance(resources.luts, Quantity)  # closed forms are always known
+    return (resources.luts.nominal / tech.luts.value
+            + resources.blocks.nominal / tech.block_memory.count.value)
+
+
+def summed(parts: Iterable[Resources], tech: Technology) -> Resources:
+    """Return the sum of ``parts``."""
+    parts = list(parts)
+
+    def add(name: str, unit: str) -> Figure:
+        return total((getattr(part, name) for part in parts), unit)
+
+    return Resources(add("luts", tech.lut), *(  # pyright: ignore[reportArgumentType]  # exact figures add up exactly
+        add(name, unit) for name, unit in (
+            ("flip_flops", "FF"), ("memory_bits", "bit"), ("blocks", tech.block_memory.name),
+            ("dsp", tech.dsp.unit))))
+
+
+def uses(resources: Resources, tech: Technology, *, reserve_luts: float = 0, reserve_blocks: int = 0
+         ) -> tuple[Use, ...]:
+    """Return the use of each limited resource, the scarcest first; what is reserved is not available."""
+    rows = [Use(tech.lut, resources.luts, tech.luts.value - reserve_luts),
+            Use(tech.block_memory.name, resources.blocks, tech.block_memory.count.value - reserve_blocks)]
+    if tech.dsp.value:
+        rows.append(Use(tech.dsp.unit, resources.dsp, tech.dsp.value))
+    if not tech.shared_cells:
+        rows.append(Use("FF", resources.flip_flops, tech.flip_flops.value))
+    return tuple(sorted(rows, key=lambda row: -row.share))
+
+
+def fit_of(rows: Iterable[Use]) -> Fit:
+    """Tell whether all of ``rows`` fit."""
+    verdicts = {row.fits for row in rows}
+    return "no" if "no" in verdicts else "uncertain" if "uncertain" in verdicts else "yes"

@@ -1,0 +1,254 @@
+"""What is known of a chip: capacities, memory shapes, speed and energy, each number with its source.
+
+One TOML file per technology in :mod:`hwbnn.cost.technologies`. Every number stands in a table of its own::
+
+    [block_memory.count]
+    value = 208
+    unit = "DP16KD"
+    kind = "measured"
+    source = "nextpnr-ecp5 0.11.1 --85k, utilization report"
+
+``value = "unknown"`` is allowed, with a source that says where it was looked for; a missing table is not.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from hwbnn.cost.quantity import Figure, Quantity, Unknown
+from hwbnn.errors import UserError
+
+__all__ = [
+    "KINDS", "BlockMemory", "Constant", "EnergyConstants", "LutMemory", "LutModel", "SpeedFact", "Technology",
+    "names", "parse", "technology",
+]
+
+KINDS = ("measured", "data sheet", "published simulation", "scaled", "fitted", "assumed", "unknown")
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One number with everything that is needed to judge it.
+
+    Parameters
+    ----------
+    value : number, tuple of numbers, or ``"unknown"``
+        In ``unit``.
+    unit : :class:`str`
+    kind : :class:`str`
+        One of :data:`KINDS`.
+    source : :class:`str`
+        Document and place, or command and tool version. For an unknown: where it was looked for.
+    conditions : :class:`str`
+        What the value holds for.
+    uncertainty : :class:`float`
+        Relative, to both sides, 0 to 1.
+    low, high : number or None
+        The interval where it is not symmetric; then both are given and ``uncertainty`` is 0.
+    """
+
+    value: Any
+    unit: str
+    kind: str
+    source: str
+    conditions: str = ""
+    uncertainty: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self):
+        if isinstance(self.value, list):
+            object.__setattr__(self, "value", _tuples(self.value))
+        if self.kind not in KINDS:
+            raise ValueError(f"Constant kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
+        if not isinstance(self.source, str) or not self.source.strip():
+            raise ValueError(f"Constant source must be given for the value {self.value!r}")
+        if isinstance(self.value, str) and self.value != "unknown":
+            raise ValueError(f"Constant value must be a number or 'unknown', not {self.value!r}")
+        if (self.kind == "unknown") != (self.value == "unknown"):
+            raise ValueError(f"Constant kind must be 'unknown' exactly where the value is, not {self.kind!r}")
+        if not 0 <= self.uncertainty <= 1:
+            raise ValueError(f"Constant uncertainty must lie in 0..1, not {self.uncertainty!r}")
+        if (self.low is None) != (self.high is None) or (self.low is not None and self.uncertainty):
+            raise ValueError("Constant must have both low and high and no uncertainty, or neither")
+
+    @property
+    def known(self) -> bool:
+        return self.value != "unknown"
+
+    def figure(self) -> Figure:
+        """The constant as a :class:`Quantity` with its source, or :class:`Unknown`."""
+        if not self.known:
+            return Unknown(self.unit, f"{self.conditions or self.unit} unknown: {self.source}")
+        if self.low is not None and self.high is not None:
+            return Quantity(self.low, self.value, self.high, self.unit, self.kind, (self.source,))
+        return Quantity.about(self.value, self.unit, relative=self.uncertainty, method=self.kind,
+                              sources=(self.source,))
+
+
+def _tuples(value):
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class BlockMemory:
+    """The family's block memory: how many there are and which shapes one of them can take."""
+
+    name: str
+    count: Constant
+    shapes: Constant  # pairs (words, bits)
+
+    def blocks(self, width: int, depth: int) -> int:
+        """Blocks for ``depth`` words of ``width`` bits: the cheapest split into native columns."""
+        return min(-(-depth // words) * -(-width // bits) for words, bits in self.shapes.value)
+
+
+@dataclass(frozen=True)
+class LutMemory:
+    """Memory made of look-up tables: words and bits of one primitive, and the LUTs it takes away."""
+
+    name: str
+    words: Constant
+    bits: Constant
+    luts: Constant
+
+    def primitives(self, width: int, depth: int) -> int:
+        """Primitives for ``depth`` words of ``width`` bits."""
+        return -(-depth // self.words.value) * -(-width // self.bits.value)
+
+
+@dataclass(frozen=True)
+class SpeedFact:
+    """A clock frequency that a design of this project, or its reference, was seen to reach."""
+
+    design: str
+    frequency: Constant
+
+
+@dataclass(frozen=True)
+class EnergyConstants:
+    """Constants of E = P·t + cycles·E_clock + pin toggles·E_sink + accesses·E_memory.
+
+    ``activity`` is the chance that an input pin of a look-up table toggles in a cycle, without glitches;
+    ``glitch`` multiplies it.
+    """
+
+    static_power: Constant
+    clock: Constant
+    sink: Constant
+    activity: Constant
+    glitch: Constant
+    block_read: Constant
+    lut_read: Constant
+
+
+@dataclass(frozen=True)
+class LutModel:
+    """Calibrated coefficients of the LUT closed forms and the spread of their held-out residuals.
+
+    The terms of :class:`hwbnn.cost.forms.Forms` are multiplied by the coefficients of the same names and added;
+    ``low`` and ``high`` are what the sum is multiplied by for the interval.
+    """
+
+    datapath: Constant
+    control: Constant
+    rom: Constant
+    chains: Constant
+    registers: Constant
+    low: Constant
+    high: Constant
+
+
+@dataclass(frozen=True)
+class Technology:
+    """One chip.
+
+    ``shared_cells``: a logic cell is a LUT, a flip-flop or both (iCE40), so both share ``luts``.
+    ``multiplies_in_dsp``: the synthesis command turns general products into hard multipliers.
+    """
+
+    name: str
+    title: str
+    family: str
+    lut: str
+    synthesis: str
+    shared_cells: bool
+    multiplies_in_dsp: bool
+    luts: Constant
+    flip_flops: Constant
+    dsp: Constant
+    large_memory: Constant
+    block_memory: BlockMemory
+    lut_memory: LutMemory | None
+    speed: tuple[SpeedFact, ...]
+    energy: EnergyConstants
+    lut_model: LutModel
+
+
+def names() -> tuple[str, ...]:
+    """Names of all technologies that can be built for, sorted."""
+    return tuple(sorted(file.name.removesuffix(".toml") for file in _folder().iterdir()
+                        if file.name.endswith(".toml") and not file.name.startswith("asic-")))
+
+
+@cache
+def technology(name: str) -> Technology:
+    """Return the technology called ``name``. Raises :class:`UserError` with the nearest name."""
+    if name not in names():
+        near = get_close_matches(name, names(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"Technology must be one of {', '.join(names())}, not {name}{hint}")
+    return parse((_folder() / f"{name}.toml").read_text(encoding="utf-8"), name)
+
+
+def _folder():
+    return resources.files("hwbnn.cost.technologies")
+
+
+def constants(record: Mapping[str, Any], where: str) -> Any:
+    """Turn every table with a ``value`` into a :class:`Constant`; a bare number is an error."""
+    if "value" in record:
+        try:
+            return Constant(**record)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}: {error}") from None
+    result = {}
+    for key, value in record.items():
+        place = f"{where}.{key}"
+        if isinstance(value, Mapping):
+            result[key] = constants(value, place)
+        elif isinstance(value, list):
+            result[key] = [constants(v, place) if isinstance(v, Mapping) else _bare(v, place) for v in value]
+        else:
+            result[key] = _bare(value, place)
+    return result
+
+
+def _bare(value, where: str):
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{where}: a number must stand in a table with value, unit, kind and source, not {value!r}")
+    return value
+
+
+def parse(text: str, name: str) -> Technology:
+    """Read a technology from TOML. Raises ``ValueError`` that names the table at fault."""
+    record = constants(tomllib.loads(text), name)
+
+    def build(cls, entries, where):
+        wanted = {f.name for f in fields(cls)}
+        if set(entries) != wanted:
+            odd = sorted(set(entries) ^ wanted)[0]
+            raise ValueError(f"{where}: must have exactly the entries {', '.join(sorted(wanted))}; see {odd}")
+        return cls(**entries)
+
+    record["block_memory"] = build(BlockMemory, record["block_memory"], f"{name}.block_memory")
+    lut_memory = record.get("lut_memory")
+    record["lut_memory"] = None if lut_memory is None else build(LutMemory, lut_memory, f"{name}.lut_memory")
+    record["energy"] = build(EnergyConstants, record["energy"], f"{name}.energy")
+    record["lut_model"] = build(LutModel, record["lut_model"], f"{name}.lut_model")
+    record["speed"] = tuple(build(SpeedFact, fact, f"{name}.speed") for fact in record.get("speed", []))
+    return build(Technology, {"name": name, **record}, name)
