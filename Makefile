@@ -17,7 +17,7 @@ check-tools:
 
 $(STAMP): requirements/ci.txt pyproject.toml | check-tools
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements/ci.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/ci.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
