@@ -98,7 +98,11 @@ def qonnx_execute(path, x) -> dict[str, np.ndarray]:
 
 
 def execute(path, x) -> dict[str, np.ndarray]:
-    """The same for many images: the same node implementations, one image at a time, sessions kept."""
+    """The same for many images: the same node implementations, one image at a time, sessions kept.
+
+    A Gemm with a bias runs as Gemm and Add. onnxruntime starts the sum of products from the bias and so rounds every
+    partial sum; the importer's rule is to round once, after an exact sum.
+    """
     graph = read(path)
     executor = Executor(graph.opsets)
     name = next(iter(graph.inputs))
@@ -109,10 +113,11 @@ def execute(path, x) -> dict[str, np.ndarray]:
             constants.update(zip(node.output, executor(node, [constants[i] for i in node.input]), strict=True))
         else:
             live.update(node.output)
+    nodes = [part for node in graph.nodes for part in _parts(node)]
     results: dict[str, list] = {tensor: [] for tensor in live if tensor}
     for image in x:
         values = {**constants, name: image[None]}
-        for node in graph.nodes:
+        for node in nodes:
             if not live.isdisjoint(node.input):
                 values.update(zip(node.output, executor(node, [values[i] for i in node.input]), strict=False))
         for tensor, found in results.items():
@@ -121,18 +126,25 @@ def execute(path, x) -> dict[str, np.ndarray]:
     return {tensor: np.concatenate(found) for tensor, found in results.items() if found and found[0].ndim}
 
 
-def check_import(path, x, *, logits=True) -> ir.Network:
+def _parts(node):
+    if node.op_type != "Gemm" or len(node.input) < 3:
+        return [node]
+    product, add = onnx.NodeProto(), helper.make_node("Add", [node.output[0], node.input[2]], node.output)
+    product.CopyFrom(node)
+    del product.input[2:]
+    return [product, add]
+
+
+def check_import(path, x, *, logits=True, quantizers=0) -> ir.Network:
     """Import ``path`` and compare with the executor on every image: quantizers, outputs, classes. Return the network.
 
-    ``logits=False`` compares classes instead of logits.
+    ``logits=False`` compares classes instead of logits. At least ``quantizers`` quantizers must be compared.
     """
     imported = import_onnx(path)
     net, expected = imported.network, execute(path, x)
     tensors = golden.evaluate(net, golden.encode(net, x))
     compared = 0
     for name, live in imported.quantizers.items():
-        if live.root not in net.tensors:
-            continue  # its levels were renamed by the layer behind it
         levels, channels = net.tensors[live.root].levels, net.tensors[live.root].channels
         table = np.broadcast_to(live.chain(levels.values()[:, None]).T, (channels, len(levels)))
         q = tensors[live.root].reshape(len(x), -1)[:, live.index[0].ravel()]
@@ -140,7 +152,7 @@ def check_import(path, x, *, logits=True) -> ir.Network:
         wanted = expected[name].reshape(len(x), -1)
         assert np.array_equal(got, wanted), f"{name}: {np.mean(got != wanted):.2%} of values differ"
         compared += 1
-    assert compared or not imported.quantizers
+    assert compared >= quantizers
     for number, output in enumerate(net.outputs):
         got, wanted = golden.decode(net, tensors, number), expected[output.name]
         if logits:

@@ -12,7 +12,7 @@ from hwbnn.frontend.walk import Value, Walk, attributes, handles
 __all__ = ["add_step"]
 
 # inputs beside the first are broadcast (two-operand operations) or scalars of the operation itself
-_BROADCAST = ("Mul", "Div", "PRelu", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Min", "Max", "Pow")
+_BROADCAST = ("Mul", "Div", "PRelu", "Min", "Max", "Pow", "Where")
 _UNARY = ("Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid", "HardSigmoid", "Neg", "Abs", "Floor", "Ceil", "Round", "Elu",
           "Selu", "Celu", "Softsign", "ThresholdedRelu", "Sqrt", "Exp", "Log", "Erf", "HardSwish", "Cast", "Not",
           "Reciprocal")

@@ -1,5 +1,6 @@
 """Live values as integers and one scale per channel: what dot products and sums need."""
 
+from dataclasses import replace
 from typing import NoReturn
 
 import numpy as np
@@ -11,17 +12,17 @@ from hwbnn.frontend.grid import common_unit, fit
 from hwbnn.frontend.problems import refuse
 from hwbnn.frontend.stepping import EXHAUSTIVE
 from hwbnn.frontend.thresholds import find_steps, settle, step_through
-from hwbnn.frontend.values import Live, NodeStep, Scale, Spread
+from hwbnn.frontend.values import Chain, Live, NodeStep, Scale, Spread
 from hwbnn.frontend.walk import Walk
 
-__all__ = ["integers_of", "uniform"]
+__all__ = ["integers_of", "scale_of", "uniform"]
 
 _MAX_LEVELS = 2**8   # that a chain without a quantizer may leave, other than affinely
 _MAX_BITS = 31       # of the multipliers that make scales equal
 
 
-def integers_of(walk: Walk, node: onnx.NodeProto, inputs, live: Live) -> tuple[str, NDArray[np.float64]]:
-    """Return a tensor of the network and its scale (1,) or (channels,), with value = integer · scale.
+def integers_of(walk: Walk, node: onnx.NodeProto, inputs, live: Live) -> Live:
+    """Return ``live`` on a tensor of integers that a scale alone makes its values: see :func:`scale_of`.
 
     A chain that is more than a scale is evaluated at every integer, and the values must lie on an even grid, up to a
     few float32 roundings: the grid is what is meant. An affine map becomes :class:`~hwbnn.ir.Affine`, any other
@@ -37,7 +38,7 @@ def integers_of(walk: Walk, node: onnx.NodeProto, inputs, live: Live) -> tuple[s
                "put a Quant in front of it, or annotate the input with an integer datatype such as UINT8")
     live = settle(walk, node, inputs, live)
     if len(live.chain.steps) == 1 and isinstance(live.chain.steps[0], Scale):
-        return live.root, live.chain.steps[0].scale
+        return live
     levels = walk.tensors[live.root].levels
     if len(levels) > EXHAUSTIVE:
         _unquantized(node, inputs, live)
@@ -49,7 +50,17 @@ def integers_of(walk: Walk, node: onnx.NodeProto, inputs, live: Live) -> tuple[s
     if found is None:
         _unquantized(node, inputs, live)
     integers, scale = found
-    return _mapped(walk, node, inputs, live, levels, integers), scale[:1] if np.all(scale == scale[0]) else scale
+    if np.all(integers[:, -1] < integers[:, 0]):  # rather a negative scale than falling integers
+        integers, scale = -integers, -scale
+    root = _mapped(walk, node, inputs, live, levels, integers)
+    return replace(live, root=root, chain=Chain((Scale(node.name, scale[:1] if np.all(scale == scale[0]) else scale),)))
+
+
+def scale_of(live: Live) -> NDArray[np.float64]:
+    """The scale (1,) or (channels,) of what :func:`integers_of` returned."""
+    (step,) = live.chain.steps
+    assert isinstance(step, Scale)
+    return step.scale
 
 
 def _hint(live: Live) -> NDArray[np.float64] | None:
@@ -88,17 +99,19 @@ def _mapped(walk: Walk, node, inputs, live: Live, levels: ir.Levels, integers: N
     return step_through(walk, step, inputs, live, found, made, covers)
 
 
-def uniform(walk: Walk, node: onnx.NodeProto, inputs, root: str, scale: NDArray[np.float64]) -> tuple[str, float]:
-    """Return integers whose channels all have one scale, multiplied by whole numbers where they had several."""
-    if np.all(scale == scale[0]):
-        return root, float(scale[0])
+def uniform(walk: Walk, node: onnx.NodeProto, inputs, live: Live) -> Live:
+    """Return ``live`` of :func:`integers_of` with one scale for all channels; several are made one by whole numbers."""
+    scale = scale_of(live)
+    if len(scale) == 1 or np.all(scale == scale[0]):
+        return replace(live, chain=Chain((Scale(node.name, scale[:1]),)))
     found = common_unit(scale)
     if found is None or int(np.abs(found[0]).max()).bit_length() > _MAX_BITS:
         refuse(node, inputs, "must read channels of one scale, and their scales have no common unit",
                "use one activation scale per tensor, or scales that are powers of two")
     multipliers, unit = found
     name = walk.fresh_node(f"{node.name}_rescale")
-    return walk.emit(ir.Affine(name, (root,), (walk.fresh_tensor(name),), multipliers, np.zeros(1, np.int64))), unit
+    root = walk.emit(ir.Affine(name, (live.root,), (walk.fresh_tensor(name),), multipliers, np.zeros(1, np.int64)))
+    return replace(live, root=root, chain=Chain((Scale(node.name, np.array([unit])),)))
 
 
 def _unquantized(node, inputs, live: Live) -> NoReturn:

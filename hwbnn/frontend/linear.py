@@ -5,7 +5,8 @@ import onnx
 from onnx import helper
 
 from hwbnn import ir
-from hwbnn.frontend.integers import integers_of, uniform
+from hwbnn.frontend.integers import integers_of, scale_of, uniform
+from hwbnn.frontend.layout import as_vector
 from hwbnn.frontend.problems import refuse
 from hwbnn.frontend.values import Chain, Constant, Live, NodeStep, Scale
 from hwbnn.frontend.walk import Value, Walk, attributes, handles
@@ -62,26 +63,25 @@ def _product(walk: Walk, node, inputs, live: Live, weights: Weights) -> Live:
     """Emit the :class:`~hwbnn.ir.MatMul` over the last axis of ``live``."""
     if live.shape[-1] != weights.columns:
         refuse(node, inputs, f"must have {live.shape[-1]} weights per output, not {weights.columns}", "export it again")
-    root, scale = integers_of(walk, node, inputs, live)
-    tensor = walk.tensors[root]
-    pixel, channel = np.divmod(live.index.reshape(-1, live.shape[-1]), tensor.channels)
-    if np.all(pixel == pixel[:, :1]) and np.all(channel == channel[0]) and len(set(channel[0])) == len(channel[0]):
+    live = integers_of(walk, node, inputs, live)
+    if len(live.shape) == 2:
+        live = as_vector(walk, node, inputs, live)
+    channels = walk.tensors[live.root].channels
+    pixel, channel = np.divmod(live.index.reshape(-1, live.shape[-1]), channels)
+    distinct = len(np.unique(channel[0])) == channel.shape[1]
+    if distinct and np.all(pixel == pixel[:, :1]) and np.all(channel == channel[0]):
         columns, pixels = channel[0], pixel[:, 0]
-    elif len(pixel) == 1:
-        count = int(np.prod(tensor.shape))
-        scale = np.tile(scale, tensor.pixels) if len(scale) > 1 else scale
-        name = walk.fresh_node(f"{node.name}_flatten")
-        root = walk.emit(ir.Reshape(name, (root,), (walk.fresh_tensor(name),), (count,)), [])
-        tensor, columns, pixels = walk.tensors[root], live.index.reshape(-1), np.zeros(1, np.int64)
+    elif len(pixel) == 1:  # a vector, and some of it read twice
+        live = as_vector(walk, node, inputs, live)
+        columns, pixels = live.index.ravel(), np.zeros(1, np.int64)
     else:
         refuse(node, inputs, "must multiply along the channels of every pixel, and its values are laid out otherwise",
                "move the channels last with a Transpose, or flatten everything")
-    matrix = np.zeros((weights.rows, tensor.channels), np.int64)
+    live = uniform(walk, node, inputs, live)
+    matrix = np.zeros((weights.rows, walk.tensors[live.root].channels), np.int64)
     np.add.at(matrix.T, columns, weights.matrix.T)
-    levels = weights.levels if set(columns.tolist()) == set(range(tensor.channels)) else \
-        weights.levels.hull(ir.Levels(0, 0))
-    root, unit = uniform(walk, node, inputs, root, scale)
-    output = walk.emit(ir.MatMul(walk.fresh_node(node.name), (root,), (walk.fresh_tensor(node.output[0]),), matrix,
-                                 levels), [node.name, *weights.covers])
+    levels = weights.levels if weights.levels.holds(matrix) else weights.levels.hull(ir.Levels.of(matrix))
+    output = walk.emit(ir.MatMul(walk.fresh_node(node.name), (live.root,), (walk.fresh_tensor(node.output[0]),),
+                                 matrix, levels), [node.name, *weights.covers])
     index = pixels.reshape(*live.shape[:-1], 1) * weights.rows + np.arange(weights.rows)
-    return Live(node.output[0], output, index, Chain((Scale(node.name, unit * weights.scale),)))
+    return Live(node.output[0], output, index, Chain((Scale(node.name, scale_of(live) * weights.scale),)))

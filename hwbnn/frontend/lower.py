@@ -8,16 +8,28 @@ import onnx
 
 from hwbnn import ir
 from hwbnn.errors import UserError
-from hwbnn.frontend import elementwise, linear, quantizers  # noqa: F401  (they register what they lower)
+from hwbnn.frontend import (  # noqa: F401  (they register what they lower)
+    elementwise,
+    endings,
+    joins,
+    layout,
+    linear,
+    quantizers,
+    windows,
+)
 from hwbnn.frontend.graph import Graph, read
 from hwbnn.frontend.passes import tidy
 from hwbnn.frontend.problems import refuse
 from hwbnn.frontend.results import outputs
-from hwbnn.frontend.values import Cast, Chain, Constant, Live, Scale
-from hwbnn.frontend.walk import HANDLERS, InputForm, Value, Walk
+from hwbnn.frontend.values import Cast, Chain, Constant, Live, Scale, Unusable
+from hwbnn.frontend.walk import HANDLERS, InputForm, Value, Walk, attributes
 
 __all__ = ["Import", "import_onnx", "load_onnx"]
 
+_FLATTENING = ("Flatten", "Reshape", "Gemm")
+_CHANNELS_FIRST = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "DepthToSpace", "Resize", "Upsample", "Pad",
+                   "ReduceMean", "ReduceSum", "Concat", "Split")
+_AFTER_FINAL = ("ArgMax", "TopK", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")
 _FOLDED = ("Quant", "IntQuant", "BipolarQuant")
 
 
@@ -30,7 +42,8 @@ class Import:
     network : :class:`hwbnn.ir.Network`
         The integer network.
     quantizers : mapping
-        Name of a quantizer's output in the graph to the integers that it became.
+        Name of a quantizer's output in the graph to the integers that it became, where they are still a tensor of the
+        network: levels that the next layer only renames are gone.
     """
 
     network: ir.Network
@@ -55,16 +68,28 @@ def import_onnx(path: str | os.PathLike) -> Import:
     walk = Walk(graph)
     walk.values |= {name: Constant(array) for name, array in graph.constants.items()}
     _begin(walk)
+    last = {name: node.name for node in graph.nodes for name in node.input if name and name not in graph.outputs}
     for node in graph.nodes:
         inputs = [walk.values[name] for name in node.input]
         results = _lower(walk, node, inputs)
         walk.values.update(zip(node.output, results, strict=False))
-    return Import(tidy(outputs(walk)), walk.quantizers)
+        for name in {name for name in node.input if last.get(name) == node.name}:
+            del walk.values[name]  # large weights and maps are not kept
+    network = tidy(outputs(walk))
+    kept = {name: live for name, live in walk.quantizers.items() if live.root in network.tensors
+            and network.tensors[live.root].levels == walk.tensors[live.root].levels}
+    return Import(network, kept)
 
 
 def _lower(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> list[Value]:
     if not any(isinstance(value, Live) for value in inputs):
         return _constant(walk, node, inputs)
+    for value in inputs:
+        if isinstance(value, Unusable):
+            refuse(node, [v for v in inputs if v is not value], f"must not read {value.what}", "remove the node")
+        if isinstance(value, Live) and value.final and node.op_type not in _AFTER_FINAL:
+            refuse(node, inputs, f"must not compute with the result of {value.final}",
+                   "end the graph there and compute the rest outside")
     if node.op_type not in HANDLERS or (node.domain and not node.domain.startswith(("qonnx.", "onnx.brevitas"))):
         domain = f"{node.domain}." if node.domain else ""
         refuse(node, inputs, f"must be an operation that can be lowered, and {domain}{node.op_type} cannot",
@@ -97,9 +122,8 @@ def _begin(walk: Walk) -> None:
                         f"export the model with these sizes")
     sizes = tuple(int(size) for size in shape[1:] if size is not None)
     walk.form = form = _form(graph, name, sizes)
-    ordinals = np.arange(np.prod(sizes), dtype=np.int64).reshape(form.shape)
-    permuted = tuple(sizes[axis] for axis in form.axes)
-    index = np.transpose(ordinals.reshape(permuted), np.argsort(form.axes)).reshape(1, *sizes)
+    permuted = np.arange(np.prod(sizes), dtype=np.int64).reshape([sizes[axis] for axis in form.axes])
+    index = permuted.transpose(np.argsort(form.axes))[None]
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
     levels = _levels(graph, name, dtype)
     if levels is None:
@@ -125,5 +149,28 @@ def _levels(graph: Graph, name: str, dtype) -> ir.Levels | None:
 
 
 def _form(graph: Graph, name: str, sizes: tuple[int, ...]) -> InputForm:
-    """Lay the input out as its first layer reads it."""
-    return InputForm(name, sizes, sizes, tuple(range(len(sizes))))
+    """Lay the input out as its first layer reads it: a feature map with channels last, or a vector."""
+    rank, tensor = len(sizes), name
+    perm = list(range(rank + 1))  # axis of the input that each axis of ``tensor`` is
+    while True:
+        node = next((n for n in graph.nodes if tensor in n.input and n.op_type != "Shape"), None)
+        if node is None or node.op_type in _FLATTENING:
+            break
+        if node.op_type == "Transpose":
+            order = attributes(node).get("perm", list(range(rank, -1, -1)))
+            perm = [perm[axis] for axis in order]
+        elif node.op_type in _CHANNELS_FIRST and rank > 1:
+            return _map_form(name, sizes, [*perm[2:], perm[1]])
+        elif node.op_type == "MatMul" and rank > 1:
+            return _map_form(name, sizes, perm[1:])
+        tensor = node.output[0]
+    return InputForm(name, sizes, (int(np.prod(sizes)),), tuple(range(rank)))
+
+
+def _map_form(name: str, sizes: tuple[int, ...], order) -> InputForm:
+    axes = tuple(axis - 1 for axis in order)  # without batch
+    if len(sizes) > 3 or min(axes) < 0:
+        raise UserError(f"Input {name} must have two or three axes behind the batch, not {len(sizes)}; reshape it "
+                        f"outside of the graph")
+    height, channels = sizes[axes[0]], sizes[axes[-1]]
+    return InputForm(name, sizes, (height, sizes[axes[1]] if len(axes) == 3 else 1, channels), axes)

@@ -10,6 +10,7 @@ from qonnx.custom_op.general.intquant import max_int, min_int
 from hwbnn import ir
 from hwbnn.frontend.grid import fit
 from hwbnn.frontend.problems import refuse
+from hwbnn.frontend.stepping import EXHAUSTIVE, Crossings, Floats
 from hwbnn.frontend.thresholds import find_steps, step_through
 from hwbnn.frontend.values import Chain, Constant, Live, NodeStep, Operand, Scale, Spread, Table
 from hwbnn.frontend.walk import Value, Walk, attributes, handles
@@ -47,8 +48,11 @@ class Lattice:
 def quantize(walk: Walk, node: onnx.NodeProto, inputs, live: Live, step: NodeStep, lattice: Lattice) -> Live:
     """Turn the chain of ``live`` and the quantizer ``step`` into thresholds; return what the quantizer gives."""
     chain = live.chain.then(step)
-    found = find_steps(node, inputs, chain, chain.labels, walk.domain(live.root), lattice.values,
+    domain = walk.domain(live.root)
+    found = find_steps(node, inputs, chain, chain.labels, domain, lattice.values,
                        max(chain.width, len(lattice.values)))
+    if isinstance(domain, Floats) and not np.any(found.rising):
+        found, lattice = _mirrored(found, lattice, len(domain))
     integers = np.arange(lattice.values.shape[1]) if lattice.integers is None else lattice.integers
     levels = ir.Levels.of(integers)
     root = step_through(walk, node, inputs, live, found, levels, [step.label for step in chain.steps])
@@ -56,6 +60,14 @@ def quantize(walk: Walk, node: onnx.NodeProto, inputs, live: Live, step: NodeSte
     result = Live(node.output[0], root, live.index, Chain((after,)))
     walk.quantizers[node.output[0]] = result
     return result
+
+
+def _mirrored(found: Crossings, lattice: Lattice, size: int) -> tuple[Crossings, Lattice]:
+    """Count the levels of a function that falls in every channel from the other end, so that it rises."""
+    crossings = Crossings(size - found.ordinals[:, ::-1], ~found.rising)
+    if lattice.integers is None or lattice.scale is None:
+        return crossings, Lattice(lattice.values[:, ::-1], None, None)
+    return crossings, Lattice(lattice.values[:, ::-1], -lattice.integers[::-1], -lattice.scale)
 
 
 # -- the quantizers of qonnx ------------------------------------------------------------------------------------
@@ -157,3 +169,78 @@ def fold(walk: Walk, node: onnx.NodeProto, inputs) -> Constant:
         levels = ir.Levels(levels.low - int(offset.max()), levels.high - int(offset.min()), levels.step) \
             if len(offset) == 1 else ir.Levels(levels.low - int(offset.max()), levels.high - int(offset.min()))
     return Constant(value, integers, scales, levels)
+
+
+@handles("MultiThreshold")
+def _multithreshold(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
+    live = inputs[0]
+    (thresholds,) = _parameters(node, inputs, ("thresholds",))
+    attrs = attributes(node)
+    scale, bias = float(attrs.get("out_scale", 1.0)), float(attrs.get("out_bias", 0.0))
+    _positive(node, inputs, np.array(scale), "out_scale")
+    layout = attrs.get("data_layout", "") or {2: "NC", 3: "NWC", 4: "NCHW"}.get(len(live.shape), "NC")
+    axis = layout.index("C") if "C" in layout else 1
+    if thresholds.ndim != 2 or np.any(np.diff(thresholds, axis=1) < 0):
+        refuse(node, inputs, "must have thresholds (channels, n) that ascend in each row, and they do not",
+               "sort the thresholds")
+    rows = walk.axis_operand(node, inputs, live, thresholds.astype(np.float32), axis, Spread.ROWS)
+    local = onnx.NodeProto()
+    local.CopyFrom(node)
+    del local.attribute[:]
+    local.attribute.extend([a for a in node.attribute if a.name != "data_layout"])
+    local.attribute.append(onnx.helper.make_attribute("data_layout", "NC"))
+    step = NodeStep(node.name, local, walk.execute, (None, rows))
+    values = scale * np.arange(thresholds.shape[1] + 1, dtype=np.float32) + bias
+    return [quantize(walk, node, inputs, live, step, Lattice.of(values[None, :], scale))]
+
+
+@handles("Sign")
+def _sign(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
+    """Three levels, or two where the chain never gives exactly 0."""
+    live = inputs[0]
+    step = NodeStep(node.name, node, walk.execute, (None,))
+    three = np.array([[-1, 0, 1]], np.float32)
+    chain = live.chain.then(step)
+    found = find_steps(node, inputs, chain, chain.labels, walk.domain(live.root), three, chain.width)
+    never_zero = np.all(found.ordinals[:, 0] == found.ordinals[:, 1])
+    return [quantize(walk, node, inputs, live, step, Lattice.of(three[:, ::2] if never_zero else three, 1.0))]
+
+
+@handles("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+def _compare(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
+    """Binarization at a threshold; the result is a truth value."""
+    live = next(value for value in inputs if isinstance(value, Live))
+    if sum(isinstance(value, Live) for value in inputs) != 1:
+        refuse(node, inputs, "must compare with a constant, and both operands depend on the input",
+               "compare with a constant")
+    operands = tuple(None if isinstance(value, Live) else walk.operand(node, inputs, live, value.value)
+                     for value in inputs)
+    step = NodeStep(node.name, node, walk.execute, operands)
+    lattice = Lattice(np.array([[False, True]]), None, None)  # pyright: ignore[reportArgumentType]  # truth values
+    return [quantize(walk, node, inputs, live, step, lattice)]
+
+
+@handles("Trunc")
+def _trunc(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
+    """Fewer bits of a quantized value: whatever levels the operation gives for the integers there are."""
+    live = inputs[0]
+    second = walk.graph.opsets.get(node.domain, 1) >= 2
+    names = ("scale", "zero point", "input bit width", *(("output scale",) if second else ()), "output bit width")
+    parameters = _parameters(node, inputs, names)
+    scales = [parameters[0], parameters[3]] if second else [parameters[0]]
+    for scale in scales:
+        _positive(node, inputs, scale)
+    domain = walk.domain(live.root)
+    if len(domain) > EXHAUSTIVE:
+        refuse(node, inputs, f"must truncate a value of at most {EXHAUSTIVE} levels, not {len(domain)}",
+               "quantize with Quant instead, or quantize the layers before to fewer bits")
+    channelled = {0, 1, 3} if second else {0, 1}
+    operands = [None, *(walk.operand(node, inputs, live, p.astype(np.float32)) if k in channelled
+                        else Operand(p.astype(np.float32), Spread.WHOLE) for k, p in enumerate(parameters))]
+    step = NodeStep(node.name, node, walk.execute, tuple(operands))
+    given = live.chain.then(step)(domain.at(np.arange(len(domain)))[:, None])
+    unit = np.broadcast_to(operands[4 if second else 1].row.astype(np.float64), given.shape[1:])
+    integers = np.unique(np.rint(given / unit))
+    integers = np.arange(integers[0], integers[-1] + 1, dtype=np.float32)
+    values = integers * unit[:, None].astype(np.float32)
+    return [quantize(walk, node, inputs, live, step, Lattice.of(values, unit))]

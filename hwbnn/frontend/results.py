@@ -6,10 +6,10 @@ import numpy as np
 
 from hwbnn import ir
 from hwbnn.errors import UserError
-from hwbnn.frontend.values import Constant, Live, Scale
+from hwbnn.frontend.values import Live, Scale
 from hwbnn.frontend.walk import Walk
 
-__all__ = ["MAX_VALUES", "outputs"]
+__all__ = ["MAX_VALUES", "output_of", "outputs"]
 
 MAX_VALUES = 2**22  # entries of a table of output values; beyond, a scale and a bias
 
@@ -19,18 +19,20 @@ def outputs(walk: Walk) -> ir.Network:
     made = []
     for name in walk.graph.outputs:
         live = walk.values.get(name)
-        if live is None or isinstance(live, Constant):
-            raise UserError(f"Output {name} must depend on the graph's input, and it is constant; remove it")
+        if not isinstance(live, Live):
+            raise UserError(f"Output {name} must be an imported value that depends on the graph's input, and it is "
+                            f"not; remove it")
         if walk.is_float(live) or walk.input is None:
             raise UserError(f"Output {name} must be made of quantized values, and it is the graph's float input; "
                             f"put a quantizer behind the input")
-        made.append(_output(walk, name, live))
+        made.append(output_of(walk, name, live))
     assert walk.input is not None  # or no output would be made of integers
     metadata = {"folded": walk.folded, **walk.notes}
     return ir.Network(walk.graph.name, walk.input, tuple(walk.nodes), tuple(made), metadata)
 
 
-def _output(walk: Walk, name: str, live: Live) -> ir.Output:
+def output_of(walk: Walk, name: str, live: Live) -> ir.Output:
+    """What the integers behind ``live`` mean in the graph, as exactly as the graph computes it."""
     tensor = walk.tensors[live.root]
     order = np.arange(np.prod(tensor.shape)).reshape(tensor.shape)
     axes = next((p for p in permutations(range(len(tensor.shape)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwbnn import ir
 
 __all__ = ["Cast", "Chain", "Constant", "Function", "Live", "NodeStep", "Operand", "Picked", "Pool",
-           "Scale", "Side", "Spread", "Table"]
+           "Scale", "Side", "Spread", "Table", "Unusable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +262,13 @@ class Pool:
     padding: tuple[int, int, int, int]
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """A result that cannot be imported, but need not be where nothing reads it."""
+
+    what: str
+
+
 @dataclass(frozen=True, eq=False)
 class Live:
     """A tensor that depends on the graph's input: a function per channel of a tensor of integers.
@@ -278,6 +285,8 @@ class Live:
         From the integer to the graph's value.
     pool : :class:`Pool` or None
         A maximum still to be taken.
+    final : :class:`str` or None
+        The node (Softmax, ArgMax) behind which nothing may be computed.
     """
 
     name: str
@@ -285,6 +294,7 @@ class Live:
     index: NDArray[np.int64]
     chain: Chain
     pool: Pool | None = None
+    final: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

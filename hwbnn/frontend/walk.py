@@ -14,11 +14,11 @@ from hwbnn.frontend.execution import Executor
 from hwbnn.frontend.graph import Graph
 from hwbnn.frontend.problems import refuse
 from hwbnn.frontend.stepping import Floats, Integers
-from hwbnn.frontend.values import Constant, Live, Operand, Spread
+from hwbnn.frontend.values import Constant, Live, Operand, Spread, Unusable
 
 __all__ = ["HANDLERS", "InputForm", "Value", "Walk", "attributes", "handles"]
 
-Value = Constant | Live | None
+Value = Constant | Live | Unusable | None
 Handler = Callable[["Walk", onnx.NodeProto, Sequence[Value]], Sequence[Value]]
 HANDLERS: dict[str, Handler] = {}
 
@@ -97,6 +97,10 @@ class Walk:
         self.tensors[node.output] = tensor
         self.folded.setdefault(node.name, []).extend(covers)
         return node.output
+
+    def constant(self, array: NDArray) -> Constant:
+        """A constant of the graph."""
+        return Constant(np.asarray(array))
 
     def channels(self, root: str) -> int:
         """Number of channels of a tensor of the network, or of the graph's float input."""
