@@ -1,6 +1,7 @@
 """Run generated hardware in the Amaranth simulator, and count what is in it."""
 
 import re
+from collections import Counter
 
 from amaranth.back import rtlil
 from hypothesis import strategies as st
@@ -45,14 +46,20 @@ def run(p, q, **gaps):
             [cycle for cycle, _ in out[p.output.beats - 1::p.output.beats]])
 
 
-def flip_flops(elaboratable):
-    """Bits of all ``$dff`` cells, and of their kin, in the RTLIL of a design."""
-    text = rtlil.convert(elaboratable, emit_src=False)
-    cells = re.findall(r"\n  cell \$(\w*dff\w*) \S+\n(.*?)\n  end", text, re.DOTALL)
-    return sum(int(re.search(r"parameter \\WIDTH (\d+)", body).group(1)) for _, body in cells)
+def inventory(elaboratable):
+    """Count what is in the RTLIL of a design.
 
-
-def memories(elaboratable):
-    """Width and depth of every memory in the RTLIL of a design, sorted."""
-    text = rtlil.convert(elaboratable, emit_src=False)
-    return sorted((int(width), int(depth)) for width, depth in re.findall(r"memory width (\d+) size (\d+)", text))
+    Returns
+    -------
+    flip_flops : dict
+        Bits of all ``$dff`` cells and their kin, by the name of the module they stand in.
+    memories : list
+        (width, depth) of every memory, sorted.
+    """
+    text = rtlil.convert(elaboratable, name="top", emit_src=False)
+    flip_flops = Counter()
+    for name, body in re.findall(r"\nmodule \\(\S+)\n(.*?)\nend", text, re.DOTALL):
+        for cell in re.findall(r"\n  cell \$\w*dff\w* \S+\n(.*?)\n  end", body, re.DOTALL):
+            flip_flops[name] += int(re.search(r"parameter \\WIDTH (\d+)", cell).group(1))
+    sizes = re.findall(r"memory width (\d+) size (\d+)", text)
+    return flip_flops, sorted((int(width), int(depth)) for width, depth in sizes)

@@ -52,7 +52,7 @@ def watcher(stream, transfers):
     return testbench
 
 
-def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=None, o=None, patience=0):
+def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=None, o=None, patience=0, watch=None):
     """Send every payload through ``dut.i`` until ``outputs`` payloads left ``dut.o``; return both as watched.
 
     Parameters
@@ -61,6 +61,8 @@ def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=N
         Idle cycles before each put and each get, zero once they run out.
     i, o : stream
         In place of ``dut.i`` and ``dut.o``.
+    watch : testbench
+        Runs in the background.
     patience : :class:`int`
         Cycles to watch on after the last output, with ready high, for outputs that should not be there.
     """
@@ -89,6 +91,8 @@ def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=N
     sim.add_testbench(watcher(i, seen_i), background=True)
     sim.add_testbench(watcher(o, seen_o), background=True)
     sim.add_testbench(expire, background=True)
+    if watch is not None:
+        sim.add_testbench(watch, background=True)
     sim.add_testbench(put_all)
     sim.add_testbench(get_all)
     sim.run()

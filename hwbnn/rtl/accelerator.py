@@ -1,8 +1,10 @@
 """A whole accelerator behind AXI4-Stream, and its Verilog."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 from amaranth import ClockDomain, ClockSignal, Module, ResetSignal, Signal
 from amaranth.back import verilog as backend
@@ -18,7 +20,7 @@ from hwbnn.rtl.matrix_vector import MatrixVectorUnit
 from hwbnn.rtl.thresholds import ThresholdUnit
 from hwbnn.rtl.width_converter import Join, Part
 
-__all__ = ["Accelerator", "Core", "component", "verilog"]
+__all__ = ["Accelerator", "Core", "component", "instance_name", "verilog"]
 
 _COMPONENTS: dict[type[plan.Stage], Callable[..., wiring.Component]] = {
     plan.AffineStage: AffineUnit,
@@ -35,6 +37,11 @@ _COMPONENTS: dict[type[plan.Stage], Callable[..., wiring.Component]] = {
 def component(stage: plan.Stage) -> wiring.Component:
     """The hardware of one stage, a component with streams ``i`` and ``o``."""
     return _COMPONENTS[type(stage)](stage)
+
+
+def instance_name(stage: plan.Stage) -> str:
+    """What the component of a stage is called in the Verilog: the stage's name as an identifier."""
+    return re.sub(r"\W", "_", stage.name)
 
 
 def _axi(plan: plan.Plan) -> dict[str, wiring.Member]:
@@ -86,13 +93,16 @@ class Core(wiring.Component):
         """What it computes, and how long that takes."""
         return self._plan
 
+    @cached_property
+    def units(self) -> Mapping[str, Any]:
+        """The component of each stage, by instance name, in the order of the chain."""
+        return {instance_name(stage): component(stage) for stage in self._plan.stages}
+
     def elaborate(self, platform):
         m = Module()
-        units = []
-        for stage in self._plan.stages:
-            unit = component(stage)
-            m.submodules[re.sub(r"\W", "_", stage.name)] = unit
-            units.append(unit)
+        for name, unit in self.units.items():
+            m.submodules[name] = unit
+        units = list(self.units.values())
         for before, after in pairwise(units):
             wiring.connect(m, before.o, after.i)
         first, last = units[0], units[-1]
