@@ -39,13 +39,21 @@ def images(net, count, seed=0):
     return np.random.default_rng(seed).choice(net.input.levels.values(), (count, *net.input.graph_shape))
 
 
-@pytest.mark.cocotb
-@pytest.mark.parametrize("simulator", [pytest.param("icarus", marks=ICARUS), "verilator"])
-def test_emitted_verilog_is_exact_in_value_and_time(tmp_path, simulator):
+ENGINES = [
+    pytest.param("cocotb", "icarus", marks=[ICARUS, pytest.mark.cocotb]),
+    pytest.param("cocotb", "verilator", marks=pytest.mark.cocotb),
+    pytest.param("compiled", "verilator", marks=pytest.mark.cocotb),
+    pytest.param("amaranth", "verilator"),
+]
+
+
+@pytest.mark.parametrize(("engine", "simulator"), ENGINES)
+def test_hardware_is_exact_in_value_and_time(tmp_path, engine, simulator):
     net = zoo.tiny()
     directory, x = build(tmp_path, net), images(net, 100)
     told = []
-    result = simulate(directory, x, simulator=simulator, progress=lambda done, total: told.append((done, total)))
+    result = simulate(directory, x, engine=engine, simulator=simulator,
+                      progress=lambda done, total: told.append((done, total)))
     assert result.problems() == []
     assert result.ok and result.exact and result.mismatches == 0 and result.first_mismatch is None
     assert np.array_equal(result.classes, golden.classes(net, x))
@@ -55,7 +63,8 @@ def test_emitted_verilog_is_exact_in_value_and_time(tmp_path, simulator):
     total = 100 + Design.of(directory).steady_frames
     assert told[0] == (0, total) and told[-1] == (total, total)
     kept = json.loads((directory / "sim/result.json").read_text())
-    assert kept["ok"] and kept["frames"] == 100 and kept["simulator"] == simulator
+    assert kept["ok"] and kept["frames"] == 100 and kept["engine"] == engine
+    assert kept["simulator"] == ("amaranth" if engine == "amaranth" else simulator)
     assert kept["classes"] == result.classes.tolist() and kept["network"] == ir.digest(net)
     assert kept["measured"] == {"first": cycles.first, "interval": cycles.interval}
 
@@ -178,6 +187,18 @@ def test_missing_build(tmp_path):
     with pytest.raises(UserError, match=r"^Build directory must be complete, and \S+ has no build\.json; make it "
                                         r"with `hwbnn compile MODEL -o \S+`$"):
         simulate(BuildDirectory(tmp_path), np.zeros((1, 8)))
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"engine": "fast"}, "Engine must be one of compiled, cocotb, amaranth, not fast"),
+    ({"engine": "cocotb", "jobs": 2}, "Jobs must be 1 for the engine cocotb, not 2"),
+    ({"engine": "compiled", "jobs": 0}, "Jobs must be an integer of at least 1, not 0"),
+    ({"engine": "compiled", "simulator": "icarus"}, "Simulator must be verilator for the engine compiled, not icarus"),
+    ({"simulator": "questa"}, "Simulator must be verilator or icarus, not questa"),
+])
+def test_bad_options(tmp_path, options, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        simulate(build(tmp_path, zoo.tiny()), images(zoo.tiny(), 1), **options)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5])

@@ -13,9 +13,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from hwbnn.sim.traffic import Record, Traffic, stall_pattern
-
-RESET_CYCLES = 4
+from hwbnn.sim.traffic import RESET_CYCLES, Record, Traffic, stall_pattern
 
 
 class Tap:

@@ -1,6 +1,5 @@
 """Where the hardware first differs from golden: every stream between stages against the network's tensors."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from hwbnn import golden
 from hwbnn.plan import Stage
+from hwbnn.rtl import instance_name
 from hwbnn.sim.beats import values_of, width
 from hwbnn.sim.design import Design
 from hwbnn.sim.result import Mismatch
@@ -28,7 +28,7 @@ class StageStream:
     @property
     def path(self) -> tuple[str, ...]:
         """Instances below the top module, and port without ``__valid``."""
-        return "core", re.sub(r"\W", "_", self.stage.name), "o"
+        return "core", instance_name(self.stage), "o"
 
 
 def stage_streams(design: Design) -> tuple[StageStream, ...]:

@@ -11,20 +11,26 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn import ir
 from hwbnn.builddir import BuildDirectory
 from hwbnn.errors import UserError
+from hwbnn.sim.amaranth_engine import AmaranthEngine
 from hwbnn.sim.beats import values_of
 from hwbnn.sim.cocotb_engine import CocotbEngine
+from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.design import TOPLEVEL, Design
 from hwbnn.sim.locate import first_difference, taps
 from hwbnn.sim.result import Measured, Mismatch, SimulationResult
 from hwbnn.sim.traffic import Record, Traffic
 
-__all__ = ["simulate"]
+__all__ = ["ENGINES", "simulate"]
 
+ENGINES = ("compiled", "cocotb", "amaranth")
+"""What simulates, fastest first."""
+
+Engine = AmaranthEngine | CocotbEngine | CompiledEngine
 Progress = Callable[[int, int], object]
 
 
-def simulate(directory: BuildDirectory, x: ArrayLike, *, simulator: str = "verilator", stalls: bool = True,
-             seed: int = 1, progress: Progress | None = None) -> SimulationResult:
+def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb", simulator: str = "verilator",
+             stalls: bool = True, seed: int = 1, jobs: int = 1, progress: Progress | None = None) -> SimulationResult:
     """Run the images ``x`` through the emitted Verilog and compare every output with golden.
 
     A first phase without stalls measures the latency of the first frame and the interval between frames, which
@@ -39,12 +45,18 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, simulator: str = "veril
         A compiled network.
     x : array (N, *graph shape)
         Images in the form that the ONNX graph takes, at least one.
+    engine : :class:`str`
+        ``compiled`` runs the Verilog as native code, some hundred times as fast as ``cocotb``, whose bench runs on
+        a simulator. ``amaranth`` simulates what the Verilog was made from, and needs neither simulator nor
+        compiler. All of them see the same traffic in the same cycles.
     simulator : :class:`str`
-        ``verilator`` or ``icarus``.
+        For the engine ``cocotb``: ``verilator`` or ``icarus``.
     stalls : :class:`bool`
         Whether to run the second phase; without it every image goes through the first.
     seed : :class:`int`
         Seed of the stalls.
+    jobs : :class:`int`
+        For the engine ``compiled``: threads that the images are shared out to.
     progress : callable
         Told the frames received and the frames in all, a few times a second.
 
@@ -58,25 +70,25 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, simulator: str = "veril
         raise UserError(f"Seed must be an integer of at least 0, not {seed}")
     design = Design.of(directory)
     q = design.encode(x)
-    engine = CocotbEngine(simulator, design.verilog, toplevel=TOPLEVEL, directory=directory / f"sim/{simulator}")
+    machine = _engine(engine, simulator, jobs, design, directory)
     start = time.monotonic()
-    build_seconds = time.monotonic() - start if engine.build() else 0.0
+    build_seconds = time.monotonic() - start if machine.build() else 0.0
 
     steady = np.arange(max(design.steady_frames, 0 if stalls else len(q))) % len(q)
     order = {"steady": steady} | ({"stalled": np.arange(len(q))} if stalls else {})
     phases = {name: design.traffic(q[frames], stalls=name == "stalled", seed=seed) for name, frames in order.items()}
     start = time.monotonic()
-    records = engine.run(phases, _counter(phases, progress))
+    records = machine.run(phases, _counter(phases, progress))
     seconds = time.monotonic() - start
 
     expected = design.expected(q)
     wrong = {name: _wrong(design, records[name], expected[frames]) for name, frames in order.items()}
-    mismatch = _locate(engine, design, q, order, phases, records, wrong)
+    mismatch = _locate(machine, design, q, order, phases, records, wrong)
     last = list(order)[-1]
     outputs = values_of(records[last].beats, design.plan.output, expected[0].size)
     outputs = outputs.reshape(len(outputs), *expected.shape[1:])[:len(q)]
     result = SimulationResult(
-        engine=engine.name, simulator=simulator, versions=engine.versions, frames=len(q),
+        engine=machine.name, simulator=machine.simulator, versions=machine.versions, frames=len(q),
         mismatches=len(set().union(*(order[name][frames].tolist() for name, frames in wrong.items()))),
         first_mismatch=mismatch,
         faults=tuple(f"{fault} ({name} phase)" for name, record in records.items() for fault in record.faults),
@@ -86,6 +98,20 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, simulator: str = "veril
         classes=_classes(design.network, outputs))
     directory.write_json("sim/result.json", result.to_json())
     return result
+
+
+def _engine(name: str, simulator: str, jobs: int, design: Design, directory: BuildDirectory) -> Engine:
+    if jobs != 1 and name != "compiled":
+        raise UserError(f"Jobs must be 1 for the engine {name}, not {jobs}")
+    if name == "compiled":
+        if simulator != "verilator":
+            raise UserError(f"Simulator must be verilator for the engine compiled, not {simulator}")
+        return CompiledEngine(design.verilog, toplevel=TOPLEVEL, directory=directory / "sim/compiled", jobs=jobs)
+    if name == "cocotb":
+        return CocotbEngine(simulator, design.verilog, toplevel=TOPLEVEL, directory=directory / f"sim/{simulator}")
+    if name == "amaranth":
+        return AmaranthEngine(design.plan)
+    raise UserError(f"Engine must be one of {', '.join(ENGINES)}, not {name}")
 
 
 def _counter(phases: dict[str, Traffic], progress: Progress | None) -> Callable[[str, int], object]:
@@ -116,7 +142,7 @@ def _measured(record: Record) -> Measured | None:
     return Measured(int(record.ends[0] - record.starts[0]), int(intervals[len(intervals) // 2:].max()))
 
 
-def _locate(engine, design: Design, q, order, phases, records, wrong) -> Mismatch | None:
+def _locate(engine: Engine, design: Design, q, order, phases, records, wrong) -> Mismatch | None:
     """Repeat the first phase that went wrong, up to its first wrong frame, with every stream recorded."""
     for name, phase in phases.items():
         if not len(wrong[name]) and not records[name].faults:

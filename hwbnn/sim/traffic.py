@@ -12,10 +12,13 @@ from itertools import cycle
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_PAUSE", "Record", "Tapped", "Traffic", "pattern", "stall_pattern"]
+__all__ = ["MAX_PAUSE", "RESET_CYCLES", "Record", "Tapped", "Traffic", "pattern", "stall_pattern"]
 
 MAX_PAUSE = 200
 """The longest run of cycles, roughly, in which a side under stalls does nothing."""
+
+RESET_CYCLES = 4
+"""Cycles that a bench holds the design in reset; cycle 0 is the first after them."""
 
 _LENGTHS = (65521, 65519)  # primes, so that the two sides' patterns do not repeat together
 _RATES = (0.0, 0.0, 0.1, 0.3, 0.5, 0.9, 1.0)  # chance of a pause per cycle; 0: a burst at full rate

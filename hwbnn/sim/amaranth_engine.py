@@ -1,0 +1,131 @@
+"""The Amaranth engine: the generator's own simulator, in this process; needs no compiler and no Verilog."""
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+
+from amaranth import ClockDomain, Module, ResetSignal, Signal, Value
+from amaranth.sim import Simulator
+
+from hwbnn import rtl
+from hwbnn.plan import Plan
+from hwbnn.sim.traffic import RESET_CYCLES, Record, Traffic, stall_pattern
+
+__all__ = ["AmaranthEngine"]
+
+_PERIOD = 1e-8
+_REPORT = 16  # frames between reports
+
+
+class AmaranthEngine:
+    """Simulates the components that the Verilog is emitted from, cycle for cycle as the other engines do.
+
+    Slow, and blind to what is wrong with the Verilog file; useful where no simulator is installed.
+    """
+
+    name = "amaranth"
+    simulator = "amaranth"
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.versions = {"amaranth": version("amaranth")}
+
+    def build(self) -> bool:
+        """There is nothing to build."""
+        return False
+
+    def run(self, phases: Mapping[str, Traffic], report: Callable[[str, int], object] = lambda phase, frames: None
+            ) -> dict[str, Record]:
+        """Run ``phases`` and return what each saw; see :meth:`hwbnn.sim.cocotb_engine.CocotbEngine.run`."""
+        return {name: _run(self.plan, traffic, lambda frames, name=name: report(name, frames))
+                for name, traffic in phases.items()}
+
+
+def _run(plan: Plan, traffic: Traffic, report: Callable[[int], object]) -> Record:
+    m = Module()
+    m.domains.sync = ClockDomain()
+    resetting = Signal()
+    m.d.comb += ResetSignal().eq(resetting)
+    m.submodules.core = core = rtl.Core(plan)
+    taps = [_Tap(getattr(core.units[path[-2]], path[-1])) for path in traffic.taps]
+    records = []
+
+    async def bench(ctx):
+        async def reset():
+            ctx.set(core.s_axis_tvalid, 0)
+            ctx.set(core.s_axis_tlast, 0)
+            ctx.set(core.s_axis_tdata, 0)
+            ctx.set(core.m_axis_tready, 0)
+            ctx.set(resetting, 1)
+            for _ in range(RESET_CYCLES):
+                await ctx.tick()
+            ctx.set(resetting, 0)
+
+        async def interrupted_frame():
+            ctx.set(core.m_axis_tready, 1)
+            ctx.set(core.s_axis_tvalid, 1)
+            sent, half = 0, (traffic.beats_in + 1) // 2
+            for _ in range(traffic.patience):
+                ctx.set(core.s_axis_tdata, words[sent])
+                sent += ctx.get(core.s_axis_tready)
+                await ctx.tick()
+                if sent == half:
+                    break
+            await reset()
+
+        words = traffic.words()
+        await reset()
+        if traffic.stalls:
+            await interrupted_frame()
+        gaps, pauses = (stall_pattern(traffic.stalls, seed=traffic.seed, side=side) for side in range(2))
+        sent, total, wanted = 0, len(words), traffic.frames * traffic.beats_out
+        received, lasts, out_cycles, in_cycles = [], [], [], []
+        offering = False
+        cycle = moved = 0
+        while len(received) < wanted and cycle - moved <= traffic.patience:
+            if not offering and sent < total and not next(gaps):
+                ctx.set(core.s_axis_tdata, words[sent])
+                ctx.set(core.s_axis_tlast, sent % traffic.beats_in == traffic.beats_in - 1)
+                offering = True
+            ctx.set(core.s_axis_tvalid, offering)
+            taking = not next(pauses)
+            ctx.set(core.m_axis_tready, taking)
+            if taking and ctx.get(core.m_axis_tvalid):
+                received.append(ctx.get(core.m_axis_tdata))
+                lasts.append(bool(ctx.get(core.m_axis_tlast)))
+                out_cycles.append(cycle)
+                moved = cycle
+                if len(received) % (_REPORT * traffic.beats_out) == 0:
+                    report(len(received) // traffic.beats_out)
+            if offering and ctx.get(core.s_axis_tready):
+                in_cycles.append(cycle)
+                sent, offering, moved = sent + 1, False, cycle + 1
+            for tap in taps:
+                tap.sample(ctx, cycle)
+            await ctx.tick()
+            cycle += 1
+        report(len(received) // traffic.beats_out)
+        records.append(Record.of(traffic, in_cycles, received, lasts, out_cycles, cycles=cycle,
+                                 taps=[(tap.cycles, tap.payloads, tap.waiting) for tap in taps]))
+
+    simulator = Simulator(m)
+    simulator.add_clock(_PERIOD)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return records[0]
+
+
+class _Tap:
+    """What crosses one stream."""
+
+    def __init__(self, stream):
+        self.stream, self.payload = stream, Value.cast(stream.payload)
+        self.cycles: list[int] = []
+        self.payloads: list[int] = []
+        self.waiting = False
+
+    def sample(self, ctx, cycle: int):
+        valid, ready = ctx.get(self.stream.valid), ctx.get(self.stream.ready)
+        self.waiting = bool(valid and not ready)
+        if valid and ready:
+            self.cycles.append(cycle)
+            self.payloads.append(ctx.get(self.payload))
