@@ -63,7 +63,7 @@ def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps:
     start = time.monotonic()
     if (target_fps is None) == (folds is None):
         raise UserError("Folding must be given by a rate (--target-fps 100000) or by PE and SIMD of each layer "
-                        f"(--fold NAME=PExSIMD), and {'neither' if folds is None else 'both'} was")
+                        f"(--fold NAME=PExSIMD), and {'neither was' if folds is None else 'both were'}")
     if target_fps is not None and not (isfinite(target_fps) and target_fps > 0):
         raise UserError(f"Target rate must be a positive number of frames per second, not {target_fps}")
     if output not in OUTPUTS:
@@ -100,8 +100,9 @@ def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps:
 
 def _usable(path: str | os.PathLike) -> Path:
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"Build directory must be a directory, and {path} is a file")
+    for folder in (path, *path.parents):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"Build directory {path} must be a folder, and {folder} is a file")
     if path.is_dir() and not (path / "build.json").exists() and any(path.iterdir()):
         raise UserError(f"Build directory must be new, empty or an earlier build, and {path} holds other files")
     return path

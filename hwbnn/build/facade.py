@@ -91,6 +91,13 @@ class Build:
                 self._note_accuracy(self._classes(result.outputs), np.asarray(x), labels, images)
         return result
 
+    @property
+    def estimated(self) -> Estimate | None:
+        """The last estimate in the directory."""
+        if not (self.path / "estimate.json").exists():
+            return None
+        return Estimate.from_json(self.directory.read_json("estimate.json", "hwbnn estimate"))
+
     def estimate(self, *, command: str = "Build.estimate") -> Estimate:
         """Predict cycles, resources and energy, and write ``estimate.json``."""
         with noting(self.directory, "estimate", command):

@@ -40,8 +40,9 @@ def print_json(content: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, footer: Sequence[Any] = ()) -> None:
     """Print rows under a title. A column whose name starts with ``>`` is aligned to the right."""
-    grid = Table(title=f"[bold]{title}[/bold]" if title else None, title_justify="left", box=SIMPLE_HEAD,
-                 show_footer=bool(footer), pad_edge=False, title_style="", footer_style="bold")
+    if title:
+        say(f"\n [bold]{title}[/bold]")
+    grid = Table(box=SIMPLE_HEAD, show_footer=bool(footer), pad_edge=False, footer_style="bold")
     ends = [_cell(value) for value in footer] or [""] * len(columns)
     for name, end in zip(columns, ends, strict=True):
         right = name.startswith(">")

@@ -73,7 +73,7 @@ class Commands(TyperGroup):
              complete_var: str | None = None, standalone_mode: bool = True, **extra: Any) -> Any:
         words = list(sys.argv[1:] if args is None else args)
         try:
-            status = super().main(words, prog_name or "hwbnn", complete_var, standalone_mode=False, **extra)
+            status = super().main(words, "hwbnn", complete_var, standalone_mode=False, **extra)
         except _UsageError as error:
             _fail(_usage(error), REFUSED)
         except typer.Abort:

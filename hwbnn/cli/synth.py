@@ -8,6 +8,7 @@ from hwbnn.build import Build
 from hwbnn.cli import console
 from hwbnn.cli.group import command_line
 from hwbnn.cli.options import BuildPath, Json, single
+from hwbnn.cost import Figure, Quantity
 from hwbnn.synth import SynthesisResult
 
 app = single()
@@ -37,17 +38,19 @@ def synth(
 
 def show(build: Build, result: SynthesisResult) -> None:
     """Print what the design takes and how fast it is."""
+    estimated = {} if build.estimated is None else {s.name: s.resources.luts for s in build.estimated.stages}
     rows = []
     for stage in build.plan.stages:
         cells = result.stages.get(stage.name)
         if cells is not None:
-            rows.append((stage.name, None, cells.lut, stage.flip_flops, cells.ff,
+            rows.append((stage.name, _nominal(estimated.get(stage.name)), cells.lut, stage.flip_flops, cells.ff,
                          cells.lut_memory or None, cells.block_memory or None))
     console.table("The accelerator by stage, after Yosys",
                   ["stage", ">LUT estimated", ">LUT", ">FF in Verilog", ">FF", ">LUT memories", ">block memories"],
-                  rows,
-                  footer=("all", None, result.accelerator.lut, build.plan.flip_flops, result.accelerator.ff,
-                          result.accelerator.lut_memory or None, result.accelerator.block_memory or None))
+                  rows, footer=(
+                      "all", _nominal(build.estimated and build.estimated.resources.luts), result.accelerator.lut,
+                      build.plan.flip_flops, result.accelerator.ff, result.accelerator.lut_memory or None,
+                      result.accelerator.block_memory or None))
     console.table(f"With the host link, placed on {build.board.title}", ["resource", ">used", ">of", ">share"],
                   [(name, use.used, use.available, console.percent(use.used / use.available, 1))
                    for name, use in result.placed.items() if use.available])
@@ -58,3 +61,7 @@ def show(build: Build, result: SynthesisResult) -> None:
         ("Load it", build.board.programmer.format(result.bitstream)),
         ("Took", console.seconds(result.seconds["total"])),
     ])
+
+
+def _nominal(figure: Figure | None) -> int | None:
+    return int(figure.nominal) if isinstance(figure, Quantity) else None

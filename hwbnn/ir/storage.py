@@ -39,7 +39,7 @@ def save(network: Network, path: str | os.PathLike) -> None:
 def load(path: str | os.PathLike) -> Network:
     """Read a network that :func:`save` wrote. Raises :class:`UserError` for any other file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
             arrays = {name: archive[name] for name in archive.files if name != "header"}
     except FileNotFoundError:

@@ -28,7 +28,7 @@ def bars(series: dict[str, Sequence[Bar]], *, unit: str, log: bool = False, stac
     """
     names = list(dict.fromkeys(bar.name for group in series.values() for bar in group))
     traces = []
-    for n, (label, group) in enumerate(series.items()):
+    for n, (label, group) in enumerate(series.items(), 1 if len(series) == 1 else 0):
         trace: dict[str, Any] = {
             "type": "bar", "orientation": "h", "name": label, "x": [bar.value for bar in group],
             "y": [_short(bar.name) for bar in group], "marker": {"color": f"series-{n}"},
@@ -38,8 +38,8 @@ def bars(series: dict[str, Sequence[Bar]], *, unit: str, log: bool = False, stac
         if any(bar.low is not None and bar.low != bar.high for bar in group):
             trace["error_x"] = {
                 "type": "data", "symmetric": False, "thickness": 1.5, "width": 4,
-                "array": [(bar.high or bar.value) - bar.value for bar in group],
-                "arrayminus": [bar.value - (bar.low or 0 if bar.low is not None else bar.value) for bar in group],
+                "array": [None if bar.high in (None, bar.value) else bar.high - bar.value for bar in group],
+                "arrayminus": [None if bar.low in (None, bar.value) else bar.value - bar.low for bar in group],
             }
             trace["textposition"] = "none"
         traces.append(trace)

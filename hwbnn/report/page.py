@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hwbnn import __version__
 from hwbnn.builddir import BuildDirectory, write_atomic
-from hwbnn.report import costs, text, view
+from hwbnn.report import hardware, text, view
 from hwbnn.report.graph import network_graph
 from hwbnn.report.results import Results
 
@@ -32,4 +32,4 @@ def render(results: Results) -> str:
     return template.render(
         results=results, version=__version__, css=(files / "page.css").read_text(encoding="utf-8"),
         plotly=(resources.files(plotly) / "package_data" / "plotly.min.js").read_text(encoding="utf-8"),
-        graph=network_graph(results.network, results.plan), view=view, costs=costs)
+        graph=network_graph(results.network, results.plan), view=view, hardware=hardware)

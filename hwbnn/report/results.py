@@ -6,7 +6,9 @@ from typing import Any
 
 from hwbnn import ir
 from hwbnn.builddir import BuildDirectory, Manifest
+from hwbnn.cost import Estimate
 from hwbnn.plan import Fold, Plan, lower
+from hwbnn.synth import SynthesisResult
 from hwbnn_boards import Board, board
 
 __all__ = ["Results"]
@@ -20,8 +22,10 @@ class Results:
     ----------
     path : :class:`str`
         The directory.
-    training, accuracy, simulation, estimate, synthesis : JSON records or None
-        ``training.json``, ``accuracy.json``, ``sim/result.json``, ``estimate.json``, ``synth/result.json``.
+    training, accuracy, simulation : JSON records or None
+        ``training.json``, ``accuracy.json``, ``sim/result.json``.
+    estimate : :class:`Estimate` or None
+    synthesis : :class:`SynthesisResult` or None
     commands : mapping
         ``commands.json``: by step what was run, when and how long.
     """
@@ -34,8 +38,8 @@ class Results:
     training: dict[str, Any] | None
     accuracy: dict[str, Any] | None
     simulation: dict[str, Any] | None
-    estimate: dict[str, Any] | None
-    synthesis: dict[str, Any] | None
+    estimate: Estimate | None
+    synthesis: SynthesisResult | None
     commands: dict[str, dict[str, Any]]
 
     @classmethod
@@ -50,13 +54,14 @@ class Results:
             record = directory.read_json(name, made_by)
             return record if record.get("network", manifest.network) == manifest.network else None
 
+        estimate = optional("estimate.json", "hwbnn estimate")
         return cls(
             path=str(directory.path), manifest=manifest, network=network, plan=lower(network, folds),
             board=board(manifest.board), training=optional("training.json", "hwbnn compile"),
             accuracy=optional("accuracy.json", "hwbnn simulate"),
             simulation=optional("sim/result.json", "hwbnn simulate"),
-            estimate=optional("estimate.json", "hwbnn estimate"),
-            synthesis=optional("synth/result.json", "hwbnn synth"),
+            estimate=None if estimate is None else Estimate.from_json(estimate),
+            synthesis=SynthesisResult.read(directory) if (directory / "synth/result.json").exists() else None,
             commands=_commands(directory))
 
 

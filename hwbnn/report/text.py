@@ -1,8 +1,10 @@
 """Numbers as a reader wants them."""
 
+from collections.abc import Iterable
+
 from hwbnn.cost import Figure, Unknown
 
-__all__ = ["count", "duration", "figure", "nominal", "percent"]
+__all__ = ["count", "duration", "figure", "nominal", "parts", "percent", "reasons"]
 
 NOTHING = "–"
 
@@ -40,8 +42,23 @@ def figure(value: Figure | None) -> str:
 
 def nominal(value: Figure | None) -> str:
     """A figure with its unit and without its interval."""
-    if value is None:
-        return NOTHING
-    if isinstance(value, Unknown):
-        return "unknown"
-    return str(type(value).exact(value.nominal, value.unit))
+    return NOTHING if value is None else parts(value)[0]
+
+
+def parts(value: Figure) -> tuple[str, str]:
+    """A figure with its unit, and its interval with the same one (empty where there is none)."""
+    text = str(value)
+    if "(" not in text:
+        return text, ""
+    amount, _, rest = text.partition(" (")
+    interval, _, unit = rest.partition(") ")
+    return f"{amount} {unit}", f"{interval.replace('-', '–')} {unit}"
+
+
+def reasons(unknowns: Iterable[str]) -> str:
+    """Why figures are unknown, each reason once, with what it holds for: ``a, b: no published constant``."""
+    by_reason: dict[str, list[str]] = {}
+    for unknown in unknowns:
+        what, _, why = unknown.partition(" unknown: ")
+        by_reason.setdefault(why, []).append(what)
+    return "; ".join(f"{', '.join(whats)}: {why}" if why else ", ".join(whats) for why, whats in by_reason.items())

@@ -211,6 +211,8 @@ def origin(results: Results) -> list[tuple[str, str]]:
 def tool_versions(results: Results) -> list[tuple[str, str]]:
     """Versions of everything that had a part in the build."""
     found: dict[str, str] = {}
-    for record in ((results.training or {}), (results.simulation or {}), (results.synthesis or {})):
-        found |= record.get("versions") or {}
+    for record in (results.training, results.simulation):
+        found |= (record or {}).get("versions") or {}
+    if results.synthesis is not None:
+        found |= results.synthesis.versions
     return sorted({**found, **results.manifest.versions}.items())
