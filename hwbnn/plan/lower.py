@@ -12,7 +12,7 @@ from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.lanes import lane_for, weight_levels
 from hwbnn.plan.matrix_vector import MatrixVectorStage, buffer_style
-from hwbnn.plan.records import Fold, Memory, PipelineStage, Stage, Stream, Style
+from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style
 from hwbnn.plan.schedule import Cycles, schedule
 from hwbnn.plan.tables import Thresholds, rom_style
 from hwbnn.plan.width_converter import JoinStage, PartStage
@@ -100,16 +100,21 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
     """
     matrices = _matrices(_chain(network), folds)
     stages = _with_fifos(unsized(network, folds, styles=styles), fifo_depths)
-    known = {memory.name for stage in stages for memory in stage.memories}
-    for name in styles:
+    known = {memory.name: memory.style for stage in stages for memory in stage.memories}
+    for name, style in styles.items():
         if name not in known:
             raise UserError(f"Memory must be one of {', '.join(sorted(known))}, not {name}")
+        if known[name] != style:
+            raise UserError(f"Memory {name} style must be {known[name]}, not {style}")
     return Plan(network, MappingProxyType({name: folds[name] for name in matrices}), tuple(stages))
 
 
 def unsized(network: ir.Network, folds: Mapping[str, Fold], *,
             styles: Mapping[str, Style] = MappingProxyType({})) -> list[Stage]:
     """The stages of :func:`lower` with each FIFO at its least depth: no schedule is run, so this is quick."""
+    for name, style in styles.items():
+        if style not in STYLES:
+            raise UserError(f"Memory {name} style must be one of {', '.join(STYLES)}, not {style}")
     chain = _chain(network)
     _matrices(chain, folds)
     builder = _Builder(network, folds, styles)

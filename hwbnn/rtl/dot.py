@@ -30,6 +30,8 @@ class DotProduct(wiring.Component):
     sum : :py:`Out(range(simd · lane.low, simd · lane.high + 1))`
     """
 
+    x: data.View
+    w: data.View
     sum: Signal
 
     def __init__(self, lane: Lane, simd: int):

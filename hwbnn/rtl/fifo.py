@@ -1,5 +1,7 @@
 """The FIFO at the end of a free-running pipeline, with the credits that keep it from overflowing."""
 
+from typing import Any
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -29,13 +31,16 @@ class OutputFifo(wiring.Component):
     room : :py:`Out(1)`
         One more output may be issued; a register.
     w_en : :py:`In(1)`
-        Store ``w_data``.
+        Store :py:`w_data`.
+    w_data : :py:`In(shape)`
+        The output.
     o : :py:`Out(stream.Signature(shape))`
     """
 
     issue: Signal
     room: Signal
     w_en: Signal
+    w_data: Any
     o: stream.Interface
 
     def __init__(self, shape, *, depth: int):
@@ -47,7 +52,7 @@ class OutputFifo(wiring.Component):
         self._depth = depth
         super().__init__({
             "issue": In(1),
-            "room": Out(1, init=1),
+            "room": Out(1, init=1),  # pyright: ignore[reportCallIssue]  # the stubs lack init
             "w_en": In(1),
             "w_data": In(shape),
             "o": Out(stream.Signature(shape)),

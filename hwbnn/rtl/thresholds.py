@@ -29,6 +29,8 @@ class ThresholdLanes(wiring.Component):
     """
 
     advance: Signal
+    numbers: data.View
+    codes: data.View
 
     def __init__(self, thresholds: Thresholds):
         self._thresholds = t = thresholds
@@ -106,7 +108,7 @@ class ThresholdUnit(wiring.Component):
             issue.eq(self.i.valid & fifo.room),
             fifo.issue.eq(issue),
             lanes.advance.eq(valid[stage.input_latency - t.table.latency]),
-            *(number.eq(decode(code, stage.i.levels)) for number, code in zip(lanes.numbers, codes, strict=True)),
+            *(lanes.numbers[lane].eq(decode(codes[lane], stage.i.levels)) for lane in range(t.lanes)),
             fifo.w_en.eq(valid[-1]),
             fifo.w_data.eq(lanes.codes),
         ]
