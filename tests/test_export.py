@@ -18,11 +18,15 @@ from hwbnn_train import Grid, Quantizer, QuantLinear, Sign, Uniform, compare, ex
 from hwbnn_train.models import mlp
 
 
+def binary(fan_in, fan_out, input):
+    return QuantLinear(fan_in, fan_out, weight=Sign(), input=input)
+
+
 def network(seed=0, pixels=(12,), hidden=(8, 6), classes=4, input=None):
     """Return a network with batch norms as after training: some gains negative, statistics not 0 and 1."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = mlp(int(np.prod(pixels)), hidden, classes, input=input or Uniform(4), weight=Sign,
+        model = mlp(int(np.prod(pixels)), hidden, classes, input=input or Uniform(4), layer=binary,
                     activation=lambda: Sign(window=1.0), flatten=len(pixels) > 1)
         for layer in model:
             if isinstance(layer, nn.BatchNorm1d):
@@ -94,7 +98,7 @@ def test_layer_bias_standalone_quantizer_and_plain_batch_norm():
         model[1].bias.data.normal_()
     x = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
     proto = export(model, (6,))
-    assert [n.op_type for n in proto.graph.node] == ["Quant", "Quant", "MatMul", "Add", "BatchNormalization",
+    assert [n.op_type for n in proto.graph.node] == ["Quant", "Quant", "MatMul", "Mul", "Add", "BatchNormalization",
                                                      "BipolarQuant"]
     assert compare(model, proto, x) <= 1e-5
 

@@ -19,7 +19,7 @@ from hwbnn_train import training
 from hwbnn_train.recipes import RECIPES, recipe
 from hwbnn_train.recipes.digits_mlp import DigitsMLP
 
-SMALL = DigitsMLP(hidden=16, epochs=3, batch=50)
+SMALL = DigitsMLP(hidden=(16, 16), epochs=3, batch=50)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,10 @@ from hwbnn_train.optimizers import parameter_groups, prepare, set_learning_rate
 from hwbnn_train.quantizers import Sign, Uniform
 
 
+def binary(fan_in, fan_out, input):
+    return QuantLinear(fan_in, fan_out, weight=Sign(), input=input)
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     with torch.random.fork_rng():
@@ -60,7 +64,7 @@ def test_bad_limit():
 
 
 def test_mlp_names_and_order():
-    model = mlp(12, (8, 6), 3, input=Uniform(4), weight=Sign, activation=lambda: Sign(window=1.0), flatten=True)
+    model = mlp(12, (8, 6), 3, input=Uniform(4), layer=binary, activation=lambda: Sign(window=1.0), flatten=True)
     assert [name for name, _ in model.named_children()] == ["flatten", "fc1", "bn1", "fc2", "bn2", "fc3", "bn3"]
     assert isinstance(model.fc1.quantize_input, Uniform) and isinstance(model.fc3.quantize_input, Sign)
     assert (model.bn1.eps, model.bn1.momentum) == (1e-4, 0.1)
@@ -79,7 +83,7 @@ def test_squared_hinge(images, classes, seed):
 
 
 def two_layers():
-    model = mlp(12, (8,), 3, input=Uniform(4), weight=Sign, activation=lambda: Sign(window=1.0))
+    model = mlp(12, (8,), 3, input=Uniform(4), layer=binary, activation=lambda: Sign(window=1.0))
     return model, torch.randn(16, 12) * 4, torch.randint(3, (16,))
 
 
@@ -95,7 +99,7 @@ def test_parameter_groups():
 
 
 def test_layers_of_equal_size_share_a_group():
-    model = mlp(8, (8, 8), 3, input=Uniform(4), weight=Sign, activation=Sign)
+    model = mlp(8, (8, 8), 3, input=Uniform(4), layer=binary, activation=Sign)
     assert ["fc1.weight", "fc2.weight"] in [g["names"] for g in parameter_groups(model)]
 
 

@@ -10,12 +10,18 @@ from torch import nn
 
 from hwbnn.errors import UserError
 from hwbnn_train import checkpoint as checkpoints
+from hwbnn_train.evaluation import evaluate
 from hwbnn_train.finite import check_state, check_step
-from hwbnn_train.loop import evaluate, fit
+from hwbnn_train.layers import QuantLinear
+from hwbnn_train.loop import fit
 from hwbnn_train.losses import LOSSES, squared_hinge
 from hwbnn_train.models import mlp
 from hwbnn_train.quantizers import Sign, Uniform
 from hwbnn_train.recipe import Recipe
+
+
+def binary(fan_in, fan_out, input):
+    return QuantLinear(fan_in, fan_out, weight=Sign(), input=input)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +36,7 @@ class Tiny(Recipe):
     noise: float = 0.5
 
     def model(self, shape, classes):
-        return mlp(*shape, (16,), classes, input=Uniform(4), weight=Sign, activation=lambda: Sign(window=1.0))
+        return mlp(*shape, (16,), classes, input=Uniform(4), layer=binary, activation=lambda: Sign(window=1.0))
 
     def augment(self, x):
         return x + self.noise * torch.randn_like(x)

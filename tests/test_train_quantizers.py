@@ -93,7 +93,7 @@ def test_grids():
 
 def test_representations_rebuild():
     assert repr(Sign(window=2.0)) == "Sign(window=2.0)"
-    assert repr(Uniform(4)) == "Uniform(bits=4, scale=1.0, signed=False, narrow=False)"
+    assert repr(Uniform(4)) == "Uniform(bits=4, scale=1.0, signed=False, narrow=False, window=None)"
 
 
 def test_quantizer_without_grid():

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from hwbnn.errors import UserError
-from hwbnn.ir import BIPOLAR
+from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.layers import QuantLinear
 from hwbnn_train.quantizers import Grid, Quantizer
 
@@ -59,24 +59,39 @@ class _Graph:
 
     def quantizer(self, name: str, tensor: str, shape: tuple[int, ...], grid: Grid) -> str:
         """Add the node that maps ``tensor`` to ``grid`` and return its output."""
+        if grid.levels is None:
+            raise UserError(f"Quantizer {name} must give a few levels to become hardware, not real numbers")
+        if grid.thresholds is not None:
+            return self._multithreshold(name, tensor, shape, grid)
         scale = self.constant(f"{name}_scale", grid.scale)
         if grid.levels == BIPOLAR:
             return self.node("BipolarQuant", name, [tensor, scale], shape, domain=QONNX_DOMAIN)
-        low, high = grid.levels.low, grid.levels.high
-        signed = low < 0
-        narrow = signed and low == -high
-        bits = (high + signed).bit_length() if not signed else high.bit_length() + 1
-        if grid.levels.step != 1 or (low, high) != _quant_range(bits, signed, narrow):
+        bits, signed, narrow, levels = _quant_attributes(grid.levels)
+        if levels != grid.levels:
             raise UserError(f"Quantizer {name} must have levels that a Quant node can give, not {grid.levels}")
         inputs = [tensor, scale, self.constant(f"{name}_zero_point", 0.0), self.constant(f"{name}_bits", bits)]
         return self.node("Quant", name, inputs, shape, domain=QONNX_DOMAIN, signed=int(signed),
                          narrow=int(narrow), rounding_mode="ROUND")
 
+    def _multithreshold(self, name: str, tensor: str, shape: tuple[int, ...], grid: Grid) -> str:
+        low, step = grid.levels.low, grid.levels.step
+        scale = float(grid.scale)
+        thresholds = self.constant(f"{name}_thresholds", grid.thresholds.reshape(1, -1))
+        bits, signed, _, _ = _quant_attributes(grid.levels)
+        return self.node("MultiThreshold", name, [tensor, thresholds], shape, domain=QONNX_DOMAIN,
+                         out_scale=scale * step, out_bias=scale * low,
+                         out_dtype=f"{'INT' if signed else 'UINT'}{bits}")
 
-def _quant_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
-    if signed:
-        return -2**(bits - 1) + narrow, 2**(bits - 1) - 1
-    return 0, 2**bits - 1
+
+def _quant_attributes(levels: Levels) -> tuple[int, bool, bool, Levels]:
+    """Return bits, signed, narrow, and the levels that a Quant node with these has: the fewest that hold ``levels``."""
+    low, high = levels.low, levels.high
+    if low >= 0:
+        bits = max(1, high.bit_length())
+        return bits, False, False, Levels(0, 2**bits - 1)
+    bits = max(high, -low - 1).bit_length() + 1
+    narrow = low > -2**(bits - 1)
+    return bits, True, narrow, Levels(-2**(bits - 1) + narrow, 2**(bits - 1) - 1)
 
 
 def export(model: nn.Module, shape: tuple[int, ...], *, properties: Mapping[str, object] = {}) -> onnx.ModelProto:
@@ -157,22 +172,32 @@ def _(layer: QuantLinear, name: str, graph: _Graph) -> None:
         _emit(layer.quantize_input, f"{name}_input", graph)
     if graph.shape != (layer.in_features,):
         raise UserError(f"Layer {name} must get {layer.in_features} values per image, not shape {graph.shape}")
-    weights = _weights(layer.weight, layer.quantize_weight, name, graph)
-    graph.step("MatMul", name, [weights], (layer.out_features,))
+    scale = _weights(layer.weight, layer.quantize_weight, name, graph)
+    graph.step("MatMul", name, [f"{name}_weight_quant_out"], (layer.out_features,))
+    if bool((scale != 1).any()):
+        graph.step("Mul", f"{name}_scale", [graph.constant(f"{name}_scale_value", scale)])
     if layer.bias is not None:
         _check_finite(layer.bias, f"{name}.bias")
         graph.step("Add", f"{name}_bias", [graph.constant(f"{name}_bias_value", layer.bias)])
 
 
-def _weights(real: Tensor, quantizer: Quantizer, name: str, graph: _Graph) -> str:
-    """Add the weights, columns x rows as MatMul wants them, already on their grid, and their quantizer."""
+def _weights(real: Tensor, quantizer: Quantizer, name: str, graph: _Graph) -> Tensor:
+    """Add the weights as integers, columns x rows as MatMul wants them, and a quantizer; return what to scale by.
+
+    The scale is left to a node behind the product, so that every executor adds integers.
+    """
     _check_finite(real, f"{name}.weight")
     with torch.no_grad():
         grid = quantizer.grid(real)
-        values = quantizer(real)
-    transposed = Grid(grid.levels, grid.scale.T if grid.scale.ndim == 2 else grid.scale)
-    constant = graph.constant(f"{name}_weight", values.T)
-    return graph.quantizer(f"{name}_weight_quant", constant, tuple(values.T.shape), transposed)
+        if grid.levels is None:
+            raise UserError(f"Layer {name} must have quantized weights to become hardware, and they are real numbers")
+        integers = (quantizer(real) / grid.scale).round()
+    if not grid.levels.holds(integers.numpy()):
+        raise RuntimeError(f"Weights of {name} must be {grid.levels} times their scale, and are not")
+    levels = grid.levels if grid.levels == BIPOLAR else _quant_attributes(grid.levels)[3]
+    constant = graph.constant(f"{name}_weight", integers.T)
+    graph.quantizer(f"{name}_weight_quant", constant, tuple(integers.T.shape), Grid(levels, torch.ones(())))
+    return grid.scale.reshape(-1) if grid.scale.ndim else grid.scale
 
 
 @_emit.register(nn.BatchNorm1d)

@@ -10,29 +10,19 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hwbnn_train import checkpoint as checkpoints
 from hwbnn_train.checkpoint import Checkpoint
+from hwbnn_train.evaluation import Data, evaluate, recalibrate
 from hwbnn_train.finite import check_state, check_step
 from hwbnn_train.layers import QuantLinear
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
 from hwbnn_train.recipe import Recipe
 
-__all__ = ["Data", "evaluate", "fit"]
+__all__ = ["fit"]
 
-Data = tuple[Tensor, Tensor]
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, data: Data, loss: Callable[[Tensor, Tensor], Tensor],
-             *, batch: int = 5000) -> tuple[float, float]:
-    """Return accuracy (0..1) and mean loss of ``model`` on ``data``, in evaluation mode."""
-    model.eval()
-    x, y = data
-    right, total = 0, 0.0
-    for start in range(0, len(x), batch):
-        outputs, labels = model(x[start:start + batch].float()), y[start:start + batch]
-        right += int((outputs.argmax(dim=1) == labels).sum())
-        total += float(loss(outputs, labels)) * len(labels)
-    return right / len(x), total / len(x)
+def penalty(model: nn.Module) -> Tensor | float:
+    """Return the sum of what the quantizers of the weights add to the loss."""
+    terms = (layer.quantize_weight.penalty(layer.weight) for layer in model.modules() if isinstance(layer, QuantLinear))
+    return sum((term for term in terms if term is not None), start=0.0)
 
 
 @torch.no_grad()
@@ -88,7 +78,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         total, steps = 0.0, len(x) // recipe.batch
         for chosen in torch.randperm(len(x))[:steps * recipe.batch].split(recipe.batch):
             images = recipe.augment(x[chosen].float())
-            loss = loss_of(model(images), y[chosen])
+            loss = loss_of(model(images), y[chosen]) + penalty(model)
             optimizer.zero_grad()
             loss.backward()
             check_step(loss, model, images, epoch)
@@ -96,6 +86,8 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
             total += float(loss.detach())
         check_state(model, epoch)
 
+        if recipe.recalibration:
+            recalibrate(model, x[:recipe.recalibration])
         accuracy, validation_loss = evaluate(model, validation, loss_of)
         before, weights = weights, _quantized_weights(model)
         measured = {"epoch": epoch + 1, "learning rate": lr, "loss/train": total / steps,

@@ -1,58 +1,110 @@
-"""What binary weights ask of an optimizer, for any torch optimizer: scaled learning rates, and clipping."""
+"""What quantized weights ask of an optimizer, for any torch optimizer: scaled rates, clipping, discrete transitions."""
 
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hwbnn_train.layers import QuantLinear
+from hwbnn_train.quantizers.discrete import snap, step
+from hwbnn_train.quantizers.scaled import LossAware
 
-__all__ = ["parameter_groups", "prepare", "set_learning_rate"]
+__all__ = ["loss_aware", "parameter_groups", "prepare", "set_learning_rate", "transition"]
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:
     """Sort the parameters of ``model`` into groups for a torch optimizer.
 
-    Real weights behind a quantizer form a group per ``lr_scale`` and ``limit`` of their layer; everything else
-    forms one group with ``lr_scale`` 1 and no ``limit``. The names of a group's parameters stand in ``names``.
+    Weights behind a quantizer form a group per ``lr_scale`` and ``limit`` of their layer and per
+    :meth:`~hwbnn_train.quantizers.Quantizer.group` of their quantizer; everything else forms one group with
+    ``lr_scale`` 1 and no ``limit``. The names of a group's parameters stand in ``names``.
     """
-    groups: dict[tuple[float, float | None], dict] = {}
-    for name, parameter, lr_scale, limit in _parameters(model):
-        group = groups.setdefault((lr_scale, limit), {"params": [], "names": [], "lr_scale": lr_scale,
-                                                      "limit": limit})
+    groups: dict[str, dict] = {}
+    for name, parameter, options in _parameters(model):
+        group = groups.setdefault(repr(options), {"params": [], "names": [], **options})
         group["params"].append(parameter)
         group["names"].append(name)
     return list(groups.values())
 
 
-def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, float, float | None]]:
+def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, dict]]:
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(prefix, recurse=False):
             if isinstance(module, QuantLinear) and parameter is module.weight:
-                yield name, parameter, module.lr_scale, module.limit
+                yield name, parameter, {"lr_scale": module.lr_scale, "limit": module.limit, "states": None,
+                                        **module.quantize_weight.group()}
             else:
-                yield name, parameter, 1.0, None
+                yield name, parameter, {"lr_scale": 1.0, "limit": None, "states": None}
 
 
-def prepare(optimizer: Optimizer) -> Optimizer:
-    """Make ``optimizer``, built on :func:`parameter_groups`, clip each limited group after every step.
+def prepare(optimizer: Optimizer, *, slope: float = 3.0) -> Optimizer:
+    """Make every step of ``optimizer``, built on :func:`parameter_groups`, end as each group asks.
 
-    With the learning rates of :func:`set_learning_rate` a step is
-    ``w <- clip(w + lr_scale * (opt(w) - w), -limit, limit)`` (BinaryConnect, arXiv:1511.00363, section 2.4 and
-    2.5): the updates of SGD, with momentum or not, and of the Adam family are proportional to the learning
-    rate, so scaling the rate scales the update.
+    ``limit``: the parameters are clipped to ``-limit .. limit``. With the learning rates of
+    :func:`set_learning_rate` a step is ``w <- clip(w + lr_scale * (opt(w) - w), -limit, limit)`` (BinaryConnect,
+    arXiv:1511.00363, sections 2.4 and 2.5): the updates of SGD, with momentum or not, and of the Adam family are
+    proportional to the learning rate, so scaling the rate scales the update.
+
+    ``states``: the parameters are in the space ``Z_N`` of that N, and what the optimizer would add to them is
+    turned into a change of state by :func:`transition` with the given ``slope``.
     """
-    optimizer.register_step_post_hook(_clip)
+    before: dict[Tensor, Tensor] = {}
+
+    @torch.no_grad()
+    def remember(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        before.update({p: p.clone() for group in optimizer.param_groups if group["states"] is not None
+                       for p in group["params"]})
+
+    @torch.no_grad()
+    def finish(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if group["states"] is not None:
+                    old = before.pop(parameter)
+                    parameter.copy_(transition(old, parameter - old, group["states"], slope))
+                elif group["limit"] is not None:
+                    parameter.clamp_(-group["limit"], group["limit"])
+
+    optimizer.register_step_pre_hook(remember)
+    optimizer.register_step_post_hook(finish)
     return optimizer
 
 
-@torch.no_grad()
-def _clip(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
-    for group in optimizer.param_groups:
-        if group["limit"] is not None:
-            for parameter in group["params"]:
-                parameter.clamp_(-group["limit"], group["limit"])
+def loss_aware(optimizer: Optimizer, model: nn.Module) -> Optimizer:
+    """Make every step of ``optimizer``, one of the Adam family, update the scales of ``model``'s loss-aware weights.
+
+    See :class:`hwbnn_train.quantizers.LossAware`.
+    """
+    layers = [layer for layer in model.modules()
+              if isinstance(layer, QuantLinear) and isinstance(layer.quantize_weight, LossAware)]
+
+    @torch.no_grad()
+    def update(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        for layer in layers:
+            if "exp_avg_sq" not in optimizer.state[layer.weight]:
+                raise TypeError(f"Loss-aware binarization must have an optimizer that keeps second moments, not "
+                                f"{type(optimizer).__name__}")
+            layer.quantize_weight.update(layer.weight, optimizer.state[layer.weight]["exp_avg_sq"])
+
+    optimizer.register_step_post_hook(update)
+    return optimizer
+
+
+def transition(w: Tensor, dw: Tensor, n: int, slope: float = 3.0) -> Tensor:
+    """Return the states to which ``w``, in ``Z_N``, goes when the optimizer would add ``dw``.
+
+    With the step ``L`` of the space, ``k = trunc(dw / L)`` and ``nu = dw - k L``: each weight goes ``k`` states and,
+    with probability ``tanh(slope |nu| / L)``, one more in the direction of ``dw``; never beyond -1 and +1. For small
+    ``dw`` the expected move is ``slope * dw``. Discrete state transition of GXNOR-Net (arXiv:1705.09283, section 2.3;
+    the authors' code, where the slope is 3).
+    """
+    size = step(n)
+    ratio = dw / size
+    whole = ratio.trunc()
+    chance = torch.tanh(slope * (ratio - whole).abs())
+    jump = torch.rand_like(chance) < chance
+    return snap(w + (whole + jump * ratio.sign()) * size, n)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

@@ -35,6 +35,11 @@ class Recipe:
         it by their ``lr_scale``.
     loss : :class:`str`
         A key of :data:`hwbnn_train.losses.LOSSES`.
+    recalibration : :class:`int`
+        Training images from which the statistics of batch normalization are taken anew after every epoch
+        (:func:`hwbnn_train.evaluation.recalibrate`); 0: the running ones are used.
+    real_weights : :class:`bool`
+        Whether to report the accuracy that the network has with its real weights as well.
     threads : :class:`int`
         Threads that torch uses. It is part of the recipe because sums round differently when they are split. One is
         safe for networks this size: several wait for each other, and on a busy machine that took 20 times longer.
@@ -47,12 +52,16 @@ class Recipe:
     lr: float
     lr_end: float
     loss: str
+    recalibration: int = 0
+    real_weights: bool = False
     threads: int = 1
 
     def __post_init__(self):
         for field in ("epochs", "batch", "threads"):
             if not isinstance(getattr(self, field), int) or getattr(self, field) < 1:
                 raise ValueError(f"Recipe {field} must be a positive integer, not {getattr(self, field)!r}")
+        if not isinstance(self.recalibration, int) or self.recalibration < 0:
+            raise ValueError(f"Recipe recalibration must be an integer of at least 0, not {self.recalibration!r}")
         if not 0 < self.lr_end <= self.lr:
             raise ValueError(f"Recipe lr and lr_end must satisfy 0 < lr_end <= lr, not lr={self.lr!r} and "
                              f"lr_end={self.lr_end!r}")

@@ -21,8 +21,9 @@ import hwbnn
 from hwbnn import datasets
 from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
+from hwbnn_train.evaluation import Data, evaluate, real_weights, recalibrate
 from hwbnn_train.export import compare, export
-from hwbnn_train.loop import Data, evaluate, fit
+from hwbnn_train.loop import fit
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import recipe as find_recipe
@@ -31,7 +32,8 @@ __all__ = ["train"]
 
 
 def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0, epochs: int | None = None,
-          resume: bool = False, data_root: str | os.PathLike | None = None, progress: bool = True) -> dict[str, Any]:
+          resume: bool = False, data: str | None = None, data_root: str | os.PathLike | None = None,
+          progress: bool = True) -> dict[str, Any]:
     """Train by ``recipe``, export the best epoch, and return what ``metrics.json`` holds.
 
     The epoch is chosen on the validation split; the test split is looked at once, after that. ``model.onnx``
@@ -50,6 +52,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         Instead of the recipe's.
     resume : :class:`bool`
         Go on from ``checkpoint.pt``, which must be of the same recipe, seed and number of epochs.
+    data : :class:`str` or None
+        A set of :mod:`hwbnn.datasets` instead of the recipe's.
     data_root : path or None
         Where the data sets lie; see :mod:`hwbnn.datasets`.
     progress : :class:`bool`
@@ -68,6 +72,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         if epochs < 1:
             raise UserError(f"Epochs must be at least 1, not {epochs}")
         chosen = dataclasses.replace(chosen, epochs=epochs)
+    if data is not None:
+        chosen = dataclasses.replace(chosen, data=data)
     if not 0 <= seed < 2**63:
         raise UserError(f"Seed must be from 0 to 2^63-1, not {seed}")
     directory = _writable(Path(output_dir))
@@ -93,12 +99,15 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
                                                  "accuracy_test": accuracy["test"]})
         difference = compare(model, proto, splits["test"][0][:100].numpy())
 
+        real = _with_real_weights(model, chosen, splits) if chosen.real_weights else {}
+
     content = proto.SerializeToString()
     metrics = {
         "recipe": chosen.name,
         "data": chosen.data,
         "seed": seed,
         "accuracy": accuracy,
+        **real,
         "epochs": chosen.epochs,
         "best_epoch": state.best["epoch"],
         "seconds": round(state.seconds, 3),
@@ -116,6 +125,14 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         raise UserError(f"Results must be written to {directory}, and that fails: {error.strerror}; make room and "
                         f"go on with --resume") from None
     return metrics
+
+
+def _with_real_weights(model: torch.nn.Module, chosen: Recipe, splits: dict[str, Data]) -> dict[str, Any]:
+    """Return the accuracies with real weights; the model is used up, its statistics are those of the real weights."""
+    with real_weights(model):
+        recalibrate(model, splits["train"][0][:chosen.recalibration or 5000])
+        return {"accuracy_real_weights": {split: evaluate(model, data, LOSSES[chosen.loss])[0]
+                                          for split, data in splits.items()}}
 
 
 def _tensors(x: np.ndarray, y: np.ndarray) -> Data:

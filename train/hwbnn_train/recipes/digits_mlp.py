@@ -3,28 +3,24 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hwbnn_train.models import mlp
-from hwbnn_train.quantizers import Sign, Uniform
-from hwbnn_train.recipe import Recipe
+from hwbnn_train.recipes.perceptron import Perceptron
 
 __all__ = ["DigitsMLP"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DigitsMLP(Recipe):
+class DigitsMLP(Perceptron):
     """64 pixels of 4 bits, two hidden layers of signs, 10 outputs; all weights are +1 or -1.
 
     BinaryNet (arXiv:1602.02830) with Adam and the learning rate scaled per layer. The pixels 0..16 are
     clipped to 0..15 by the first layer's quantizer. With 1077 training images the network would learn them by
-    heart; normal noise on the pixels prevents that. The paper has no such set: widths, noise and schedule were
+    heart; normal noise on the pixels prevents that. The paper has no such set: loss, noise and schedule were
     chosen on the validation split.
 
     Parameters
     ----------
-    hidden : :class:`int`
-        Width of both hidden layers.
     noise : :class:`float`
         Standard deviation of the noise, in pixel levels.
     """
@@ -36,13 +32,9 @@ class DigitsMLP(Recipe):
     lr: float = 1e-2
     lr_end: float = 1e-5
     loss: str = "cross-entropy"
-    hidden: int = 64
+    hidden: tuple[int, ...] = (64, 64)
+    pixel_bits: int = 4
     noise: float = 1.5
-
-    def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        (pixels,) = shape
-        return mlp(pixels, (self.hidden, self.hidden), classes, input=Uniform(4), weight=Sign,
-                   activation=lambda: Sign(window=1.0))
 
     def augment(self, x: Tensor) -> Tensor:
         return x + self.noise * torch.randn_like(x)

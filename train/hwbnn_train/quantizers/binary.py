@@ -1,0 +1,107 @@
+"""One bit: quantizers whose values are -1 and +1, or both times a positive scale."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hwbnn.ir import BIPOLAR
+from hwbnn_train.quantizers.base import Grid, Quantizer, sign
+
+__all__ = ["Sign", "StochasticSign", "substitute"]
+
+
+class _SignSTE(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, window):
+        ctx.window = window
+        if window != math.inf:
+            ctx.save_for_backward(x)
+        return sign(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        if ctx.window == math.inf:
+            return grad, None
+        (x,) = ctx.saved_tensors
+        return grad * (x.abs() <= ctx.window), None
+
+
+class Sign(Quantizer):
+    """One bit: the sign.
+
+    Forward: ``q(x) = +1 if x >= 0 else -1``. Backward: ``dq/dx = 1`` where ``|x| <= window``, else 0: the
+    straight-through estimator with saturation.
+
+    Activations of BinaryNet use a window of 1 (Courbariaux et al., "Binarized Neural Networks",
+    arXiv:1602.02830, section 1.3); weights use an infinite one, since there the clipping of the real weights
+    does that job (arXiv:1511.00363, section 2.4; the authors' ``binary_net.py``).
+
+    Parameters
+    ----------
+    window : :class:`float`
+        Half-width of the range around 0 in which the gradient passes.
+    """
+
+    def __init__(self, window: float = math.inf):
+        if not window > 0:
+            raise ValueError(f"Sign window must be positive, not {window!r}")
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _SignSTE.apply(x, self.window)
+
+    def grid(self, x: Tensor) -> Grid:
+        return Grid(BIPOLAR, torch.ones((), dtype=x.dtype))
+
+    def extra_repr(self) -> str:
+        return f"window={self.window}"
+
+
+class _Substitute(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, value):
+        return value
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad, None
+
+
+def substitute(x: Tensor, value: Tensor) -> Tensor:
+    """Return ``value`` with its gradient going to ``x`` unchanged: the plain straight-through estimator."""
+    return _Substitute.apply(x, value)
+
+
+class StochasticSign(Quantizer):
+    """One bit: the sign of a chance, in training; the sign, in evaluation.
+
+    Forward in training: ``q(x) = +1`` with probability ``clip((x / limit + 1) / 2, 0, 1)``, else -1. Backward:
+    ``dq/dx = 1``. Courbariaux et al., "BinaryConnect", arXiv:1511.00363, section 2.3; the authors'
+    ``binary_connect.py``. The paper evaluates networks trained like this with the *real* weights; hardware has
+    their signs, so both accuracies are worth reporting apart (:func:`hwbnn_train.evaluation.real_weights`).
+
+    Parameters
+    ----------
+    limit : :class:`float`
+        Bound of the real weights.
+    """
+
+    def __init__(self, limit: float = 1.0):
+        if not 0 < limit < math.inf:
+            raise ValueError(f"StochasticSign limit must be positive and finite, not {limit!r}")
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return _SignSTE.apply(x, math.inf)
+        # +1 where a number drawn from -limit..limit lies below x
+        return substitute(x, sign(x - torch.empty_like(x).uniform_(-self.limit, self.limit)))
+
+    def grid(self, x: Tensor) -> Grid:
+        return Grid(BIPOLAR, torch.ones((), dtype=x.dtype))
+
+    def extra_repr(self) -> str:
+        return f"limit={self.limit}"

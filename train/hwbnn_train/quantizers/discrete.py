@@ -1,0 +1,144 @@
+"""GXNOR-Net's discrete spaces: weights that are states, and activations of several steps."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hwbnn.ir import BIPOLAR, Levels
+from hwbnn_train.quantizers.base import Grid, Quantizer
+
+__all__ = ["States", "Steps", "snap", "space", "step"]
+
+
+def space(n: int) -> Levels:
+    """Return the integers of ``Z_N``: ``2^N + 1`` states, ``-2^(N-1) .. 2^(N-1)``; for N = 0 the two of a bit.
+
+    Times ``2^-(N-1)`` (1 for N = 0) they are ``Z_N = {k / 2^(N-1) - 1}``, of step ``2 / 2^N`` (Deng et al.,
+    "GXNOR-Net", arXiv:1705.09283, section 2.1).
+    """
+    if not isinstance(n, int) or not 0 <= n <= 8:
+        raise ValueError(f"GXNOR space N must be an integer from 0 to 8, not {n!r}")
+    return BIPOLAR if n == 0 else Levels(-2**(n - 1), 2**(n - 1))
+
+
+def step(n: int) -> float:
+    """Return the distance between the states of ``Z_N``, which fill -1 to 1."""
+    return 2.0 / 2**n
+
+
+def snap(x: Tensor, n: int) -> Tensor:
+    """Return the state of ``Z_N`` nearest to each of ``x``, halves to the upper one, without a gradient."""
+    x = x.detach().clamp(-1.0, 1.0)
+    return torch.floor((x + 1.0) / step(n) + 0.5) * step(n) - 1.0
+
+
+class States(Quantizer):
+    """Weights that are always in ``Z_N``: there are no real ones behind them.
+
+    Forward: ``q(w) = w``. Backward: ``dq/dw = 1``. The optimizer moves them from state to state
+    (:func:`hwbnn_train.optimizers.prepare`): discrete state transition, arXiv:1705.09283, section 2.3.
+
+    Parameters
+    ----------
+    n : :class:`int`
+        The space: 1 is ternary, 0 binary.
+    """
+
+    def __init__(self, n: int = 1):
+        super().__init__()
+        self.levels, self.n = space(n), n
+
+    def forward(self, w: Tensor) -> Tensor:
+        return w
+
+    def grid(self, w: Tensor) -> Grid:
+        if self.n == 0:
+            return Grid(BIPOLAR, torch.ones((), dtype=w.dtype))
+        return Grid(self.levels, torch.tensor(step(self.n), dtype=w.dtype))
+
+    def initialize(self, x: Tensor) -> None:
+        x.copy_(snap(x, self.n))
+
+    def group(self) -> dict[str, Any]:
+        return {"states": self.n}
+
+    def extra_repr(self) -> str:
+        return f"n={self.n}"
+
+
+class _Steps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, thresholds, scale, low, slope):
+        ctx.save_for_backward(x)
+        ctx.slope = slope
+        return scale * (low + torch.bucketize(x, thresholds, right=True))
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * ctx.slope(x), None, None, None, None
+
+
+class Steps(Quantizer):
+    """Activations in ``Z_N``, N >= 1: 0 in the middle, and ``2^(N-1)`` steps up and down.
+
+    Forward: ``phi(x) = sign(x) 2^-(N-1) #{k : |x| > t_k}`` with the thresholds
+    ``t_k = r + k (1 - r) / 2^(N-1)``, ``k = 0 .. 2^(N-1) - 1``; for N = 1 that is -1, 0, 1 with 0 where
+    ``|x| <= r``. Backward: the sum of windows around the jumps, each of area ``2^-(N-1)`` and half-width ``a``:
+    rectangular ``1 / (2a)`` or triangular ``(a - d) / a^2`` at distance ``d <= a`` from a jump, times the height of
+    the jump. GXNOR-Net (arXiv:1705.09283, section 2.2). The authors' code amounts to r = 1 and a rectangular
+    window with a = 0.5; the paper's default is said to be r = a = 0.5.
+
+    Parameters
+    ----------
+    n : :class:`int`
+        The space.
+    r : :class:`float`
+        Where the first step is, from 0 to 1 (1 only for N = 1).
+    a : :class:`float`
+        Half-width of a window.
+    window : :class:`str`
+        ``rectangular`` or ``triangular``.
+    """
+
+    def __init__(self, n: int = 1, *, r: float = 0.5, a: float = 0.5, window: str = "rectangular"):
+        levels = space(n)
+        if n == 0:
+            raise ValueError("Steps n must be at least 1, not 0: for two states use Sign")
+        if not 0 < r <= 1 or (r == 1 and n > 1):
+            raise ValueError(f"Steps r must lie in 0..1, below 1 for n > 1, not {r!r}")
+        if not 0 < a < math.inf:
+            raise ValueError(f"Steps a must be positive and finite, not {a!r}")
+        if window not in ("rectangular", "triangular"):
+            raise ValueError(f"Steps window must be rectangular or triangular, not {window!r}")
+        super().__init__()
+        self.levels, self.n, self.r, self.a, self.window = levels, n, r, a, window
+        up = torch.tensor([r + k * (1 - r) / levels.high for k in range(levels.high)], dtype=torch.float32)
+        # |x| > t: going up the step is reached just above t, coming from below at -t itself
+        above = torch.nextafter(up, torch.tensor(math.inf))
+        self.register_buffer("jumps", up, persistent=False)
+        self.register_buffer("thresholds", torch.cat([-up.flip(0), above]), persistent=False)
+
+    @property
+    def scale(self) -> float:
+        """Height of a step."""
+        return 1.0 / self.levels.high
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Steps.apply(x, self.thresholds, self.scale, self.levels.low, self._slope)
+
+    def _slope(self, x: Tensor) -> Tensor:
+        distance = (x.abs()[..., None] - self.jumps).abs()
+        if self.window == "rectangular":
+            windows = (distance <= self.a) / (2 * self.a)
+        else:
+            windows = (self.a - distance).clamp(min=0) / self.a**2
+        return self.scale * windows.sum(dim=-1)
+
+    def grid(self, x: Tensor) -> Grid:
+        return Grid(self.levels, torch.tensor(self.scale), self.thresholds)
+
+    def extra_repr(self) -> str:
+        return f"n={self.n}, r={self.r}, a={self.a}, window={self.window!r}"

@@ -1,0 +1,53 @@
+"""Ternary weights with a threshold taken from the weights themselves."""
+
+from torch import Tensor
+
+from hwbnn.ir import TERNARY
+from hwbnn_train.quantizers.base import Grid, Quantizer
+from hwbnn_train.quantizers.binary import substitute
+
+__all__ = ["TernaryWeights"]
+
+
+class TernaryWeights(Quantizer):
+    """Weights -1, 0 and +1 times a scale that fits them best.
+
+    Forward: ``t = sign(w)`` where ``|w| > delta``, else 0, with ``delta = factor * mean |w|``; ``q(w) = alpha t`` with
+    ``alpha = <w, t> / <t, t>``, the mean of ``|w|`` above the threshold. Backward: ``dq/dw = 1``.
+
+    Ternary Weight Networks (Li et al., arXiv:1605.04711; the authors' Caffe code) take mean and scale over the
+    layer; TernaryNet (arXiv:1801.09449) takes them per filter.
+
+    Parameters
+    ----------
+    factor : :class:`float`
+        Threshold over mean magnitude; 0.7 in both papers.
+    per_filter : :class:`bool`
+        One threshold and scale for each output (the first axis) instead of one for the layer.
+    """
+
+    def __init__(self, factor: float = 0.7, *, per_filter: bool = False):
+        if not 0 <= factor < 1:
+            raise ValueError(f"TernaryWeights factor must be at least 0 and below 1, not {factor!r}")
+        super().__init__()
+        self.factor, self.per_filter = factor, per_filter
+
+    def _parts(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``t`` and ``alpha``."""
+        w = w.detach()
+        magnitude = w.abs()
+        axes = tuple(range(1 if self.per_filter else 0, w.ndim))
+        kept = magnitude > self.factor * magnitude.mean(dim=axes, keepdim=True)
+        alpha = (magnitude * kept).sum(dim=axes, keepdim=True) / kept.sum(dim=axes, keepdim=True).clamp(min=1)
+        alpha = alpha.where(alpha > 0, 1.0)  # all weights 0: any scale will do
+        return w.sign() * kept, alpha if self.per_filter else alpha.reshape(())
+
+    def forward(self, w: Tensor) -> Tensor:
+        ternary, alpha = self._parts(w)
+        return substitute(w, alpha * ternary)
+
+    def grid(self, w: Tensor) -> Grid:
+        return Grid(TERNARY, self._parts(w)[1])
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}, per_filter={self.per_filter}"

@@ -1,0 +1,34 @@
+"""BNN+: BinaryNet with trained scales, a regularizer towards them, and a smooth slope of the sign."""
+
+from dataclasses import dataclass
+
+from hwbnn_train.quantizers import Quantizer, ScaledSign, SwishSign
+from hwbnn_train.recipes.perceptron import Perceptron
+
+__all__ = ["BnnPlusMLP"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BnnPlusMLP(Perceptron):
+    """BNN+ (arXiv:1812.11800).
+
+    Parameters
+    ----------
+    regularizer : :class:`str`
+        ``manhattan`` (R1) or ``euclidean`` (R2).
+    rate : :class:`float`
+        Its weight in the loss.
+    beta : :class:`float`
+        Steepness of the slope of the sign.
+    """
+
+    name: str = "bnnplus-mlp"
+    regularizer: str = "manhattan"
+    rate: float = 1e-6
+    beta: float = 5.0
+
+    def weight(self, fan_in: int, fan_out: int) -> Quantizer:
+        return ScaledSign(fan_out, kind=self.regularizer, rate=self.rate)
+
+    def activation(self) -> Quantizer:
+        return SwishSign(self.beta)
