@@ -5,8 +5,12 @@ from itertools import chain, repeat
 
 from amaranth.sim import Simulator
 from cobs import cobs
+from hypothesis import settings
 
 PERIOD = 1e-6
+
+#: For examples that take tens of milliseconds each.
+few = settings(max_examples=max(1, settings.default.max_examples // 4))
 
 
 def frame(body, *, crc=None):

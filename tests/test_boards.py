@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from zoo import MLPS, tiny
 
 import hwbnn_boards
-from hwbnn import cost, golden, ir
+from hwbnn import golden, ir
 from hwbnn.builddir import BuildDirectory, Manifest
+from hwbnn.cost import technology
 from hwbnn.errors import UserError
 from hwbnn.plan import Fold, lower
 from hwbnn_boards import serve
@@ -60,7 +61,7 @@ def test_board_agrees_with_its_platform(name):
 
 @pytest.mark.parametrize("name", hwbnn_boards.names())
 def test_board_has_a_technology(name):
-    assert cost.technology(hwbnn_boards.board(name).technology)
+    assert technology(hwbnn_boards.board(name).technology)
 
 
 @pytest.mark.parametrize(("name", "message"), [
@@ -152,6 +153,6 @@ def test_top_elaborates_for_its_board(name):
 
 def test_beats_of_a_plan():
     network = tiny()  # 8 inputs of 4 bits, 3 classes
-    assert image_beats(lower(network, single(network))).bytes in (4, 8)
+    assert image_beats(lower(network, single(network))).size in (4, 8)
     assert image_beats(lower(network, full(network))) == Beats(1, 4)
     assert result_beats(lower(network, full(network))) == Beats(1, 1)

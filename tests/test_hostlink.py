@@ -68,17 +68,17 @@ def request(sequence, image):
     return bytes([sequence, Command.RUN]) + image
 
 
-images = st.binary(min_size=IMAGE.bytes, max_size=IMAGE.bytes)
+images = st.binary(min_size=IMAGE.size, max_size=IMAGE.size)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.lists(images, min_size=1, max_size=4), st.integers(0, 40))
 def test_back_to_back_frames(contents, delay):
     wire = b"".join(frame(request(n, image)) for n, image in enumerate(contents))
     assert serve(wire, delay=delay) == [bytes([n, Status.OK]) + meaning(image) for n, image in enumerate(contents)]
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(images, images, st.data())
 def test_flipped_bit_truncation_or_garbage_costs_one_frame(damaged, good, data):
     wire = bytearray(frame(request(1, damaged)))

@@ -7,7 +7,7 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from cobs import cobs
-from hostlink_bench import idle, simulate, sink, source, watch
+from hostlink_bench import few, idle, simulate, sink, source, watch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -41,6 +41,7 @@ def through(dut, payloads, count, i_gaps=(), o_gaps=()):
 
 
 @boundary
+@few
 @given(st.lists(contents, min_size=1, max_size=3), gaps, gaps)
 def test_encoder_matches_the_cobs_package(frames, i_gaps, o_gaps):
     expected = b"".join(cobs.encode(frame) + b"\0" for frame in frames)
@@ -75,6 +76,7 @@ def reference(wire):
     return frames
 
 
+@few
 @given(st.one_of(st.binary(max_size=24), st.lists(st.sampled_from([0, 1, 2, 3]), max_size=24).map(bytes)))
 @example(cobs.encode(bytes([7]) * 254))
 @example(cobs.encode(bytes([7]) * 255))
@@ -83,6 +85,7 @@ def test_decoder_matches_the_cobs_package_on_any_bytes(wire):
     assert decode(wire) == reference(wire + b"\0")
 
 
+@few
 @given(st.lists(contents, min_size=1, max_size=3), st.data())
 def test_byte_with_error_spoils_its_frame_only(frames, data):
     encoded = [cobs.encode(frame) + b"\0" for frame in frames]
@@ -113,6 +116,7 @@ class RoundTrip(wiring.Component):
         return m
 
 
+@few
 @given(st.lists(contents, min_size=1, max_size=3), gaps)
 @example([bytes([7]) * 255, bytes([7]) * 254], [])
 def test_round_trip(frames, i_gaps):
@@ -128,6 +132,7 @@ def test_round_trip(frames, i_gaps):
     assert [token.bad for token in seen if token.end] == [0] * len(frames)
 
 
+@few
 @given(st.lists(contents, min_size=1, max_size=3), gaps, gaps)
 def test_crc_appender(frames, i_gaps, o_gaps):
     expected = [frame + zlib.crc32(frame).to_bytes(4, "little") for frame in frames]

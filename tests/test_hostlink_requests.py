@@ -4,7 +4,7 @@ import zlib
 from collections import deque
 
 import pytest
-from hostlink_bench import simulate
+from hostlink_bench import few, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +86,7 @@ bodies = st.one_of(
 )
 
 
+@few
 @given(st.lists(bodies, min_size=1, max_size=5), st.integers(1, 4))
 def test_requests_in_order(frames, places):
     # A frame that ends less than an image's reading time after another is within the window of `places` only.
@@ -97,6 +98,7 @@ def test_requests_in_order(frames, places):
     assert (damaged, overruns) == (sum(status == Status.DAMAGED for status, _ in expected), 0)
 
 
+@few
 @given(st.binary(min_size=IMAGE, max_size=IMAGE), st.data())
 def test_any_flipped_bits_within_the_reach_of_the_crc_are_seen(content, data):
     # CRC-32 finds every burst of up to 32 bits.
@@ -134,7 +136,7 @@ def test_place_freed_in_mid_frame_does_not_save_it():
 @given(st.integers(1, 3), st.integers(1, 3), st.lists(st.integers(0, 2)), st.data())
 def test_joiner_and_splitter(count, width, gaps, data):
     beats, rest = Beats(count, width), deque(gaps)
-    images = data.draw(st.lists(st.binary(min_size=beats.bytes, max_size=beats.bytes), min_size=1, max_size=3))
+    images = data.draw(st.lists(st.binary(min_size=beats.size, max_size=beats.size), min_size=1, max_size=3))
     joiner, splitter = BeatJoiner(beats), BeatSplitter(beats)
     words, out = [], []
 
@@ -165,14 +167,14 @@ def test_joiner_and_splitter(count, width, gaps, data):
             ctx.set(splitter.i.valid, 0)
 
     async def get_bytes(ctx):
-        for _ in range(beats.bytes * len(images)):
+        for _ in range(beats.size * len(images)):
             ctx.set(splitter.o.ready, 1)
             (byte,) = await ctx.tick().sample(splitter.o.payload).until(splitter.o.valid)
             ctx.set(splitter.o.ready, 0)
             out.append((byte.data, byte.last))
 
     simulate(splitter, put_words, get_bytes, cycles=500)
-    assert out == [(byte, n == beats.bytes - 1) for image in images for n, byte in enumerate(image)]
+    assert out == [(byte, n == beats.size - 1) for image in images for n, byte in enumerate(image)]
     assert b"".join(beats.join(beats.split(image)) for image in images) == b"".join(images)
 
 

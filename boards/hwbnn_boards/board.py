@@ -26,8 +26,6 @@ class Board:
         Frequency of the oscillator that clocks the design.
     make_platform : callable
         Imports amaranth-boards and returns a new platform.
-    bitstream : :class:`str`
-        Name ending of the bitstream file, ``.bit`` or ``.bin``.
     activity_led, error_led : :class:`int`
         Numbers of the ``led`` resources that show a served frame and a refused one.
     programmer : :class:`str`
@@ -36,8 +34,6 @@ class Board:
         Number of the ``uart`` resource that reaches the host.
     baud : :class:`int`
         Bits per second of the host link.
-    synth_opts : :class:`str`
-        Options for Yosys' ``synth_<family>``.
     """
 
     name: str
@@ -45,13 +41,11 @@ class Board:
     technology: str
     clock_hz: int
     make_platform: Callable[[], Any]
-    bitstream: str
     activity_led: int
     error_led: int
     programmer: str
     uart: int = 0
     baud: int = 1_000_000
-    synth_opts: str = ""
 
     @property
     def family(self) -> str:

@@ -27,11 +27,11 @@ class Port(Protocol):
         """Bytes that can be read at once."""
         ...
 
-    def read(self, size: int = 1) -> bytes:
+    def read(self, size: int = 1, /) -> bytes:
         """Return up to ``size`` bytes, fewer when the port's timeout is over."""
         ...
 
-    def write(self, data: bytes) -> int | None:
+    def write(self, data: bytes, /) -> int | None:
         """Send bytes."""
         ...
 

@@ -56,7 +56,7 @@ class HostLink(wiring.Component):
             raise ValueError(f"Fingerprint must have 8 bytes, not {len(fingerprint)}")
         self._image = image
         self._result = result
-        self._identity = Identity(VERSION, fingerprint, image.bytes, result.bytes, window(image.bytes))
+        self._identity = Identity(VERSION, fingerprint, image.size, result.size, window(image.size))
         self._divisor = divisor
         super().__init__({
             "rx": In(1, init=1),
@@ -93,7 +93,7 @@ class HostLink(wiring.Component):
 
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.decoder = decoder = CobsDecoder()
-        m.submodules.requests = requests = RequestBuffer(self.image.bytes, self.identity.window)
+        m.submodules.requests = requests = RequestBuffer(self.image.size, self.identity.window)
         m.submodules.joiner = joiner = BeatJoiner(self.image)
         m.submodules.splitter = splitter = BeatSplitter(self.result)
         m.submodules.responder = responder = Responder(self.identity)

@@ -17,7 +17,6 @@ BOARD = Board(
     technology="ice40-up5k",
     clock_hz=12_000_000,
     make_platform=_platform,
-    bitstream=".bin",
     activity_led=1,  # green
     error_led=0,     # red
     programmer="iceprog {}",

@@ -60,7 +60,7 @@ class Beats:
                 raise ValueError(f"Beats {name} must be at least 1, not {getattr(self, name)}")
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes of a frame."""
         return self.count * self.width
 
@@ -150,4 +150,4 @@ def fingerprint(plan: Plan) -> bytes:
 def identity(plan: Plan) -> Identity:
     """Return what a board with this accelerator says of itself, its counters 0."""
     image, result = image_beats(plan), result_beats(plan)
-    return Identity(VERSION, fingerprint(plan), image.bytes, result.bytes, window(image.bytes))
+    return Identity(VERSION, fingerprint(plan), image.size, result.size, window(image.size))

@@ -40,6 +40,9 @@ class Responder(wiring.Component):
     i: stream.Interface
     i_result: stream.Interface
     o: stream.Interface
+    damaged: Signal
+    overruns: Signal
+    framing_errors: Signal
 
     def __init__(self, identity: Identity):
         self._identity = replace(identity, **dict.fromkeys(_COUNTERS, 0))

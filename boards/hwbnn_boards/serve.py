@@ -7,27 +7,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from hwbnn import golden, pack
 from hwbnn.builddir import BuildDirectory
-from hwbnn.plan import Fold, Plan, lower
+from hwbnn.plan import Plan
 from hwbnn.rtl import result_values, stream_words
 from hwbnn_boards import board as find_board
 from hwbnn_boards.host import Link, Port, Progress, open_port
+from hwbnn_boards.plans import plan_of
 from hwbnn_boards.protocol import fingerprint, identity, image_beats, result_beats
 from hwbnn_boards.top import LinkedAccelerator
 from hwbnn_boards.virtual import ModelBoard, VirtualBoard
 
-__all__ = ["VIRTUAL", "model_board", "plan_of", "run", "virtual_board"]
+__all__ = ["VIRTUAL", "model_board", "run", "virtual_board"]
 
 #: Name of the port behind which the board is simulated.
 VIRTUAL = "virtual"
 
 _FASTEST_DIVISOR = 4
 _VIRTUAL_SECONDS = 3600.0  # a simulated board is slow, and it is known to be there
-
-
-def plan_of(directory: BuildDirectory) -> Plan:
-    """Return the plan of the accelerator that a build directory describes."""
-    folds = {name: Fold(fold["pe"], fold["simd"]) for name, fold in directory.manifest.folds.items()}
-    return lower(directory.network, folds)
 
 
 def virtual_board(plan: Plan) -> VirtualBoard:
@@ -79,14 +74,18 @@ def run(directory: BuildDirectory | str | os.PathLike, images: ArrayLike, port: 
     words = stream_words(plan, golden.encode(plan.network, images))
     frames = [image.join(words[n:n + image.count]) for n in range(0, len(words), image.count)]
 
-    virtual = port == VIRTUAL
-    opened = virtual_board(plan) if virtual else open_port(port, baud or find_board(directory.manifest.board).baud) \
-        if isinstance(port, str) else port
+    opened: Port | None = None  # what is closed at the end
+    if port == VIRTUAL:
+        link = Link(virtual_board(plan), timeout=_VIRTUAL_SECONDS)
+    elif isinstance(port, str):
+        opened = open_port(port, baud or find_board(directory.manifest.board).baud)
+        link = Link(opened)
+    else:
+        link = Link(port)
     try:
-        link = Link(opened, timeout=_VIRTUAL_SECONDS) if virtual else Link(opened)
         link.identify(fingerprint(plan))
         answers = link.run(frames, progress=progress)
     finally:
-        if opened is not port:
+        if opened is not None:
             opened.close()
     return result_values(plan, [word for answer in answers for word in result.split(answer)])

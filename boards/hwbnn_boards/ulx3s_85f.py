@@ -17,9 +17,7 @@ BOARD = Board(
     technology="ecp5-85",
     clock_hz=25_000_000,
     make_platform=_platform,
-    bitstream=".bit",
     activity_led=0,
     error_led=1,
     programmer="openFPGALoader -b ulx3s {}",
-    synth_opts="-nowidelut",  # PFUMX and L6MUX21 take more LUTs than they save on this logic
 )

@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
-from amaranth.lib import wiring
+from amaranth import Signal
 from amaranth.sim import Simulator
 
 from hwbnn_boards.host import decode_frame, encode_frame
@@ -14,6 +15,22 @@ __all__ = ["ModelBoard", "VirtualBoard"]
 _PERIOD = 1e-6
 
 
+class SerialDesign(Protocol):
+    """An Amaranth component on a serial line."""
+
+    rx: Signal
+    tx: Signal
+
+    @property
+    def divisor(self) -> int:
+        """Clock cycles per bit."""
+        ...
+
+    def elaborate(self, platform: Any) -> Any:
+        """Make the hardware."""
+        ...
+
+
 class VirtualBoard:
     """A :class:`~hwbnn_boards.host.Port` on a design in Amaranth's simulator, bit by bit over its serial line.
 
@@ -21,13 +38,13 @@ class VirtualBoard:
 
     Parameters
     ----------
-    design : component
-        With ports ``rx`` and ``tx``, and an attribute ``divisor``.
+    design : :class:`SerialDesign`
+        What is simulated.
     patience : :class:`int`
         Clock cycles that :meth:`read` waits for a byte.
     """
 
-    def __init__(self, design: wiring.Component, *, patience: int = 100_000):
+    def __init__(self, design: SerialDesign, *, patience: int = 100_000):
         self._design = design
         self._patience = patience
         self._to_send: deque[int] = deque()

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hwbnn.builddir import BuildDirectory, write_atomic
-from hwbnn.cost.technology import technology
+from hwbnn.cost import technology
 from hwbnn.errors import UserError
 from hwbnn.plan import Plan
 from hwbnn.synth.place import Placed, place, tools_of
@@ -20,7 +20,7 @@ from hwbnn.synth.stages import Counted, count
 from hwbnn.synth.tools import Progress, ToolFailed, Tools, find, read_log
 from hwbnn_boards import Board
 from hwbnn_boards import board as find_board
-from hwbnn_boards.serve import plan_of
+from hwbnn_boards.plans import plan_of
 
 __all__ = ["synthesize"]
 
@@ -70,33 +70,34 @@ def synthesize(directory: BuildDirectory, *, seed: int | None = None, progress: 
             result = SynthesisResult(
                 board=board.name, technology=board.technology, network=manifest.network, seed=seed,
                 clock_hz=board.clock_hz, fmax_hz=placed.fmax_hz, accelerator=counted.total, stages=dict(counted),
-                placed=placed.use,
+                design=placed.cells, placed=placed.use,
                 bitstream=None if placed.bitstream is None
-                else directory.path.resolve() / "synth" / f"{board.name}{board.bitstream}",
+                else directory.path.resolve() / "synth" / f"{board.name}{placed.bitstream.suffix}",
                 bitstream_sha256="" if placed.bitstream is None else sha256(placed.bitstream), versions=versions,
                 seconds={**tools.seconds, "total": round(time.monotonic() - start, 2)})
             _deliver(directory, result, placed)
     except OSError as error:
         raise UserError(f"Folder {directory / 'synth'} must be writable, and it is not: {error.strerror}") from None
     if not result.met:
-        raise UserError(f"Clock must be at most the {_mhz(result.fmax_hz)} that the design reaches on {board.title} with "
-                        f"seed {seed}, not {_mhz(board.clock_hz)}; try another --seed, or compile for another rate")
+        raise UserError(f"Clock must be at most the {_mhz(result.fmax_hz)} that the design reaches on {board.title} "
+                        f"with seed {seed}, not {_mhz(board.clock_hz)}; try another --seed or rate")
     return result
 
 
 def _run(tools: Tools, board: Board, plan: Plan, verilog: Path, seed: int) -> tuple[Placed, Counted, dict[str, str]]:
     """Run all tools, two at a time: PyPI's compile themselves at their first call, which takes a minute each."""
     yosys, nextpnr, _pack = tools_of(board)
-    memory = technology(board.technology).lut_memory
-    luts = 0 if memory is None else int(memory.luts.value)
+    target = technology(board.technology)
+    luts = 0 if target.lut_memory is None else int(target.lut_memory.luts.value)
+    options = " ".join(target.synthesis.split()[1:])
     # One worker beside this thread: nextpnr's first call goes on while Yosys has its own.
     with ThreadPoolExecutor(max_workers=1) as beside:
         try:
             placer = beside.submit(tools.version, nextpnr)
             versions = {yosys: tools.version(yosys)}
             counting: Future[Counted] = beside.submit(
-                count, tools, verilog, plan, family=board.family, options=board.synth_opts, luts_per_memory=luts)
-            placed = place(tools, plan, board, seed=seed, ready=lambda: placer)
+                count, tools, verilog, plan, family=board.family, options=options, luts_per_memory=luts)
+            placed = place(tools, plan, board, options=options, luts_per_memory=luts, seed=seed, ready=lambda: placer)
             counted = counting.result()
         except ToolFailed as failure:
             tools.stop()
@@ -144,4 +145,4 @@ def _workspace(directory: BuildDirectory) -> Iterator[Path]:
 
 
 def _mhz(hertz: float) -> str:
-    return f"{hertz / 1e6:g} MHz" if hertz == round(hertz, -3) else f"{hertz / 1e6:.1f} MHz"
+    return f"{hertz / 1e6:g} MHz" if isinstance(hertz, int) else f"{hertz / 1e6:.1f} MHz"

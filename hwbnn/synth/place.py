@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hwbnn.errors import UserError
 from hwbnn.plan import Plan
-from hwbnn.synth.reports import Use, exhausted, fmax, use
+from hwbnn.synth.families import FAMILIES
+from hwbnn.synth.reports import Cells, Use, cells, exhausted, fmax, use
 from hwbnn.synth.tools import ToolFailed, Tools, read_log
 from hwbnn_boards import Board
 from hwbnn_boards.top import BoardTop
@@ -17,6 +18,7 @@ __all__ = ["Placed", "place", "tools_of"]
 
 _NAME = "top"
 _REPORT = "report.json"
+_STATISTICS = "cells.json"
 _NOTES = {
     "yosys": "yosys: synthesizing the whole design with its host link",
     "nextpnr": "nextpnr: placing and routing",
@@ -30,6 +32,8 @@ class Placed:
 
     Parameters
     ----------
+    cells : :class:`Cells`
+        After synthesis, before placement.
     use : mapping
         Resource to :class:`Use` of the device.
     fmax_hz : :class:`float`
@@ -38,6 +42,7 @@ class Placed:
         None where the clock is not reached: such a design is not packed.
     """
 
+    cells: Cells
     use: dict[str, Use]
     fmax_hz: float
     bitstream: Path | None
@@ -45,14 +50,20 @@ class Placed:
 
 def tools_of(board: Board) -> list[str]:
     """Return the names of the tools that make a bitstream for a board."""
-    return ["yosys", f"nextpnr-{board.family}", {"ecp5": "ecppack", "ice40": "icepack"}[board.family]]
+    family = FAMILIES[board.family]
+    return ["yosys", family.placer, family.packer]
 
 
-def place(tools: Tools, plan: Plan, board: Board, *, seed: int, ready: Callable[[], Future] | None = None) -> Placed:
+def place(tools: Tools, plan: Plan, board: Board, *, options: str, luts_per_memory: int, seed: int,
+          ready: Callable[[], Future] | None = None) -> Placed:
     """Synthesize, place and route the design of a plan for a board, and pack it where it reaches the clock.
 
     Parameters
     ----------
+    options : :class:`str`
+        For Yosys' ``synth_FAMILY``.
+    luts_per_memory : :class:`int`
+        LUT places that a LUT memory takes.
     ready : callable
         Called after synthesis; the future it returns is waited for before placement.
 
@@ -63,8 +74,10 @@ def place(tools: Tools, plan: Plan, board: Board, *, seed: int, ready: Callable[
     ToolFailed
         Where a tool fails for any other reason.
     """
+    family = FAMILIES[board.family]
     recipe = board.platform().prepare(
-        BoardTop(plan, board), _NAME, synth_opts=board.synth_opts,
+        BoardTop(plan, board), _NAME, synth_opts=options, script_after_read=family.before_synthesis,
+        script_after_synth=f"tee -q -o {_STATISTICS} stat -json",
         # Without the permission nextpnr ends without a report where the clock is not reached.
         nextpnr_opts=f"--report {_REPORT} --seed {seed} --timing-allow-fail")
     recipe.extract(tools.directory)
@@ -80,13 +93,15 @@ def place(tools: Tools, plan: Plan, board: Board, *, seed: int, ready: Callable[
         over = exhausted(read_log(log))
         if over:
             raise UserError(f"Design must fit the {board.title}, not need {', '.join(map(str, over))}; compile for a "
-                            f"lower rate or for a larger board") from None
+                            "lower rate or a larger board") from None
         raise ToolFailed(failure.tool, log) from None
+    statistics = json.loads((tools.directory / _STATISTICS).read_text())
+    synthesized = cells(statistics["design"]["num_cells_by_type"], luts_per_memory=luts_per_memory)
     report = json.loads((tools.directory / _REPORT).read_text())
     reached = fmax(report)
     if reached is None:
         raise ToolFailed(nextpnr[0], log)
     if reached < board.clock_hz:
-        return Placed(use(report), reached, None)
+        return Placed(synthesized, use(report), reached, None)
     tools.run(pack[0], pack[1:], step="pack", note=_NOTES["pack"])
-    return Placed(use(report), reached, tools.directory / f"{_NAME}{board.bitstream}")
+    return Placed(synthesized, use(report), reached, tools.directory / f"{_NAME}{family.bitstream}")

@@ -21,8 +21,9 @@ class SynthesisResult:
     """One build, synthesized, placed and routed.
 
     Two things are counted. ``accelerator`` and ``stages`` are the emitted Verilog alone, after Yosys, with the
-    boundaries between stages kept so that each has its own cells; they add up. ``placed`` is the whole design for the
-    board, host link included, after nextpnr.
+    boundaries between stages kept so that each has its own cells; they add up. ``design`` is the whole design for the
+    board, host link included, after Yosys, and ``placed`` is the same after nextpnr, which adds LUTs that only pass a
+    signal on.
 
     Parameters
     ----------
@@ -40,6 +41,8 @@ class SynthesisResult:
         The emitted Verilog alone.
     stages : mapping
         Stage of the plan to its :class:`Cells`.
+    design : :class:`Cells`
+        The whole design.
     placed : mapping
         ``lut``, ``ff``, ``block_memory``, ``dsp``, ... to :class:`Use` of the device.
     bitstream : :class:`~pathlib.Path` or None
@@ -58,6 +61,7 @@ class SynthesisResult:
     fmax_hz: float
     accelerator: Cells
     stages: Mapping[str, Cells]
+    design: Cells
     placed: Mapping[str, Use]
     bitstream: Path | None
     bitstream_sha256: str = ""
@@ -89,7 +93,7 @@ class SynthesisResult:
         if record.get("format") != _FORMAT:
             raise UserError(f"File {directory / FILE} must have format {_FORMAT}, not {record.get('format')}; {again}")
         if record["network"] != directory.manifest.network:
-            raise UserError(f"File {directory / FILE} must belong to the network of this build, and it does not; {again}")
+            raise UserError(f"File {directory / FILE} must belong to the network of this build, and does not; {again}")
         path = None if record["bitstream"] is None else directory.path.resolve() / record["bitstream"]
         if path is not None and (not path.exists() or sha256(path) != record["bitstream_sha256"]):
             raise UserError(f"Bitstream {path} must be the one that {FILE} describes, and it is not; {again}")
@@ -98,6 +102,7 @@ class SynthesisResult:
             **{name: value for name, value in record.items() if name in names},
             "accelerator": Cells(**record["accelerator"]),
             "stages": {name: Cells(**counts) for name, counts in record["stages"].items()},
+            "design": Cells(**record["design"]),
             "placed": {name: Use(**amount) for name, amount in record["placed"].items()},
             "bitstream": path,
         })

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hwbnn.plan import Plan
+from hwbnn.synth.families import FAMILIES
 from hwbnn.synth.reports import Cells, cells_by_module
 from hwbnn.synth.tools import Tools
 
@@ -16,6 +17,7 @@ _CORE = f"{TOP}.core"
 _SCRIPT = """\
 read_verilog {verilog}
 hierarchy -top {top}
+{before}
 {keep}
 synth_{family} {options} -top {top}
 tee -q -o {statistics} stat -json
@@ -52,6 +54,7 @@ def count(tools: Tools, verilog: Path, plan: Plan, *, family: str, options: str,
     (tools.directory / "accelerator.v").write_text(verilog.read_text())
     (tools.directory / "accelerator.ys").write_text(_SCRIPT.format(
         verilog="accelerator.v", top=TOP, family=family, options=options, statistics="accelerator.json",
+        before=FAMILIES[family].before_synthesis,
         keep="\n".join(f"setattr -mod -set keep_hierarchy 1 {module}" for module in modules)))
     tools.run("yosys", ["-q", "accelerator.ys"], step="accelerator",
               note="yosys: synthesizing the accelerator alone, by stage")
