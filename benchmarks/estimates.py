@@ -1,11 +1,11 @@
 """Calibrate the closed forms for look-up tables on Yosys and nextpnr, and state how wrong they are.
 
-    python benchmarks/estimates.py measure ecp5     # synthesize and pack the corpus; writes calibration/ecp5.json
-    python benchmarks/estimates.py fit ecp5         # fit, print residuals, write the coefficients into the TOML files
-    python benchmarks/estimates.py table            # print docs' table from the committed measurements
+    python benchmarks/estimates.py measure [ecp5]   # synthesize and pack the corpus: calibration/*.json, minutes
+    python benchmarks/estimates.py fit              # coefficients into the TOML files, errors into estimates.md
+    python benchmarks/estimates.py residuals [ecp5] # stage by stage
 
-The corpus is seeded: networks of random sizes, levels and foldings, each stage synthesized by itself. Every
-third network is held out of the fit; intervals and errors are stated on those.
+The corpus is seeded: networks of random sizes, levels and foldings, each stage synthesized by itself. Errors and
+intervals are stated on networks that were left out of the fit.
 """
 
 import json
@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,11 @@ from amaranth import Module, Signal
 from amaranth.back import rtlil
 from amaranth.hdl import Value
 from amaranth.lib.wiring import In
-from scipy.optimize import lsq_linear
 
 from hwbnn import ir
 from hwbnn.classify import classifier
 from hwbnn.cost.forms import forms
-from hwbnn.cost.resources import fixed_cells
+from hwbnn.cost.resources import fixed_cells, of_stage
 from hwbnn.cost.technology import technology
 from hwbnn.fold import divisors
 from hwbnn.plan import Fold, lower
@@ -41,6 +40,7 @@ LEVELS = {"bipolar": ir.BIPOLAR, "ternary": ir.TERNARY, "u2": ir.Levels.unsigned
           "u8": ir.Levels.unsigned(8)}
 SIZES = (8, 10, 12, 16, 24, 32, 48, 64, 96, 128)
 NETWORKS = 12
+FOLDS = 3  # fits that leave out every third network each
 TERMS = ("datapath", "control", "rom", "chains", "registers")
 FITTED = {"ecp5": ("datapath", "control", "rom", "chains"), "ice40": ("datapath", "control", "rom", "registers")}
 
@@ -144,49 +144,60 @@ def table(family: str):
     return content, terms, fixed, measured
 
 
-def held_out(content) -> np.ndarray:
-    return np.array([row["network"] % 3 == 2 for row in content["rows"]])
+def nonnegative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Least squares with coefficients of at least 0: the best of all subsets, since there are few."""
+    best, least = np.zeros(a.shape[1]), np.inf
+    for size in range(1, a.shape[1] + 1):
+        for use in combinations(range(a.shape[1]), size):
+            x = np.zeros(a.shape[1])
+            x[list(use)] = np.linalg.lstsq(a[:, use], b, rcond=None)[0]
+            rest = float(np.sum((a @ x - b) ** 2))
+            if np.all(x >= 0) and rest < least:
+                best, least = x, rest
+    return best
 
 
 def fit(family: str) -> dict:
-    """Fit the coefficients on two networks in three by relative error; returns them with held-out residuals."""
+    """Fit the coefficients by relative error on all networks; the errors are those of networks left out.
+
+    Three fits leave out every third network each; ``model`` holds, for each stage, the prediction of the fit that
+    had not seen its network. The coefficients are those of a fit on all.
+    """
     content, terms, fixed, measured = table(family)
     use = [TERMS.index(name) for name in FITTED[family]]
-    test = held_out(content)
-    # a cell or two of a tiny stage must not outweigh the large ones: relative to measured + 20
-    weight = 1 / (measured + 20)
-    a, b = terms[:, use] * weight[:, None], (measured - fixed) * weight
-    solution = lsq_linear(a[~test], b[~test], bounds=(0, np.inf)).x
-    coefficients = dict.fromkeys(TERMS, 0.0) | dict(zip(FITTED[family], solution.tolist(), strict=True))
-    model = fixed + terms[:, use] @ solution
-    ratio = measured / np.maximum(model, 1)
-    large = measured >= 30
-    error = np.abs(model - measured) / measured
     networks = np.array([row["network"] for row in content["rows"]])
-    whole = {int(n): (float(model[networks == n].sum()), float(measured[networks == n].sum()))
-             for n in np.unique(networks)}
-    whole_error = {n: abs(m - t) / t for n, (m, t) in whole.items()}
-    held = test & large
+    weight = 1 / (measured + 20)  # a cell or two of a tiny stage must not outweigh the large ones
+
+    def solve(rows: np.ndarray) -> np.ndarray:
+        return nonnegative((terms[:, use] * weight[:, None])[rows], ((measured - fixed) * weight)[rows])
+
+    model = np.zeros(len(measured))
+    for k in range(FOLDS):
+        left_out = networks % FOLDS == k
+        model[left_out] = (fixed + terms[:, use] @ solve(~left_out))[left_out]
+    ratio, large = measured / np.maximum(model, 1), measured >= 30
+    error = np.abs(model - measured) / measured
+    whole = [abs(model[networks == n].sum() / measured[networks == n].sum() - 1) for n in np.unique(networks)]
+    solution = solve(np.ones(len(measured), bool))
     return {
-        "coefficients": coefficients, "ratio": ratio, "model": model, "measured": measured, "rows": content["rows"],
-        "tools": content["tools"], "test": test, "error": error, "large": large,
-        "low": float(np.quantile(ratio[held], 0.05)), "high": float(np.quantile(ratio[held], 0.95)),
-        "stage_median": float(np.median(error[held])), "stage_p90": float(np.quantile(error[held], 0.9)),
-        "whole_held_median": float(np.median([e for n, e in whole_error.items() if n % 3 == 2])),
-        "whole_held_max": float(max(e for n, e in whole_error.items() if n % 3 == 2)),
-        "whole_train_median": float(np.median([e for n, e in whole_error.items() if n % 3 != 2])),
+        "rows": content["rows"], "tools": content["tools"], "model": model, "measured": measured, "ratio": ratio,
+        "large": large, "coefficients": dict.fromkeys(TERMS, 0.0) | dict(zip(FITTED[family], solution.tolist(),
+                                                                             strict=True)),
+        "low": min(float(np.quantile(ratio[large], 0.05)), 1.0),
+        "high": max(float(np.quantile(ratio[large], 0.95)), 1.0),
+        "median": float(np.median(error[large])), "p90": float(np.quantile(error[large], 0.9)),
+        "whole_median": float(np.median(whole)), "whole_worst": float(max(whole)),
     }
 
 
 def write(family: str, result: dict):
     """Put the fitted coefficients at the end of the family's TOML files."""
     tools = result["tools"]
-    source = (f"benchmarks/estimates.py fit {family}, benchmarks/calibration/{family}.json; {tools['yosys']}, "
+    source = (f"benchmarks/estimates.py fit, benchmarks/calibration/{family}.json; {tools['yosys']}, "
               f"{tools['nextpnr']}")
     parts = []
-    low, high = min(result["low"], 1.0), max(result["high"], 1.0)
-    for name, value in [*result["coefficients"].items(), ("low", low), ("high", high)]:
-        what = ("5th and 95th percentile of measured over modelled, held-out stages of 30 cells and more"
+    for name, value in [*result["coefficients"].items(), ("low", result["low"]), ("high", result["high"])]:
+        what = ("5th or 95th percentile of measured over modelled, stages of 30 cells and more, networks left out"
                 if name in ("low", "high") else f"cells per unit of the term {name} in hwbnn.cost.forms")
         kind = "fitted" if name in (*FITTED[family], "low", "high") else "assumed"
         if kind == "assumed":
@@ -199,29 +210,90 @@ def write(family: str, result: dict):
         file.write_text(head + "\n\n" + "\n".join(parts))
 
 
-def show(family: str, result: dict):
-    print(f"{family}: {', '.join(f'{k} {v:.3f}' for k, v in result['coefficients'].items())}")
-    print(f"  held-out stages of 30 cells and more: median error {result['stage_median']:.1%}, p90 "
-          f"{result['stage_p90']:.1%}, measured/modelled p5 {result['low']:.2f}, p95 {result['high']:.2f}")
-    print(f"  held-out accelerators: median {result['whole_held_median']:.1%}, worst {result['whole_held_max']:.1%}")
+def flip_flops(family: str, content) -> list[tuple[int, int, int]]:
+    """(network, predicted, measured) flip-flops of every stage."""
+    tech = technology(TARGETS[family][-1])
+    plans = {seed: lower(*network(seed)) for seed in {row["network"] for row in content["rows"]}}
+    found = []
+    for row in content["rows"]:
+        predicted = of_stage(plans[row["network"]].stage(row["stage"]), tech).mapped_flip_flops.nominal
+        measured = row["packed"].get("TRELLIS_FF", 0) if family == "ecp5" else sum(
+            count for cell, count in row["cells"].items() if cell.startswith("SB_DFF"))
+        found.append((row["network"], predicted, measured))
+    return found
+
+
+def blocks(family: str, content) -> tuple[int, int]:
+    """(stages with block memory or multipliers, those whose number is predicted exactly)."""
+    tech = technology(TARGETS[family][-1])
+    plans = {seed: lower(*network(seed)) for seed in {row["network"] for row in content["rows"]}}
+    some = exact = 0
+    for row in content["rows"]:
+        used = of_stage(plans[row["network"]].stage(row["stage"]), tech)
+        memory = row["cells"].get(tech.block_memory.name, 0)
+        if memory or used.blocks.nominal:
+            some += 1
+            exact += memory == used.blocks.nominal
+    return some, exact
+
+
+def summary(family: str, result: dict) -> list[str]:
+    """Rows of the table in estimates.md."""
+    cells = "TRELLIS_COMB" if family == "ecp5" else "ICESTORM_LC"
+    found = flip_flops(family, result)
+    networks = sorted({n for n, _, _ in found})
+    whole = [(sum(p for n, p, _ in found if n == k), sum(m for n, _, m in found if n == k)) for k in networks]
+    ff = [abs(p - m) / m for p, m in whole if m]
+    some, exact = blocks(family, result)
+    rows = (
+        (f"{cells} per stage of 30 and more ({result['large'].sum()} stages): median, p90",
+         f"{result['median']:.1%}, {result['p90']:.1%}"),
+        (f"{cells} of the whole accelerator ({len(networks)}): median, worst",
+         f"{result['whole_median']:.1%}, {result['whole_worst']:.1%}"),
+        ("interval: measured over modelled, p5 to p95", f"{result['low']:.2f} to {result['high']:.2f}"),
+        ("flip-flops after synthesis, whole accelerator: median, worst", f"{np.median(ff):.1%}, {max(ff):.1%}"),
+        ("block memories: stages that have some, number exact", f"{some}, {exact}"),
+    )
+    return [f"| {family} | {figure} | {value} |" for figure, value in rows]
+
+
+def report(results: dict[str, dict]):
+    """Write estimates.md."""
+    lines = ["# How wrong the estimates are", "",
+             "Made by `python benchmarks/estimates.py fit` from `benchmarks/calibration/`; `measure` makes that.",
+             f"Corpus: {NETWORKS} seeded networks, stage by stage. Errors of look-up tables are those on networks left",
+             f"out of the fit ({FOLDS} fits, each without every {FOLDS}rd network).", ""]
+    for family, result in results.items():
+        coefficients = ", ".join(f"{k} {v:.3f}" for k, v in result["coefficients"].items() if k in FITTED[family])
+        lines.append(f"- {family}: `{SYNTHESIS[family]}`, {result['tools']['yosys']}, {result['tools']['nextpnr']} "
+                     f"(packed, not placed); {len(result['rows'])} stages; {coefficients}")
+    lines += ["", "| target | figure | measured |", "|---|---|---|"]
+    lines += [row for family, result in results.items() for row in summary(family, result)]
+    (HERE / "estimates.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 def main(arguments: list[str]):
     command, *families = arguments
-    for family in families or TARGETS:
-        if command == "measure":
+    families = families or list(TARGETS)
+    if command == "measure":
+        for family in families:
             measure(family)
-        elif command in ("fit", "table", "residuals"):
+    elif command == "fit":  # of all targets: the report is one
+        results = {family: fit(family) for family in TARGETS}
+        for family, result in results.items():
+            write(family, result)
+        technology.cache_clear()
+        report(results)
+    elif command == "residuals":
+        for family in families:
             result = fit(family)
-            if command == "fit":
-                write(family, result)
-            show(family, result)
-            if command == "residuals":
-                for n, row in enumerate(result["rows"]):
-                    print(f"{row['network']:3} {row['stage']:10} {row['component'][:14]:14} "
-                          f"{result['model'][n]:8.0f} {result['measured'][n]:8.0f} {result['ratio'][n]:6.2f}"
-                          f"{' held out' if result['test'][n] else ''}")
+            for n, row in enumerate(result["rows"]):
+                print(f"{family} {row['network']:3} {row['stage']:10} {row['component'][:14]:14} "
+                      f"{result['model'][n]:8.0f} {result['measured'][n]:8.0f} {result['ratio'][n]:6.2f}")
+    else:
+        raise SystemExit(__doc__)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:] or ["help"])

@@ -8,7 +8,7 @@ import pytest
 from hwbnn.cost import asic as asic_module
 from hwbnn.cost.asic import asic
 from hwbnn.cost.quantity import Quantity, Unknown
-from hwbnn.cost.technology import KINDS, BlockMemory, Constant, LutMemory, constants, names, parse, technology
+from hwbnn.cost.technology import KINDS, Constant, constants, names, parse, technology
 from hwbnn.errors import UserError
 
 FILES = sorted(file.name for file in resources.files("hwbnn.cost.technologies").iterdir()

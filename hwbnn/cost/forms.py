@@ -13,7 +13,10 @@ Laws, each measured on components alone (``benchmarks/estimates.py`` measures wh
 Terms are kept apart by what they scale with, so that at most four coefficients per target calibrate them all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+
+import numpy as np
 
 from hwbnn.plan import (
     AffineStage,
@@ -32,7 +35,7 @@ from hwbnn.plan.records import index_bits, span_bits
 from hwbnn.plan.tables import Table, Thresholds
 from hwbnn.plan.tree import LEVELS_PER_REGISTER, Tree
 
-__all__ = ["Forms", "forms", "lane_luts", "multiplier_bits", "rom_luts", "sum_luts", "tree_forms"]
+__all__ = ["Forms", "distinct_columns", "forms", "lane_luts", "multiplier_bits", "rom_luts", "sum_luts", "tree_forms"]
 
 CHAIN_BITS = 4  # narrower sums become plain LUTs
 GROUP = 2**LEVELS_PER_REGISTER  # operands summed between two registers of a tree
@@ -49,6 +52,7 @@ class Forms:
     rom : constants in logic.
     chains : number of carry chains (each costs cells where it starts and ends).
     registers : flip-flops without a LUT in front of them.
+    merged : flip-flops of the emitted RTL that synthesis removes, because their bits are constant or alike.
     multipliers : pairs of operand widths, one per general multiplication.
     """
 
@@ -57,6 +61,7 @@ class Forms:
     rom: float = 0.0
     chains: int = 0
     registers: int = 0
+    merged: int = 0
     multipliers: tuple[tuple[int, int], ...] = ()
 
     def __add__(self, other: "Forms") -> "Forms":
@@ -103,10 +108,19 @@ def tree_forms(tree: Tree, *, constant: bool = False) -> Forms:
 
 
 def rom_luts(width: int, depth: int) -> float:
-    """LUT4 of ``depth`` constant words of ``width`` bits."""
+    """LUT4 of ``depth`` constant words of ``width`` bits that all differ."""
     if depth < 2:
         return 0.0
     return width * (1.0 if depth <= 16 else 0.145 * depth)
+
+
+def distinct_columns(words: Sequence[int], width: int) -> int:
+    """Number of bit positions that synthesis keeps apart: not constant, and none like another."""
+    size = -(-width // 8)
+    rows = np.frombuffer(b"".join(word.to_bytes(size, "little") for word in words), np.uint8)
+    bits = np.unpackbits(rows.reshape(len(words), size), axis=1, count=width, bitorder="little")
+    columns = {column.tobytes() for column in np.ascontiguousarray(bits.T)}
+    return sum(len(set(column)) > 1 for column in columns)
 
 
 def _counter(states: int) -> Forms:
@@ -118,9 +132,10 @@ def _counter(states: int) -> Forms:
 def _table(table: Table) -> Forms:
     if table.is_constant:
         return Forms()
-    in_logic = table.style == "logic"
-    return _counter(len(table.words)) + Forms(rom=rom_luts(table.width, len(table.words)) if in_logic else 0.0,
-                                              registers=0 if in_logic else table.width)
+    if table.style != "logic":
+        return _counter(len(table.words)) + Forms(registers=table.width)
+    columns = distinct_columns(table.words, table.width)
+    return _counter(len(table.words)) + Forms(rom=rom_luts(columns, len(table.words)), merged=table.width - columns)
 
 
 def _thresholds(t: Thresholds) -> Forms:
@@ -138,7 +153,7 @@ def _fifo(stage: PipelineStage) -> Forms:
 def _multiplications(lane: Lane, count: int) -> Forms:
     if lane.x.is_ternary or lane.x.is_bipolar or lane.w.is_ternary or lane.w.is_bipolar:
         bits = span_bits(lane.low, lane.high)  # 0, the number or its negative
-        return Forms(datapath=2.0 * bits, chains=int(bits >= CHAIN_BITS)) * count
+        return Forms(datapath=1.6 * bits, chains=int(bits >= CHAIN_BITS)) * count
     return Forms(multipliers=((lane.x.bits, lane.w.bits),)) * count
 
 
@@ -183,7 +198,7 @@ def _affine(stage: AffineStage) -> Forms:
 
 def _argmax(stage: ArgMaxStage) -> Forms:
     compares = stage.i.lanes - 1 + (stage.group_beats > 1)
-    compare = Forms(datapath=2.0 * stage.value_bits + index_bits(stage.channels), chains=1)
+    compare = Forms(datapath=2.3 * stage.value_bits + index_bits(stage.channels), chains=1)
     return compare * compares + _counter(stage.group_beats) + _fifo(stage) + Forms(registers=stage.i.bits)
 
 

@@ -1,0 +1,314 @@
+"""Estimates of whole accelerators: totals, exactness against the plan, monotony, energy, JSON, calibration."""
+
+import importlib
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zoo import MLPS, mlp, tiny
+
+from hwbnn import cost, ir
+from hwbnn.cost import Quantity, Unknown
+from hwbnn.cost.energy import CAUSES, asic_energy, fpga_energy
+from hwbnn.cost.forms import Forms, distinct_columns, forms, lane_luts, rom_luts, sum_luts, tree_forms
+from hwbnn.cost.operations import full_adders, operations
+from hwbnn.cost.resources import Use, fit_of, of_stage
+from hwbnn.errors import UserError
+from hwbnn.fold import divisors
+from hwbnn.plan import Fold, MatrixVectorStage, Stage, Stream, Tree, lane_for, lower
+
+
+def plan_of(net, pe=1, simd=1):
+    folds = {node.name: Fold(max(d for d in divisors(node.rows) if d <= pe),
+                             max(d for d in divisors(node.columns) if d <= simd))
+             for node in net.nodes if isinstance(node, ir.MatMul)}
+    return lower(net, folds)
+
+
+# The closed forms.
+
+@given(st.integers(1, 200))
+def test_a_popcount_takes_two_luts_per_full_adder_and_its_chains(count):
+    tree = Tree(count, 0, 1)
+    adders = count - count.bit_length()  # each takes one bit away, from `count` bits to the count's
+    assert full_adders(tree) == adders
+    luts = tree_forms(tree).datapath
+    assert 2 * adders - count.bit_length() <= luts <= 3.5 * count
+
+
+@given(st.integers(2, 64), st.integers(1, 6))
+def test_a_tree_counts_its_chains(count, bits):
+    """Brute force: walk the tree in groups of four and count the sums."""
+    tree, sums, terms = Tree(count, 0, 2**bits - 1), 0, count
+    while terms > 1:
+        sums += sum(1 for n in range(0, terms, 4) if terms - n > 1)
+        terms = -(-terms // 4)
+    assert tree_forms(tree).chains <= sums
+    if bits >= 4:
+        assert tree_forms(tree).chains == sums
+
+
+def test_sums_and_lanes():
+    assert [sum_luts(k, 3, 5) for k in (1, 2, 3, 4)] == [0, 5, 11, 17]
+    bipolar, nibble = ir.BIPOLAR, ir.Levels.unsigned(4)
+    assert lane_luts(lane_for(bipolar, bipolar)) < lane_luts(lane_for(nibble, bipolar))
+    assert lane_luts(lane_for(nibble, bipolar), constant=True) == 0
+
+
+def test_roms():
+    assert [rom_luts(8, depth) for depth in (1, 2, 16)] == [0, 8, 8]
+    assert rom_luts(8, 32) > 2 * rom_luts(8, 16)
+
+
+@given(st.integers(1, 70), st.lists(st.integers(0, 2**70 - 1), min_size=1, max_size=5))
+def test_distinct_columns(width, words):
+    words = [word % 2**width for word in words]
+    columns = {tuple(word >> n & 1 for word in words) for n in range(width)}
+    assert distinct_columns(words, width) == sum(len(set(column)) == 2 for column in columns)
+
+
+def test_an_unknown_stage_is_refused():
+    stage = Stage(name="odd", nodes=(), i=Stream(ir.BIPOLAR, 1, 1), o=Stream(ir.BIPOLAR, 1, 1))
+    with pytest.raises(TypeError, match=r"^Cost must know the stage, not Stage$"):
+        forms(stage)
+
+
+def test_forms_add_and_repeat():
+    one = Forms(1, 2, 3, 4, 5, 6, ((6, 7),))
+    assert one + one == one * 2 == Forms(2, 4, 6, 8, 10, 12, ((6, 7), (6, 7)))
+
+
+# Resources.
+
+@pytest.mark.parametrize("name", MLPS)
+@pytest.mark.parametrize("technology", ["ecp5-85", "ice40-up5k"])
+def test_flip_flops_memory_bits_and_cycles_are_the_plans_own(name, technology):
+    plan = plan_of(MLPS[name](), 2, 4)
+    estimate = cost.estimate(plan, technology, 12_000_000)
+    assert estimate.resources.flip_flops == Quantity.exact(plan.flip_flops, "FF")
+    assert estimate.resources.memory_bits.nominal == sum(memory.bits for memory in plan.memories)
+    assert (estimate.timing.first_cycles, estimate.timing.interval_cycles) == (plan.cycles.first,
+                                                                               plan.cycles.interval)
+    assert estimate.timing.rate.nominal == 12_000_000 / plan.cycles.interval
+
+
+@pytest.mark.parametrize("technology", cost.names())
+def test_totals_are_the_sums_of_the_stages(technology):
+    estimate = cost.estimate(plan_of(tiny(), 3, 4), technology, 10**7)
+    for resource in ("luts", "flip_flops", "mapped_flip_flops", "memory_bits", "blocks", "dsp"):
+        parts = [getattr(stage.resources, resource) for stage in estimate.stages]
+        for end in ("low", "nominal", "high"):
+            assert getattr(getattr(estimate.resources, resource), end) == sum(getattr(p, end) for p in parts)
+    assert sum(stage.energy_share for stage in estimate.stages) == pytest.approx(1)
+    assert [stage.name for stage in estimate.stages] == ["input", *(s.name for s in lower_stages(estimate)), "output"]
+
+
+def lower_stages(estimate):
+    return [stage for stage in estimate.stages if stage.component not in ("FrameInput", "FrameOutput")]
+
+
+@pytest.mark.parametrize("technology", ["ecp5-85", "ice40-up5k"])
+def test_more_lanes_never_take_fewer_luts_or_more_cycles(technology):
+    net = mlp((64, 32, 10), inputs=ir.BIPOLAR, classes=True)
+    estimates = [cost.estimate(plan_of(net, pe, 8), technology, 10**7) for pe in (1, 2, 4, 8, 16)]
+    for slow, fast in pairwise(estimates):
+        assert fast.timing.interval_cycles <= slow.timing.interval_cycles
+        assert fast.resources.luts.nominal >= slow.resources.luts.nominal
+
+
+def test_block_memories_are_counted_in_native_shapes():
+    net = mlp((512, 128, 10), inputs=ir.BIPOLAR)
+    stage = plan_of(net, 4, 16).stage("fc0")
+    assert isinstance(stage, MatrixVectorStage) and stage.weight_style == "block"
+    tech = cost.technology("ecp5-85")
+    assert tech.block_memory.blocks(64, 1024) == 4
+    blocks = sum(tech.block_memory.blocks(m.width, m.depth) for m in stage.memories if m.style == "block")
+    assert of_stage(stage, tech).blocks.nominal == blocks >= 4
+
+
+def test_what_does_not_fit_is_said():
+    net = mlp((256, 256, 10), inputs=ir.BIPOLAR)
+    estimate = cost.estimate(plan_of(net, 64, 256), "ice40-hx1k", 10**7)
+    assert estimate.fits == "no"
+    assert estimate.exhausted_first.share > 1
+    small = cost.estimate(plan_of(tiny()), "ecp5-85", 10**7)
+    assert small.fits == "yes" and 0 < small.exhausted_first.share < 0.1
+
+
+def test_fit_is_uncertain_within_the_interval():
+    figure = Quantity(80, 100, 120, "LUT4", "form")
+    verdicts = [Use("LUT4", figure, limit).fits for limit in (79, 80, 119, 120)]
+    assert verdicts == ["no", "uncertain", "uncertain", "yes"]
+    assert Use("LUT4", Unknown("LUT4", "why"), 10).fits == "uncertain"
+    assert fit_of([Use("a", figure, 200), Use("b", figure, 100)]) == "uncertain"
+    assert fit_of([Use("a", figure, 100), Use("b", figure, 10)]) == "no"
+    assert Use("x", Quantity.exact(0, "x"), 0).share == 0 and Use("x", figure, 0).share == float("inf")
+
+
+def test_memories_without_lut_ram_are_flip_flops():
+    stage = plan_of(mlp((32, 16, 4), inputs=ir.BIPOLAR), 4, 4).stage("fc0")
+    distributed = sum(m.bits for m in stage.memories if m.style == "distributed")
+    tech = cost.technology("ice40-up5k")
+    assert of_stage(stage, tech).luts.nominal > distributed * tech.lut_model.registers.value
+
+
+# Energy.
+
+def test_the_up5k_has_an_absolute_figure_with_its_sources():
+    plan = plan_of(tiny(), 2, 4)
+    estimate = cost.estimate(plan, "ice40-up5k", 12_000_000)
+    label, figure = estimate.headline
+    assert label == "Energy per inference, Lattice iCE40UP5K" and isinstance(figure, Quantity)
+    assert figure.low < figure.nominal < figure.high and any("ice40_power" in s for s in figure.sources)
+    assert set(estimate.energy.causes) == set(CAUSES)
+    static, clock = estimate.energy.static, estimate.energy.clock
+    assert static.nominal == pytest.approx(104e-6 * plan.cycles.interval / 12e6)
+    assert clock.nominal == pytest.approx(52e-12 * plan.cycles.interval)
+    assert estimate.power.nominal == pytest.approx(figure.nominal * 12e6 / plan.cycles.interval)
+    assert estimate.unknowns == ()
+
+
+def test_the_ecp5_is_unknown_and_the_reference_is_labelled():
+    estimate = cost.estimate(plan_of(tiny(), 2, 4), "ecp5-85", 25_000_000)
+    assert isinstance(estimate.energy.total, Unknown) and isinstance(estimate.power, Unknown)
+    label, figure = estimate.headline
+    assert label == "Energy per inference, 45 nm ASIC reference (Lattice ECP5 LFE5U-85F: unknown)"
+    assert isinstance(figure, Quantity) and any("Horowitz" in s for s in figure.sources)
+    assert set(estimate.reference.causes) == {"datapath", "weight memory", "feature memory"}
+    assert estimate.share_basis == "45 nm reference" and any("static" in reason for reason in estimate.unknowns)
+
+
+def test_the_work_does_not_depend_on_the_folding():
+    net = mlp((32, 16, 8), inputs=ir.BIPOLAR)
+    counts = [operations(plan_of(net, pe, simd).stage("fc0")) for pe, simd in ((1, 1), (2, 4), (8, 8), (16, 32))]
+    assert {ops.macs for ops in counts} == {32 * 16}
+    # every weight is read once per inference, however wide the words
+    bits = [sum(a.memory.width * a.per_frame for a in ops.weight_accesses if a.memory.name.endswith("weights"))
+            for ops in counts]
+    assert bits == [512, 512, 512, 0]  # fully parallel weights are wires
+
+
+def test_the_reference_prices_a_fully_parallel_layer_by_hand():
+    """8 x 4 bipolar: 32 XNORs, popcounts of 8 bits (8 - 4 full adders), no accumulator, 4 compares of 4 bits."""
+    plan = plan_of(mlp((8, 4, 2), inputs=ir.BIPOLAR), 4, 8)
+    stage = plan.stage("fc0")
+    assert operations(stage).bit_operations == 32 + 4 * 4 + 4 * 4
+    assert asic_energy(stage).datapath.nominal == pytest.approx(64 * 0.03e-12 / 8)
+
+
+def test_longer_frames_take_more_static_energy():
+    net = mlp((64, 32, 10), classes=True)
+    slow, fast = (cost.estimate(plan_of(net, pe, 4), "ice40-up5k", 12_000_000) for pe in (1, 8))
+    assert slow.energy.static.nominal > fast.energy.static.nominal
+
+
+@pytest.mark.parametrize("technology", ["ecp5-85", "ice40-up5k"])
+def test_stage_energies_add_up(technology):
+    estimate = cost.estimate(plan_of(tiny(), 2, 4), technology, 10**7)
+    assert estimate.reference.total.nominal == pytest.approx(
+        sum(stage.reference.total.nominal for stage in estimate.stages))
+    if isinstance(estimate.energy.total, Quantity):
+        inner = sum(stage.energy.total.nominal for stage in estimate.stages)
+        outer = estimate.energy.static.nominal + estimate.energy.clock.nominal
+        assert estimate.energy.total.nominal == pytest.approx(inner + outer)
+
+
+def test_a_stage_without_memories_has_none_of_their_energy():
+    plan = plan_of(tiny(), 2, 4)
+    energy = fpga_energy(plan.stages[0], of_stage(plan.stages[0], cost.technology("ecp5-85")),
+                         cost.technology("ecp5-85"))
+    assert energy.weight_memory == energy.feature_memory == Quantity.exact(0, "J")
+
+
+# The whole.
+
+@pytest.mark.parametrize("technology", ["ecp5-85", "ice40-up5k"])
+def test_json_round_trip(technology):
+    estimate = cost.estimate(plan_of(tiny(), 2, 4), technology, 10**7)
+    text = json.dumps(estimate.to_json(), allow_nan=False)
+    assert cost.Estimate.from_json(json.loads(text)) == estimate
+
+
+def test_rows_have_the_total_last():
+    estimate = cost.estimate(plan_of(tiny(), 2, 4), "ecp5-85", 10**7)
+    rows = estimate.rows()
+    assert len(rows) == len(estimate.stages) + 1 and rows[-1]["stage"] == "total"
+    assert rows[-1]["FF"] == f"{estimate.resources.flip_flops.nominal:,}"
+    assert all(set(row) == set(rows[0]) for row in rows)
+
+
+def test_bad_clock():
+    with pytest.raises(UserError, match=r"^Clock must be a whole number of hertz, at least 1, not 0$"):
+        cost.estimate(plan_of(tiny()), "ecp5-85", 0)
+
+
+def test_it_takes_milliseconds():
+    plan = plan_of(mlp((1024, 1024, 10), inputs=ir.BIPOLAR, classes=True), 16, 64)
+    assert plan.cycles.interval >= 1024  # the schedule is the plan's, and kept
+    cost.estimate(plan, "ecp5-85", 10**8)
+    start = time.perf_counter()
+    cost.estimate(plan, "ecp5-85", 10**8)
+    assert time.perf_counter() - start < 0.5  # some 10 ms alone; the margin is for busy machines
+
+
+# The committed calibration.
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    return importlib.import_module("estimates")
+
+
+@pytest.mark.parametrize("family, technology", [("ecp5", "ecp5-85"), ("ice40", "ice40-up5k")])
+def test_the_committed_coefficients_meet_the_committed_measurements(family, technology, benchmark):
+    """Yosys and nextpnr of the whole corpus against what the package says now."""
+    content, _, _, measured = benchmark.table(family)
+    tech = cost.technology(technology)
+    plans = {seed: lower(*benchmark.network(seed)) for seed in {row["network"] for row in content["rows"]}}
+    errors, inside, registers, blocks = [], [], [], []
+    for row, cells in zip(content["rows"], measured, strict=True):
+        used = of_stage(plans[row["network"]].stage(row["stage"]), tech)
+        blocks.append(used.blocks.nominal == row["cells"].get(tech.block_memory.name, 0))
+        if cells >= 30:
+            errors.append(abs(used.luts.nominal - cells) / cells)
+            inside.append(used.luts.contains(cells))
+            found = sum(n for cell, n in row["cells"].items() if cell == "TRELLIS_FF" or cell.startswith("SB_DFF"))
+            registers.append(abs(used.mapped_flip_flops.nominal - found) / max(found, 1))
+    assert len(errors) >= 30
+    assert median(errors) < 0.1 and median(registers) < 0.02
+    assert sum(inside) / len(inside) >= 0.85
+    assert sum(blocks) / len(blocks) >= 0.95
+    assert content["tools"]["yosys"].startswith("Yosys 0.")
+
+
+@pytest.mark.parametrize("family", ["ecp5", "ice40"])
+def test_the_fit_can_be_made_again(family, benchmark):
+    """The coefficients in the TOML files are those that the committed table gives, and at most four."""
+    result = benchmark.fit(family)
+    assert sum(value > 0 for value in result["coefficients"].values()) <= 4
+    for name in benchmark.TARGETS[family]:
+        model = cost.technology(name).lut_model
+        for term, value in result["coefficients"].items():
+            assert getattr(model, term).value == pytest.approx(value, rel=0.02, abs=0.02)
+
+
+@pytest.mark.parametrize("a, b, x", [
+    ([[1, 0], [0, 1], [1, 1]], [1, 2, 3], [1, 2]),
+    ([[1, 0], [0, 1]], [1, -2], [1, 0]),
+    ([[1.0], [1.0]], [-1, -1], [0]),
+])
+def test_coefficients_are_never_negative(a, b, x, benchmark):
+    assert benchmark.nonnegative(np.array(a, float), np.array(b, float)) == pytest.approx(x)
+
+
+def test_every_calibrated_number_names_its_table():
+    for name in cost.names():
+        source = cost.technology(name).lut_model.datapath.source
+        table = source.split(", ")[1].split(";")[0]
+        assert (Path(__file__).parent.parent / table).exists()
