@@ -5,17 +5,20 @@ Matrix products run in floating point where every partial sum is an integer that
 """
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from hwbnn import ir
 from hwbnn.errors import UserError
+from hwbnn.ir.nodes import window
 
 __all__ = ["apply", "classes", "decide", "decode", "encode", "evaluate", "integers", "run"]
 
 Integers = NDArray[np.int64]
+
+_GATHERED = 2**23  # values of windows gathered at a time by a convolution
 
 
 def run(net: ir.Network, x: ArrayLike, *, batch: int = 256) -> NDArray:
@@ -91,7 +94,7 @@ def decode(net: ir.Network, tensors: Mapping[str, Integers], output: int = 0) ->
         level = (y - levels.low) // levels.step
         channel = np.arange(y.shape[-1]) if len(spec.values) > 1 else 0
         y = spec.values[channel, level]
-    elif spec.scale is not None:
+    elif spec.scale is not None and spec.bias is not None:
         y = (spec.scale * y + spec.bias).astype(np.float32)
     if spec.axes is not None:
         y = y.transpose(0, *(axis + 1 for axis in spec.axes))
@@ -111,23 +114,31 @@ def apply(node: ir.Node, *inputs: Integers) -> Integers:
     return _MEANING[type(node)](node, *inputs)
 
 
+def _type(low: int, high: int, weights: Integers) -> type:
+    """The quickest type in which every partial sum of products with values of low..high is exact."""
+    bound = max(abs(low), abs(high)) * int(np.abs(weights).sum(axis=-1).max(initial=0))
+    return next((dtype for limit, dtype in ((2**24, np.float32), (2**53, np.float64)) if bound < limit), np.int64)
+
+
 def _product(x: Integers, weights: Integers) -> Integers:
     """x @ weights.T, exactly."""
-    bound = int(np.abs(x).max(initial=0)) * int(np.abs(weights).sum(axis=-1).max(initial=0))
-    for limit, dtype in ((2**24, np.float32), (2**53, np.float64)):
-        if bound < limit:
-            return (x.astype(dtype) @ weights.T.astype(dtype)).astype(np.int64)
-    return x @ weights.T
+    dtype = _type(int(x.min(initial=0)), int(x.max(initial=0)), weights)
+    return (x.astype(dtype) @ weights.T.astype(dtype)).astype(np.int64)
 
 
-def _windows(x: Integers, kernel, stride, dilation=(1, 1)) -> Integers:
-    """All windows of (N, H, W, C), as (N, rows, columns, C, ky, kx); a view."""
-    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-    view = sliding_window_view(x, reach, axis=(1, 2))  # pyright: ignore[reportCallIssue, reportArgumentType]
-    return view[:, ::stride[0], ::stride[1], :, ::dilation[0], ::dilation[1]]
+def _taps(x: NDArray, kernel, stride, dilation=(1, 1)):
+    """For each place (ky, kx) of the window, the pixels (N, rows, columns, C) that it meets; views."""
+    rows, columns = (window(size, k, s, d, 0, 0)
+                     for size, k, s, d in zip(x.shape[1:3], kernel, stride, dilation, strict=True))
+    for ky in range(kernel[0]):
+        for kx in range(kernel[1]):
+            y, x0 = ky * dilation[0], kx * dilation[1]
+            yield x[:, y:y + (rows - 1) * stride[0] + 1:stride[0], x0:x0 + (columns - 1) * stride[1] + 1:stride[1]]
 
 
-def _padded(x: Integers, padding, value: int) -> Integers:
+def _padded(x: NDArray, padding, value: int) -> NDArray:
+    if not any(padding):
+        return x
     top, left, bottom, right = padding
     return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=value)
 
@@ -137,14 +148,24 @@ def _matmul(node: ir.MatMul, x: Integers) -> Integers:
 
 
 def _conv(node: ir.Conv, x: Integers) -> Integers:
-    per_group = node.weights.shape[3]
-    outputs = []
-    for group, weights in enumerate(np.split(node.weights, node.groups)):
-        part = x[..., group * per_group:(group + 1) * per_group]
-        taps = _windows(_padded(part, node.padding, 0), node.kernel, node.stride, node.dilation)
-        columns = taps.transpose(0, 1, 2, 4, 5, 3).reshape(*taps.shape[:3], -1)
-        outputs.append(_product(columns, weights.reshape(len(weights), -1)))
-    return np.concatenate(outputs, axis=-1)
+    """Gather every window into a row, one group of channels beside another, and multiply; some images at a time."""
+    groups, rows = node.groups, node.rows // node.groups
+    weights = node.weights.reshape(groups, rows, node.columns)
+    dtype = _type(int(x.min(initial=0)), int(x.max(initial=0)), weights)
+    matrix = weights.transpose(0, 2, 1).astype(dtype)
+    x = _padded(x.astype(dtype), node.padding, 0)
+    height, width = (window(size, k, s, d, 0, 0) for size, k, s, d in
+                     zip(x.shape[1:3], node.kernel, node.stride, node.dilation, strict=True))
+    result = np.empty((len(x), height, width, groups, rows), np.int64)
+    step = max(1, _GATHERED // (height * width * groups * node.columns))
+    for start in range(0, len(x), step):
+        part = x[start:start + step]
+        taps = [tap.reshape(*tap.shape[:3], groups, -1) for tap in _taps(part, node.kernel, node.stride, node.dilation)]
+        columns = np.stack(taps, axis=-2).reshape(len(part) * height * width, groups, node.columns)
+        product = columns.transpose(1, 0, 2) @ matrix if groups > 1 else columns[:, 0] @ matrix[0]
+        result[start:start + step] = (product.transpose(1, 0, 2) if groups > 1 else product).reshape(
+            len(part), height, width, groups, rows)
+    return result.reshape(len(x), height, width, node.rows)
 
 
 def _threshold(node: ir.Threshold, x: Integers) -> Integers:
@@ -163,11 +184,11 @@ def _threshold(node: ir.Threshold, x: Integers) -> Integers:
 
 def _maxpool(node: ir.MaxPool, x: Integers) -> Integers:
     x = _padded(x * node.signs, node.padding, np.iinfo(np.int64).min)
-    return _windows(x, node.kernel, node.stride).max(axis=(-2, -1)) * node.signs
+    return reduce(np.maximum, _taps(x, node.kernel, node.stride)) * node.signs
 
 
 def _sumpool(node: ir.SumPool, x: Integers) -> Integers:
-    return _windows(_padded(x, node.padding, 0), node.kernel, node.stride).sum(axis=(-2, -1))
+    return reduce(np.add, _taps(_padded(x, node.padding, 0), node.kernel, node.stride))
 
 
 def _depth_to_space(node: ir.DepthToSpace, x: Integers) -> Integers:
