@@ -1,6 +1,6 @@
-"""Contracts of the matrix-vector unit and the threshold unit, for all inputs and stalls of a bounded run."""
-
 # amaranth: UnusedElaboratable=no
+
+"""Contracts of the matrix-vector unit and the threshold unit, for all inputs and stalls of a bounded run."""
 
 import numpy as np
 import pytest

@@ -70,7 +70,8 @@ class JoinStage(WidthConverterStage, PipelineStage):
 class PartStage(WidthConverterStage):
     """One beat is given out in ``ratio`` parts, lowest lanes first, by a multiplexer: no data registers.
 
-    Both directions are combinational: ``i.valid`` to ``o.valid`` and ``o.ready`` to ``i.ready``.
+    Both directions are combinational: ``i.valid`` to ``o.valid`` and ``o.ready`` to ``i.ready``. A beat is taken
+    with its last part; the latency is counted from when it is offered.
     """
 
     @property

@@ -1,0 +1,114 @@
+# amaranth: UnusedElaboratable=no
+
+import numpy as np
+import pytest
+from amaranth import Module, Signal
+from amaranth.sim import Simulator
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwbnn import ir, pack, plan
+from hwbnn.rtl.codes import decode, encode, encode_level
+from hwbnn.rtl.dot import DotProduct
+from hwbnn.rtl.tree import add_up
+
+LEVELS = [ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels.unsigned(3), ir.Levels.signed(3), ir.Levels(-3, 5, 4),
+          ir.Levels(0, 6, 3), ir.Levels(2, 2), ir.Levels(-1, 0)]
+
+
+def run(dut, process):
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(process)
+    sim.run()
+
+
+@pytest.mark.parametrize("levels", LEVELS, ids=str)
+def test_codes_are_those_of_pack(levels):
+    m = Module()
+    code, number, index = Signal(levels.bits), Signal(8, name="number"), Signal(4, name="index")
+    number = Signal(range(levels.low - 1, levels.high + 2))
+    decoded, encoded, level = Signal(range(-99, 99)), Signal(levels.bits), Signal(levels.bits)
+    m.d.comb += [decoded.eq(decode(code, levels)), encoded.eq(encode(number, levels)),
+                 level.eq(encode_level(index, levels))]
+
+    async def process(ctx):
+        for n, value in enumerate(levels.values().tolist()):
+            expected = int(pack.codes(value, levels))
+            ctx.set(code, expected)
+            ctx.set(number, value)
+            ctx.set(index, n)
+            assert ctx.get(decoded) == value
+            assert ctx.get(encoded) == expected
+            assert ctx.get(level) == expected
+        if levels.is_ternary:
+            ctx.set(code, int(pack.codes(0, levels, weight=True)))
+            assert ctx.get(decoded) == 0
+        await ctx.tick()
+
+    m.d.sync += Signal(name="unused").eq(1)
+    run(m, process)
+
+
+@pytest.mark.parametrize("x_levels", LEVELS, ids=str)
+@pytest.mark.parametrize("w_levels", LEVELS, ids=str)
+def test_every_product_of_every_lane(x_levels, w_levels):
+    """A single lane of each kind that fits: scale times term plus offset is the product, exhaustively."""
+    for kind in (plan.MismatchLane, plan.ConditionalLane, plan.GatedLane, plan.ProductLane):
+        if not kind.fits(x_levels, w_levels):
+            continue
+        lane = kind(x_levels, w_levels)
+        dut = DotProduct(lane, 1)
+        assert dut.latency == lane.latency
+
+        async def process(ctx, lane=lane, dut=dut):
+            for x in x_levels.values().tolist():
+                for w in w_levels.values().tolist():
+                    ctx.set(dut.x[0], int(pack.codes(x, x_levels)))
+                    ctx.set(dut.w[0], int(pack.codes(w, w_levels, weight=True)))
+                    for _ in range(dut.latency):
+                        await ctx.tick()
+                    offset = int(lane.offsets(np.array([[w]]))[0])
+                    assert lane.scale * ctx.get(dut.sum) + offset == x * w
+
+        if lane.latency:
+            run(dut, process)
+        else:
+            sim = Simulator(dut)
+            sim.add_testbench(process)
+            sim.run()
+
+
+@given(st.sampled_from(LEVELS), st.sampled_from(LEVELS), st.integers(1, 40), st.integers(0, 999))
+def test_a_dot_product_every_cycle(x_levels, w_levels, simd, seed):
+    rng = np.random.default_rng(seed)
+    lane = plan.lane_for(x_levels, w_levels)
+    dut = DotProduct(lane, simd)
+    x, w = rng.choice(x_levels.values(), (6, simd)), rng.choice(w_levels.values(), (6, simd))
+    x_words = pack.lanes(pack.codes(x, x_levels), x_levels.bits)
+    w_words = pack.lanes(pack.codes(w, w_levels, weight=True), w_levels.bits)
+    results = []
+
+    async def process(ctx):
+        for n in range(6 + dut.latency):
+            if n < 6:
+                ctx.set(dut.x.as_value(), x_words[n])
+                ctx.set(dut.w.as_value(), w_words[n])
+            if n >= dut.latency:
+                results.append(ctx.get(dut.sum))
+            if dut.latency:
+                await ctx.tick()
+
+    if dut.latency:
+        run(dut, process)
+    else:
+        sim = Simulator(dut)
+        sim.add_testbench(process)
+        sim.run()
+    assert [lane.scale * s + int(lane.offsets(w[n:n + 1])[0]) for n, s in enumerate(results)] == \
+        (x * w).sum(axis=1).tolist()
+
+
+def test_a_tree_of_the_wrong_number_of_terms():
+    with pytest.raises(ValueError, match=r"^Terms must be 3, not 2$"):
+        add_up(Module(), plan.Tree(3, 0, 1), [Signal(), Signal()])
