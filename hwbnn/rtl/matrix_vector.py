@@ -154,5 +154,8 @@ class MatrixVectorUnit(wiring.Component):
         offsets = data.View(data.ArrayLayout(stage.offset_span, stage.fold.pe), reader.data)
         numbers = Signal(payload(stage.o), name="numbers", reset_less=True)
         for p in range(stage.fold.pe):
-            m.d.sync += numbers[p].eq(encode(totals[p] * stage.lane.scale + offsets[p], stage.o.levels))
+            # scale is 1, -1 or -2: written as a multiplication it would take a DSP block on families that have them
+            scale = stage.lane.scale
+            value = offsets[p] + totals[p] if scale == 1 else offsets[p] - (totals[p] << (-scale >> 1))
+            m.d.sync += numbers[p].eq(encode(value, stage.o.levels))
         return numbers
