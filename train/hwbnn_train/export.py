@@ -118,7 +118,8 @@ def export(model: nn.Module, shape: tuple[int, ...], *, properties: Mapping[str,
     output.name = "logits"
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, (1, *shape))
     proto = helper.make_model(
-        helper.make_graph(graph.nodes, "hwbnn", [images], [output], graph.initializers, value_info=graph.values),
+        helper.make_graph(graph.nodes, str(properties.get("recipe", "network")), [images], [output],
+                          graph.initializers, value_info=graph.values),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(QONNX_DOMAIN, 1)],
         producer_name="hwbnn_train", ir_version=8)
     helper.set_model_props(proto, {key: str(value) for key, value in properties.items()})

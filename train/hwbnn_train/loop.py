@@ -26,8 +26,10 @@ def penalty(model: nn.Module) -> Tensor | float:
 
 
 @torch.no_grad()
-def _quantized_weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: layer.quantize_weight(layer.weight).clone()
+def _levels(model: nn.Module) -> dict[str, Tensor]:
+    """Return each layer's weights as integers (as they are, where they are real)."""
+    model.eval()
+    return {name: layer.quantize_weight(layer.weight) / layer.quantize_weight.grid(layer.weight).scale
             for name, layer in model.named_modules() if isinstance(layer, QuantLinear)}
 
 
@@ -68,7 +70,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         optimizer.load_state_dict(state.optimizer)
         torch.set_rng_state(state.random["cpu"])
 
-    weights = _quantized_weights(model)
+    weights = _levels(model)
     for epoch in range(state.epoch, recipe.epochs):
         started = time.perf_counter()
         lr = recipe.learning_rate(epoch)
@@ -89,11 +91,11 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         if recipe.recalibration:
             recalibrate(model, x[:recipe.recalibration])
         accuracy, validation_loss = evaluate(model, validation, loss_of)
-        before, weights = weights, _quantized_weights(model)
+        before, weights = weights, _levels(model)
         measured = {"epoch": epoch + 1, "learning rate": lr, "loss/train": total / steps,
                     "loss/validation": validation_loss, "accuracy/validation": accuracy}
         for name, new in weights.items():
-            measured[f"flips/{name}"] = float((new != before[name]).float().mean())
+            measured[f"flips/{name}"] = float(((new - before[name]).abs() > 0.5).float().mean())
 
         state.epoch = epoch + 1
         if (accuracy, -validation_loss) > (state.best["accuracy"], -state.best["loss"]):

@@ -120,7 +120,7 @@ class LossAware(Quantizer):
         self.register_buffer("alpha", torch.ones(()))
 
     def initialize(self, w: Tensor) -> None:
-        self.alpha.copy_(w.abs().mean())
+        self.alpha.copy_(w.abs().mean().clamp(min=1e-12))
 
     def update(self, w: Tensor, second_moment: Tensor) -> None:
         """Take the scale from the weights and the optimizer's second moment of their gradients."""
