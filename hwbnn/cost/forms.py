@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hwbnn import pack
 from hwbnn.plan import (
     AffineStage,
     ArgMaxStage,
@@ -35,7 +37,10 @@ from hwbnn.plan.records import index_bits, span_bits
 from hwbnn.plan.tables import Table, Thresholds
 from hwbnn.plan.tree import LEVELS_PER_REGISTER, Tree
 
-__all__ = ["Forms", "distinct_columns", "forms", "lane_luts", "multiplier_bits", "rom_luts", "sum_luts", "tree_forms"]
+__all__ = [
+    "Forms", "distinct_columns", "forms", "lane_luts", "multiplier_bits", "rom_luts", "sum_luts", "tree_forms",
+    "word_bits",
+]
 
 CHAIN_BITS = 4  # narrower sums become plain LUTs
 GROUP = 2**LEVELS_PER_REGISTER  # operands summed between two registers of a tree
@@ -114,13 +119,29 @@ def rom_luts(width: int, depth: int) -> float:
     return width * (1.0 if depth <= 16 else 0.145 * depth)
 
 
-def distinct_columns(words: Sequence[int], width: int) -> int:
-    """Number of bit positions that synthesis keeps apart: not constant, and none like another."""
+def distinct_columns(bits: NDArray) -> int:
+    """Number of columns of 0/1 of shape (words, bits) that synthesis keeps apart: not constant, none like another."""
+    packed = np.ascontiguousarray(np.packbits(bits.astype(np.uint8), axis=0).T)
+    width = 8 if packed.shape[1] <= 8 else packed.shape[1]
+    padded = np.zeros((len(packed), width), np.uint8)
+    padded[:, :packed.shape[1]] = packed
+    keys = padded.view(np.uint64 if width == 8 else f"V{width}")[:, 0]
+    first = np.unique(keys, return_index=True)[1]
+    return int(np.sum(np.any(bits[:, first] != bits[:1, first], axis=0)))
+
+
+def word_bits(words: Sequence[int], width: int) -> NDArray[np.uint8]:
+    """Integers of ``width`` bits as an array of 0/1 (words, width), least significant first."""
     size = -(-width // 8)
     rows = np.frombuffer(b"".join(word.to_bytes(size, "little") for word in words), np.uint8)
-    bits = np.unpackbits(rows.reshape(len(words), size), axis=1, count=width, bitorder="little")
-    columns = {column.tobytes() for column in np.ascontiguousarray(bits.T)}
-    return sum(len(set(column)) > 1 for column in columns)
+    return np.unpackbits(rows.reshape(len(words), size), axis=1, count=width, bitorder="little")
+
+
+def _weight_bits(stage: MatrixVectorStage) -> NDArray:
+    """The weight memory as 0/1 (words, bits); the bits of a word in any order."""
+    codes = pack.codes(stage.weights, stage.lane.w, weight=True)
+    folded = codes.reshape(stage.nf, stage.fold.pe, stage.sf, stage.fold.simd).transpose(0, 2, 1, 3)
+    return pack.bits_of(folded, stage.lane.w.bits).reshape(stage.nf * stage.sf, -1)
 
 
 def _counter(states: int) -> Forms:
@@ -134,7 +155,7 @@ def _table(table: Table) -> Forms:
         return Forms()
     if table.style != "logic":
         return _counter(len(table.words)) + Forms(registers=table.width)
-    columns = distinct_columns(table.words, table.width)
+    columns = distinct_columns(word_bits(table.words, table.width))
     return _counter(len(table.words)) + Forms(rom=rom_luts(columns, len(table.words)), merged=table.width - columns)
 
 
