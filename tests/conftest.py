@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Machines are shared and noisy: no deadline per example. `ci` draws the same examples on every run.
@@ -9,3 +10,12 @@ settings.register_profile("dev", deadline=None, max_examples=50, suppress_health
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True)
 settings.register_profile("thorough", parent=settings.get_profile("dev"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def digits_model(tmp_path_factory):
+    """The demo's model, trained on real digits in a few seconds: path of ``model.onnx``."""
+    from hwbnn_train import train  # here: torch is slow to import, and few tests need it
+    folder = tmp_path_factory.mktemp("digits")
+    train("digits-mlp", folder, progress=False)
+    return folder / "model.onnx"

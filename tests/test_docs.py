@@ -33,7 +33,7 @@ def commands():
                     yield pytest.param(words[1:], id=f"{page.name}: {' '.join(words)[:70]}")
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", list(commands()))
 def test_commands_are_accepted(words):
     command = typer.main.get_command(app)
     context = click.Context(command, info_name="hwbnn")
