@@ -11,12 +11,12 @@ Names are loaded when they are first used, so that importing the package is quic
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hwbnn.version import __version__
+
 if TYPE_CHECKING:
     from hwbnn import golden, ir
     from hwbnn.build import Build, compile, load
     from hwbnn.errors import UserError
-
-__version__ = "0.1.0"
 
 __all__ = ["Build", "UserError", "__version__", "compile", "golden", "ir", "load"]
 

@@ -94,7 +94,7 @@ def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps:
         earlier = commands(BuildDirectory(path)) if same else {}
         directory.write_json("commands.json", {**earlier, "compile": entry(command, start)})
         directory.write_json("build.json", manifest)
-        move_into(path, draft, names=_FILES, outdated=("training.json", *(() if same else _RESULTS)))
+        move_into(path, draft, names=_FILES, outdated=() if same else _RESULTS)
     return Build(path)
 
 

@@ -67,8 +67,8 @@ class Build:
         return lower(self.network, self.folds)
 
     def simulate(self, x: ArrayLike, *, labels: ArrayLike | None = None, images: str = "array",
-                 simulator: str = "verilator", stalls: bool = True, seed: int = 1,
-                 progress: Callable[[int, int], None] | None = None, command: str = "Build.simulate"
+                 engine: str = "cocotb", simulator: str = "verilator", stalls: bool = True, seed: int = 1,
+                 jobs: int = 1, progress: Callable[[int, int], None] | None = None, command: str = "Build.simulate"
                  ) -> "SimulationResult":
         """Run the emitted Verilog on the images ``x`` and compare every output with golden.
 
@@ -80,13 +80,19 @@ class Build:
             Where given, accuracies and the confusion matrix go to ``accuracy.json``.
         images : :class:`str`
             What ``x`` is, for provenance, for instance ``digits:test``.
+        engine : :class:`str`
+            ``cocotb``, ``compiled`` (fastest) or ``amaranth``; see :func:`hwbnn.sim.simulate`.
         simulator : :class:`str`
-            ``verilator`` or ``icarus``.
+            For cocotb: ``verilator`` or ``icarus``.
+        jobs : :class:`int`
+            For the compiled engine: threads.
         """
         from hwbnn.sim import simulate  # lazily: needs the extra sim
         labels = None if labels is None else _checked(labels, len(np.asarray(x)))
         with noting(self.directory, "simulate", command):
-            result = simulate(self.directory, x, simulator=simulator, stalls=stalls, seed=seed, progress=progress)
+            result = simulate(self.directory, x, engine=engine, simulator=simulator, stalls=stalls, seed=seed,
+                              jobs=jobs, progress=progress)
+            (self.path / "accuracy.json").unlink(missing_ok=True)  # it is about other images
             if labels is not None and len(result.outputs) == len(labels):
                 self._note_accuracy(self._classes(result.outputs), np.asarray(x), labels, images)
         return result

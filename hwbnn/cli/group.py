@@ -11,11 +11,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from hwbnn import __version__
 from hwbnn.cli.failures import INTERRUPTED, REFUSED, explain
 from hwbnn.errors import UserError
+from hwbnn.version import __version__
 
-__all__ = ["COMMANDS", "app", "command_line", "main"]
+__all__ = ["COMMANDS", "app", "check", "command_line", "main"]
 
 
 class Entry(NamedTuple):
@@ -93,6 +93,19 @@ class Commands(TyperGroup):
             if line is None:
                 raise
             _fail(line, REFUSED)
+
+
+def check(words: Sequence[str]) -> None:
+    """Parse a command line without running it. Raises :class:`UserError` where it is not accepted."""
+    root = get_command(app)
+    try:
+        with root.make_context("hwbnn", list(words)) as ctx:
+            name, command, rest = root.resolve_command(ctx, [*ctx._protected_args, *ctx.args])  # pyright: ignore[reportAttributeAccessIssue]  # a group
+            command.make_context(name, rest, parent=ctx)
+    except _UsageError as error:
+        raise UserError(_usage(error)) from None
+    except typer.Exit:
+        pass  # --help and --version are answered while parsing
 
 
 def command_line(ctx: typer.Context) -> str:

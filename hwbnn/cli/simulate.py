@@ -8,6 +8,7 @@ from hwbnn.build import Build
 from hwbnn.cli import console
 from hwbnn.cli.group import command_line
 from hwbnn.cli.options import BuildPath, ImagesOption, Json, read_images, single
+from hwbnn.sim import ENGINES
 
 app = single()
 
@@ -17,11 +18,15 @@ def simulate(
     ctx: typer.Context,
     path: BuildPath,
     images: ImagesOption,
+    engine: Annotated[str, typer.Option("--engine", metavar="|".join(ENGINES),
+                                        help="What moves the frames: a cocotb bench, native code (fastest), or "
+                                             "Amaranth's simulator (needs no tools).")] = "cocotb",
     simulator: Annotated[str, typer.Option("--simulator", metavar="verilator|icarus",
-                                           help="What runs the Verilog.")] = "verilator",
+                                           help="What runs the Verilog, for cocotb.")] = "verilator",
     stalls: Annotated[bool, typer.Option("--stalls/--no-stalls",
                                          help="Also run with random pauses on both sides.")] = True,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pauses.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Threads of the compiled engine.")] = 1,
     as_json: Json = False,
 ):
     """Run the Verilog on images; every output must equal the model's, and the cycles the prediction.
@@ -30,9 +35,10 @@ def simulate(
     """
     build = Build(path)
     chosen = read_images(images, build.network)
-    with console.bar(f"Simulating on {simulator}") as report:
-        result = build.simulate(chosen.x, labels=chosen.labels, images=images, simulator=simulator, stalls=stalls,
-                                seed=seed, progress=report, command=command_line(ctx))
+    where = simulator if engine == "cocotb" else f"the {engine} engine"
+    with console.bar(f"Simulating on {where}") as report:
+        result = build.simulate(chosen.x, labels=chosen.labels, images=images, engine=engine, simulator=simulator,
+                                stalls=stalls, seed=seed, jobs=jobs, progress=report, command=command_line(ctx))
     if as_json:
         console.print_json(result.to_json())
     else:
@@ -42,7 +48,7 @@ def simulate(
                   ("Cycles between frames", result.predicted.interval, measured and measured.interval)]
         rows = [(what, predicted, seen, same if predicted == seen else "[red]differs[/red]")
                 for what, predicted, seen in cycles]
-        console.table(f"{result.frames} images of {images} on {simulator}", ["", ">predicted", ">simulated", ""], rows)
+        console.table(f"{result.frames} images of {images} on {where}", ["", ">predicted", ">simulated", ""], rows)
         console.facts([
             ("Outputs", "[green]all equal golden's[/green]" if result.exact else
              f"[red]{result.mismatches} of {result.frames} differ from golden's[/red]"),

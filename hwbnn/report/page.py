@@ -3,11 +3,11 @@
 from importlib import resources
 from pathlib import Path
 
-from hwbnn import __version__
 from hwbnn.builddir import BuildDirectory, write_atomic
 from hwbnn.report import hardware, text, view
 from hwbnn.report.graph import network_graph
 from hwbnn.report.results import Results
+from hwbnn.version import __version__
 
 __all__ = ["render", "write"]
 

@@ -95,8 +95,9 @@ def agreement(results: Results) -> str:
         return ""
     if found["mismatches"] == 0 and not found["faults"]:
         stalls = ", with random stalls on both sides" if found["stalls"] else ""
-        return (f"All {count(found['frames'])} outputs of the Verilog equal the golden model's, simulated on "
-                f"{found['simulator']}{stalls}.")
+        where = found["simulator"] if found["engine"] == "cocotb" else f"the {found['engine']} engine"
+        return (f"All {count(found['frames'])} outputs of the hardware equal the golden model's, simulated on "
+                f"{where}{stalls}.")
     return "; ".join(found["problems"])
 
 
