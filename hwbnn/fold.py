@@ -113,7 +113,7 @@ def fit(network: ir.Network, *, technology: str, reserve_luts: float = 0, reserv
     """Return the fastest folding whose estimate fits ``technology`` with certainty.
 
     ``reserve_luts`` and ``reserve_blocks`` are kept for what stands around the accelerator. Raises
-    :class:`UserError` where even the most folded form does not fit.
+    :class:`UserError` where even the cheapest folding does not fit.
     """
     tech = find_technology(technology)
     search = _Search(network, tech)
@@ -127,7 +127,7 @@ def fit(network: ir.Network, *, technology: str, reserve_luts: float = 0, reserv
     intervals = search.intervals
     fits, folds, scarcest = attempt(intervals[-1])
     if not fits:
-        raise UserError(f"Network {network.name} must fit {tech.title}, and its most folded form takes {scarcest}")
+        raise UserError(f"Network {network.name} must fit {tech.title}, and its cheapest folding takes {scarcest}")
     low, high = 0, len(intervals) - 1  # the one at `high` fits
     while low < high:
         middle = (low + high) // 2

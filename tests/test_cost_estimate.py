@@ -15,9 +15,10 @@ from zoo import MLPS, mlp, tiny
 
 from hwbnn import cost, ir
 from hwbnn.cost import Quantity, Unknown
-from hwbnn.cost.energy import CAUSES, asic_energy, fpga_energy
+from hwbnn.cost.energy import CAUSES, PINS_PER_LUT, asic_energy, fpga_energy
 from hwbnn.cost.forms import Forms, distinct_columns, forms, lane_luts, rom_luts, sum_luts, tree_forms, word_bits
 from hwbnn.cost.operations import full_adders, operations
+from hwbnn.cost.quantity import product
 from hwbnn.cost.resources import Use, fit_of, of_stage
 from hwbnn.errors import UserError
 from hwbnn.fold import divisors
@@ -172,6 +173,17 @@ def test_the_up5k_has_an_absolute_figure_with_its_sources():
     assert clock.nominal == pytest.approx(52e-12 * plan.cycles.interval)
     assert estimate.power.nominal == pytest.approx(figure.nominal * 12e6 / plan.cycles.interval)
     assert estimate.unknowns == ()
+
+
+def test_the_measured_multiplier():
+    """tinyvision's board: 8x8 multiplier of LUTs, 208 - 28 logic cells more, 996 - 645 uA at 1.219 V and 12 MHz."""
+    measured = (996 - 645) * 1e-6 * 1.219 / 12e6
+    constants = cost.technology("ice40-up5k").energy
+    cells = Quantity.exact(208 - 28, "LC")
+    model = product("J", cells, PINS_PER_LUT, constants.activity.figure(), constants.glitch.figure(),
+                    constants.sink.figure())
+    assert isinstance(model, Quantity) and model.contains(measured)
+    assert model.nominal == pytest.approx(measured, rel=0.3)
 
 
 def test_the_ecp5_is_unknown_and_the_reference_is_labelled():

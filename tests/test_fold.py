@@ -130,7 +130,7 @@ def test_what_is_reserved_is_kept():
     net = mlp((24, 16, 10), classes=True)
     free, kept = (fold.fit(net, technology="ice40-up5k", reserve_luts=reserve) for reserve in (0, 3500))
     assert interval(net, kept) > interval(net, free)
-    with pytest.raises(UserError, match=r"^Network mlp must fit Lattice iCE40UP5K, and its most folded form takes "
+    with pytest.raises(UserError, match=r"^Network mlp must fit Lattice iCE40UP5K, and its cheapest folding takes "
                                         r".* LC of 30$"):
         fold.fit(net, technology="ice40-up5k", reserve_luts=5250)
 
