@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hwbnn_train.layers import QuantLinear
-from hwbnn_train.quantizers.discrete import snap, step
+from hwbnn_train.quantizers.discrete import step
 from hwbnn_train.quantizers.scaled import LossAware
 
 __all__ = ["loss_aware", "parameter_groups", "prepare", "set_learning_rate", "transition"]
@@ -101,10 +101,11 @@ def transition(w: Tensor, dw: Tensor, n: int, slope: float = 3.0) -> Tensor:
     """
     size = step(n)
     ratio = dw / size
-    whole = ratio.trunc()
-    chance = torch.tanh(slope * (ratio - whole).abs())
-    jump = torch.rand_like(chance) < chance
-    return snap(w + (whole + jump * ratio.sign()) * size, n)
+    moves = ratio.trunc()
+    chance = (ratio - moves).abs_().mul_(slope).tanh_()
+    one_more = torch.rand_like(chance).lt_(chance).mul_(ratio.sign_())
+    # exact: states are multiples of a power of two
+    return moves.add_(one_more).mul_(size).add_(w).clamp_(-1.0, 1.0)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

