@@ -249,8 +249,9 @@ def test_design_that_is_too_big(again):
 
 
 @pytest.mark.parametrize(("programs", "message"), [
-    ({"YOSYS": VERSION + "print('ERROR: No such command: sinth.'); sys.exit(1)"},
-     r"^Tool yosys must succeed, and it failed: No such command: sinth \(log in .*/failed/(yosys|accelerator)\.log\)$"),
+    ({"YOSYS": VERSION + "log = pathlib.Path(args[args.index('-l') + 1])\n"
+               "log.write_text('Warning: x\\nERROR: No such command: sinth.\\n'); sys.exit(1)"},
+     r"^Tool yosys must succeed, and it failed: No such command: sinth \(log in .*/failed/(top|accelerator)\.rpt\)$"),
     ({"ICEPACK": "sys.exit(3)"},
      r"^Tool icepack must succeed, and it failed: it says nothing; is there enough memory\? \(log in .*/pack\.log\)$"),
     ({"NEXTPNR_ICE40": "sys.exit(1)"},

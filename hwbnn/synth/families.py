@@ -6,6 +6,10 @@ from types import MappingProxyType
 
 __all__ = ["FAMILIES", "Family"]
 
+# Amaranth calls element 0 of an array `x[0]`, and so does Yosys bit 0 of `x`; abc9 takes one for the other and stops
+# (YosysHQ/yosys#4349). Hidden names cannot clash.
+_HIDE = "rename -hide w:*[[]*"
+
 
 @dataclass(frozen=True)
 class Family:
@@ -17,14 +21,19 @@ class Family:
         Tools that place and route, and that make the bitstream.
     bitstream : :class:`str`
         Name ending of the bitstream.
-    before_synthesis : :class:`str`
-        Yosys commands between reading and synthesis.
+    adapt : :class:`str`
+        Yosys commands that the family needs before synthesis.
     """
 
     placer: str
     packer: str
     bitstream: str
-    before_synthesis: str = ""
+    adapt: str = ""
+
+    @property
+    def before_synthesis(self) -> str:
+        """Yosys commands between reading and synthesis."""
+        return "\n".join(filter(None, (_HIDE, self.adapt)))
 
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({
@@ -32,5 +41,5 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({
     "ice40": Family(
         "nextpnr-ice40", "icepack", ".bin",
         # There is no LUT RAM, and Yosys refuses what it cannot map as asked.
-        before_synthesis='setattr -set ram_style "logic" a:ram_style=distributed'),
+        adapt='setattr -set ram_style "logic" a:ram_style=distributed'),
 })

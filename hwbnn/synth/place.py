@@ -83,18 +83,17 @@ def place(tools: Tools, plan: Plan, board: Board, *, options: str, luts_per_memo
     recipe.extract(tools.directory)
     yosys, nextpnr, pack = json.loads((tools.directory / f"{recipe.script}.json").read_text())["commands"]
 
-    tools.run("yosys", yosys[1:], step="yosys", note=_NOTES["yosys"])
+    tools.run("yosys", yosys[1:], step="yosys", note=_NOTES["yosys"], log=f"{_NAME}.rpt")
     if ready is not None:
         ready().result()
-    log = tools.directory / f"{_NAME}.tim"
     try:
-        tools.run(nextpnr[0], nextpnr[1:], step="nextpnr", note=_NOTES["nextpnr"])
+        log = tools.run(nextpnr[0], nextpnr[1:], step="nextpnr", note=_NOTES["nextpnr"], log=f"{_NAME}.tim")
     except ToolFailed as failure:
-        over = exhausted(read_log(log))
+        over = exhausted(read_log(failure.log))
         if over:
             raise UserError(f"Design must fit the {board.title}, not need {', '.join(map(str, over))}; compile for a "
                             "lower rate or a larger board") from None
-        raise ToolFailed(failure.tool, log) from None
+        raise
     statistics = json.loads((tools.directory / _STATISTICS).read_text())
     synthesized = cells(statistics["design"]["num_cells_by_type"], luts_per_memory=luts_per_memory)
     report = json.loads((tools.directory / _REPORT).read_text())

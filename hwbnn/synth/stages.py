@@ -56,7 +56,7 @@ def count(tools: Tools, verilog: Path, plan: Plan, *, family: str, options: str,
         verilog="accelerator.v", top=TOP, family=family, options=options, statistics="accelerator.json",
         before=FAMILIES[family].before_synthesis,
         keep="\n".join(f"setattr -mod -set keep_hierarchy 1 {module}" for module in modules)))
-    tools.run("yosys", ["-q", "accelerator.ys"], step="accelerator",
+    tools.run("yosys", ["-q", "-l", "accelerator.rpt", "accelerator.ys"], step="accelerator", log="accelerator.rpt",
               note="yosys: synthesizing the accelerator alone, by stage")
     statistics = json.loads((tools.directory / "accelerator.json").read_text())
     return _by_stage(cells_by_module(statistics, luts_per_memory=luts_per_memory), modules)

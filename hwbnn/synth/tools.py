@@ -100,8 +100,17 @@ class Tools:
         """Where programs run and their logs go."""
         return self._directory
 
-    def run(self, tool: str, arguments: Sequence[str], *, step: str, note: str = "") -> Path:
-        """Run a tool to its end and return its log, ``STEP.log``.
+    def run(self, tool: str, arguments: Sequence[str], *, step: str, note: str = "", log: str = "") -> Path:
+        """Run a tool to its end and return its log.
+
+        Parameters
+        ----------
+        step : :class:`str`
+            What is done; the tool's output goes to ``STEP.log``.
+        note : :class:`str`
+            Line for the progress.
+        log : :class:`str`
+            File that the tool writes as its log, where that is another; when quiet it says there why it failed.
 
         Raises
         ------
@@ -109,14 +118,15 @@ class Tools:
             Where it ends with a status other than 0.
         """
         program = find(tool)
-        log = self._directory / f"{step}.log"
+        output = self._directory / f"{step}.log"
+        told = self._directory / log if log else output
         if note:
             self._progress(note)
         start = time.monotonic()
-        with log.open("wb") as file:
+        with output.open("wb") as file:
             with self._lock:
                 if self._stopped:
-                    raise ToolFailed(tool, log)
+                    raise ToolFailed(tool, told)
                 # A session of its own, so that an interrupt reaches it through stop() and not halfway.
                 process = subprocess.Popen([program, *arguments], cwd=self._directory, stdin=subprocess.DEVNULL,
                                            stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
@@ -129,8 +139,8 @@ class Tools:
                     self._running.discard(process)
         self.seconds[step] = round(time.monotonic() - start, 2)
         if status:
-            raise ToolFailed(tool, log)
-        return log
+            raise ToolFailed(tool, told)
+        return told
 
     def version(self, tool: str) -> str:
         """Return what the tool says its version is, such as ``0.70``; also makes PyPI's tools compile themselves."""
