@@ -13,13 +13,25 @@ from hwbnn.infer.loading import engine_for
 from hwbnn.infer.session import Session
 
 pytest.importorskip("numba", reason="the compiled engine needs the extra cpu")
-from hwbnn.infer.cpu import NumbaEngine  # only where numba is there
+from hwbnn.infer import cpu  # only where numba is there
+from hwbnn.infer.cpu.host import byte_unit
 
-ENGINES = (NumbaEngine(), NumpyEngine())
+UNITS = {"amx": ("amx", "vnni", ""), "vnni": ("vnni", ""), "": ("",)}[byte_unit()]
+ENGINES = (*(cpu.NumbaEngine(unit) for unit in UNITS), NumpyEngine())
 ACTIVATIONS = (ir.BIPOLAR, ir.BINARY, ir.TERNARY, ir.Levels(-3, 3, 2), ir.Levels.unsigned(2), ir.Levels.unsigned(4),
                ir.Levels.signed(8), ir.Levels.unsigned(8), ir.Levels(5, 5), ir.Levels(2, 8, 3))
 WEIGHTS = (ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels(-3, 3, 3), ir.Levels.signed(4), ir.Levels(-6, 6, 2))
 HIDDEN = (ir.BIPOLAR, ir.BINARY, ir.TERNARY, ir.Levels.unsigned(2), ir.Levels.unsigned(4), ir.Levels(-8, 7))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bytes_for_small_products_too():
+    """Let the byte kernels, where there are any, run on products that are too small to gain by them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "_ROWS_FOR_BYTES", 1)
+        patch.setattr(cpu, "_EXPANSION", -1e9)
+        patch.setattr(cpu, "_PLANES_FOR_DOT", 1)
+        yield
 
 
 def images(net: ir.Network, count: int, rng) -> np.ndarray:

@@ -21,6 +21,8 @@ _AVX512 = "+avx512f,+avx512bw,+avx512vl,+avx512dq,+avx2,+avx,+popcnt"
 PROCESSORS = {
     "avx512-vpopcntdq": ("icelake-server", _AVX512 + ",+avx512vpopcntdq"),
     "avx512": ("skylake-avx512", _AVX512),
+    "avx512 vnni": ("cascadelake", _AVX512 + ",+avx512vnni"),
+    "avx512 amx": ("cascadelake", _AVX512 + ",+avx512vnni,+amx-tile,+amx-int8"),
     "avx2": ("haswell", "+avx2,+avx,+popcnt,+sse4.2,+ssse3"),
     "portable": ("x86-64", "+sse2"),
 }
@@ -30,20 +32,25 @@ CHECK = """
 import sys
 import numpy as np
 import zoo
-from hwbnn import golden, infer
+from hwbnn import golden
 from hwbnn.infer.cpu import host, kernels
-assert host.variant() == sys.argv[1], host.variant()
+from hwbnn.infer.session import Session
+from hwbnn.infer import cpu
+assert f"{host.variant()} {host.byte_unit()}".strip() == sys.argv[1], (host.variant(), host.byte_unit())
+cpu._ROWS_FOR_BYTES, cpu._EXPANSION, cpu._PLANES_FOR_DOT = 1, 0, 1
 for name, make in zoo.MLPS.items():
     net = make()
     x = np.random.default_rng(0).choice(net.input.levels.values(), (13, *net.input.graph_shape))
-    assert np.array_equal(infer.load(net, "cpu").run(x), golden.run(net, x)), name
+    for engine in (cpu.NumbaEngine(), cpu.NumbaEngine("")):
+        assert np.array_equal(Session(net, engine).run(x), golden.run(net, x)), (name, engine.byte_unit)
 rng = np.random.default_rng(1)
 from hwbnn import ir
 wide = ir.Network("wide", ir.Input("x", (9001,), (9001,), ir.BIPOLAR),
                   (ir.MatMul("fc", ("x",), ("y",), rng.choice([-1, 1], (70, 9001)), ir.BIPOLAR),),
                   (ir.Output("y", "y", (70,)),))
 x = np.concatenate([rng.choice([-1, 1], (6, 9001)), wide.nodes[0].weights[:1], -wide.nodes[0].weights[:1]])
-assert np.array_equal(infer.load(wide, "cpu").run(x), golden.run(wide, x)), "wide"
+for engine in (cpu.NumbaEngine(), cpu.NumbaEngine("")):
+    assert np.array_equal(Session(wide, engine).run(x), golden.run(wide, x)), ("wide", engine.byte_unit)
 text = "".join(kernels.bits_plain.inspect_asm().values()) + "".join(kernels.values_plain.inspect_asm().values())
 print("zmm" if "zmm" in text else "", "ymm" if "ymm" in text else "", "vpopcntq" if "vpopcntq" in text else "")
 """

@@ -9,7 +9,7 @@ from hwbnn.infer.code import Code
 from hwbnn.infer.weights import Weights, pad_columns
 from hwbnn.infer.windows import Window
 
-__all__ = ["Engine", "NumpyEngine"]
+__all__ = ["Engine", "NumpyEngine", "pool_ones"]
 
 Words = NDArray[np.uint64]
 
@@ -27,14 +27,15 @@ class Engine(Protocol):
         """Bring ``weights`` into the order in which the engine reads them."""
         ...
 
-    def values(self, a: Words, weights: Weights, bias: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray:
-        """Dot products of the rows ``a`` (R, planes, words): int32 (R, padded outputs).
+    def values(self, a: NDArray, weights: Weights, bias: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray:
+        """Dot products of the rows ``a``: int32 (R, padded outputs).
 
-        ``bias`` is (classes, padded outputs), ``classes`` (R,) the border class of each row.
+        Rows are packed, (R, planes, words), or level numbers, uint8 (R, columns or more). ``bias`` is
+        (classes, padded outputs), ``classes`` (R,) the border class of each row.
         """
         ...
 
-    def bits(self, a: Words, weights: Weights, limits: NDArray[np.int64], classes: NDArray[np.int64]) -> Words:
+    def bits(self, a: NDArray, weights: Weights, limits: NDArray[np.int64], classes: NDArray[np.int64]) -> Words:
         """Bits ``acc >= limits`` of the rows ``a``: (R, n, words out), for limits (n, classes, padded outputs)."""
         ...
 
@@ -56,7 +57,10 @@ class Engine(Protocol):
         ...
 
     def gather_numbers(self, x: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
-        """Windows of level numbers (N, height, width, channels): (N * windows, taps * channels), absent ones 0."""
+        """Windows of level numbers (N, height, width, channels): (N * windows, taps * channels), absent ones 0.
+
+        Rows may be longer; nothing is said of what follows.
+        """
         ...
 
     def pool(self, x: Words, window: Window, falling: Words, code: Code) -> Words:
@@ -82,7 +86,9 @@ class NumpyEngine:
     def prepare(self, weights: Weights) -> None:
         pass
 
-    def _counts(self, a: Words, weights: Weights) -> NDArray[np.int64]:
+    def _counts(self, a: NDArray, weights: Weights) -> NDArray[np.int64]:
+        if a.dtype == np.uint8:
+            a = self.pack(a, weights.code)
         rows, planes, words = a.shape
         out = np.zeros((rows, pad_columns(weights.outputs)), np.int64)
         block = max(1, self._rows_at_once // (words * weights.outputs))
@@ -143,23 +149,21 @@ class NumpyEngine:
         return out.reshape(-1, window.taps * channels)
 
     def pool(self, x, window, falling, code):
+        if code.thermometer:
+            return pool_ones(x, window, falling)
         n, _, _, planes, words = x.shape
         out = np.zeros((n, *window.size, planes, words), np.uint64)
         seen = np.zeros(window.size, bool)
         for ys, xs, inside_y, inside_x in _taps(window):
             at = (slice(None), inside_y[:, None], inside_x)
             a, b = out[at], x[:, ys[:, None], xs]
-            if code.thermometer:
-                best = ((a | b) & ~falling) | (a & b & falling)
-            else:
-                equal, greater = np.full_like(a[..., 0, :], ~np.uint64(0)), np.zeros_like(a[..., 0, :])
-                for plane in range(planes):
-                    greater |= equal & b[..., plane, :] & ~a[..., plane, :]
-                    equal &= ~(a[..., plane, :] ^ b[..., plane, :])
-                take = ((greater & ~falling) | (~greater & ~equal & falling))[..., None, :]
-                best = (a & ~take) | (b & take)
+            equal, greater = np.full_like(a[..., 0, :], ~np.uint64(0)), np.zeros_like(a[..., 0, :])
+            for plane in range(planes):
+                greater |= equal & b[..., plane, :] & ~a[..., plane, :]
+                equal &= ~(a[..., plane, :] ^ b[..., plane, :])
+            take = ((greater & ~falling) | (~greater & ~equal & falling))[..., None, :]
             fresh = ~seen[inside_y[:, None], inside_x][None, :, :, None, None]
-            out[at] = np.where(fresh, b, best)
+            out[at] = np.where(fresh, b, (a & ~take) | (b & take))
             seen[inside_y[:, None], inside_x] = True
         return out
 
@@ -168,6 +172,20 @@ class NumpyEngine:
 
     def numbers(self, x, boundaries):
         return np.searchsorted(boundaries, x, side="right").astype(np.uint8), bool(np.isfinite(x).all())
+
+
+def pool_ones(x: Words, window: Window, falling: Words) -> Words:
+    """Maximum of thermometer planes: an OR; the minimum, where ``falling``, is the OR of complements."""
+    turned = bool(falling.any())
+    x, inside = window.padded(x ^ falling if turned else x)
+    (rows, columns), (sy, sx) = inside.size, inside.stride
+    out = None
+    for ky in range(inside.kernel[0]):
+        for kx in range(inside.kernel[1]):
+            tap = x[:, ky:ky + sy * (rows - 1) + 1:sy, kx:kx + sx * (columns - 1) + 1:sx]
+            out = tap.copy() if out is None else np.bitwise_or(out, tap, out=out)
+    assert out is not None  # a kernel has at least one tap
+    return out ^ falling if turned else out
 
 
 def _taps(window: Window):

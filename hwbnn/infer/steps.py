@@ -20,7 +20,7 @@ from hwbnn.infer.windows import Window
 __all__ = ["ArgMax", "Elementwise", "Fallback", "Flatten", "Number", "Pack", "Pool", "Product", "Quantize", "Spread",
            "Step", "Unpack", "dtype_of"]
 
-_BLOCK_WORDS = 2**15  # words of windows gathered at a time: 256 KiB stay in the second-level cache
+_BLOCK_WORDS = 2**16  # words of windows gathered at a time: 512 KiB stay in the second-level cache
 
 
 def dtype_of(levels: ir.Levels) -> type:
@@ -71,7 +71,7 @@ class Product(Step):
     classes : int64 array (windows,) or None
         Border class of each window.
     from_numbers : :class:`bool`
-        Whether the input is level numbers, packed window by window (few channels), instead of packed pixels.
+        Whether the input is level numbers, gathered window by window (few channels), instead of packed pixels.
     """
 
     weights: Weights
@@ -110,8 +110,9 @@ class Product(Step):
             return self._rows(engine, x, np.zeros(len(x), np.int64))
         size = self.window.size
         windows = size[0] * size[1]
-        per_image = windows * self.weights.code.planes * self.weights.layout.words
-        block = max(1, _BLOCK_WORDS // per_image)
+        planes = 8 if self.from_numbers else self.weights.code.planes
+        block = max(1, _BLOCK_WORDS // (windows * planes * self.weights.layout.words))
+        block = block // 8 * 8 or block  # engines like rows by the dozen
         of = np.zeros(windows, np.int64) if self.classes is None else self.classes
         classes = np.tile(of, min(block, len(x)))
         parts = []
@@ -122,14 +123,14 @@ class Product(Step):
             parts.append(done.reshape(len(part), *size, *done.shape[1:]))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _windows(self, engine: Engine, x: NDArray, window: Window) -> NDArray[np.uint64]:
+    def _windows(self, engine: Engine, x: NDArray, window: Window) -> NDArray:
         if self.from_numbers:
-            return engine.pack(engine.gather_numbers(x, window), self.weights.code)
+            return engine.gather_numbers(x, window)
         if window.is_whole:
             return x.reshape(-1, *x.shape[3:])
         return engine.gather(x, window)
 
-    def _rows(self, engine: Engine, rows: NDArray[np.uint64], classes: NDArray[np.int64]) -> NDArray:
+    def _rows(self, engine: Engine, rows: NDArray, classes: NDArray[np.int64]) -> NDArray:
         if self.fused:
             return engine.bits(rows, self.weights, self._limits, classes)
         values = engine.values(rows, self.weights, self._bias, classes)[:, :self.weights.outputs]

@@ -1,6 +1,7 @@
 """Weights of one product, packed once at load: sign and mask words, and what turns counts into dot products."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ class Weights:
     gated count (:mod:`hwbnn.infer.code`) and k the border class of the window, which tells what taps lie in the zero
     padding. Weights wider than ternary are split into the bits of their two's complement: ``parts`` outputs each.
 
+    ``units`` are the weights divided by their greatest common divisor, or the bits of those, (outputs, columns). An
+    engine keeps its own order of them in ``panels`` and ``bytes``.
+
     Parameters
     ----------
     weights : int64 array (rows, taps, channels)
@@ -49,7 +53,9 @@ class Weights:
     sign: NDArray[np.uint64] = field(init=False)
     mask: NDArray[np.uint64] | None = field(init=False)
     bias: NDArray[np.int64] = field(init=False)
+    units: NDArray[np.int8] = field(init=False)
     panels: NDArray[np.uint64] | None = field(init=False, default=None)
+    bytes: NDArray[np.int8] | None = field(init=False, default=None)
 
     def __post_init__(self):
         rows, taps, channels = self.weights.shape
@@ -62,6 +68,7 @@ class Weights:
             self.parts = max((-levels.low - 1).bit_length(), levels.high.bit_length()) + 1
             units = ((units[None] >> np.arange(self.parts)[:, None, None]) & 1).reshape(self.parts * rows, -1)
         self.scale = unit * self.code.levels.step
+        self.units = units.astype(np.int8)
         self.sign = self.layout.pack(units < 0)
         self.mask = None if np.all(units != 0) else self.layout.pack(units != 0)
         inside = np.ones((1, taps), bool) if self.valid is None else self.valid
@@ -79,6 +86,11 @@ class Weights:
     def largest(self) -> int:
         """Greatest count that can occur."""
         return self.code.weight * self.layout.segments * self.layout.length
+
+    @cached_property
+    def negatives(self) -> NDArray[np.int64]:
+        """Per output, by how much its count exceeds the sum of weight times level number."""
+        return self.code.weight * (self.units < 0).sum(axis=1)
 
     def limits(self, thresholds: NDArray[np.int64]) -> NDArray[np.int64]:
         """Counts from which each threshold is reached: ``thresholds`` (rows, n) to (n, classes, padded outputs)."""

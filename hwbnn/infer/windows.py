@@ -44,6 +44,16 @@ class Window:
         """Whether every window is one pixel and every pixel one window."""
         return self.kernel == (1, 1) and self.stride == (1, 1) and not any(self.padding)
 
+    def padded(self, x: NDArray) -> tuple[NDArray, "Window"]:
+        """``x`` (N, height, width, ...) with the padding as zeros, and the windows that now lie inside."""
+        if not any(self.padding):
+            return x, self
+        top, left, bottom, right = self.padding
+        height, width = self.height + top + bottom, self.width + left + right
+        out = np.zeros((len(x), height, width, *x.shape[3:]), x.dtype)
+        out[:, top:top + self.height, left:left + self.width] = x
+        return out, Window(height, width, self.kernel, self.stride, self.dilation, (0, 0, 0, 0))
+
     def border(self) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Border classes.
 

@@ -3,8 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from hwbnn.infer.cpu import bytes as _bytes
 from hwbnn.infer.cpu import kernels
-from hwbnn.infer.cpu.host import variant
+from hwbnn.infer.cpu.bytekernel import AMX_BLOCK, COLUMNS
+from hwbnn.infer.cpu.host import byte_unit, variant
+from hwbnn.infer.engine import pool_ones
 from hwbnn.infer.weights import Weights, pad_columns
 
 __all__ = ["NumbaEngine"]
@@ -16,24 +19,42 @@ _SPEED = {
     "portable": "compiled for a processor without AVX2",
 }
 
+_BYTE_SPEED = {"amx": ", batches as bytes on AMX", "vnni": ", three and more planes as bytes with VNNI", "": ""}
+_PLANES_FOR_DOT = 3  # from here on bytes multiply faster with VNNI than bits count
+_ROWS_FOR_BYTES = AMX_BLOCK  # below this, blocks of rows would be mostly empty
+_EXPANSION = 48  # outputs for which counting costs as much as making bytes of a row
+
+
+def _aligned_empty(size: int) -> NDArray[np.uint8]:
+    """Bytes that begin at a cache line: vectors that straddle lines cost two loads."""
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start:start + size]
+
 
 def _aligned(array: NDArray) -> NDArray:
-    """A contiguous copy that begins at a cache line: vectors that straddle lines cost two loads."""
-    room = np.empty(array.nbytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    copy = room[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
+    """A contiguous copy that begins at a cache line."""
+    copy = _aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
 
 class NumbaEngine:
-    """Operations of :class:`hwbnn.infer.engine.Engine` on compiled kernels."""
+    """Operations of :class:`hwbnn.infer.engine.Engine` on compiled kernels.
+
+    Parameters
+    ----------
+    unit : :class:`str`, optional
+        How bytes are multiplied: ``amx``, ``vnni``, or an empty string to count bits always. What the processor has
+        where absent.
+    """
 
     name = "numba"
 
-    def __init__(self):
+    def __init__(self, unit: str | None = None):
         self.variant = variant()
-        self.speed = _SPEED[self.variant]
+        self.byte_unit = byte_unit() if unit is None else unit
+        self.speed = _SPEED[self.variant] + _BYTE_SPEED[self.byte_unit]
 
     def prepare(self, weights: Weights) -> None:
         """Order words in panels (outputs / W, words, sign then mask, W) of W columns, a tile's width."""
@@ -46,18 +67,34 @@ class NumbaEngine:
             padded[:outputs] = source
             panels[:, :, i] = padded.reshape(-1, width, words).transpose(0, 2, 1)
         weights.panels = _aligned(panels.ravel())
+        if self.byte_unit == "amx" or (self.byte_unit and weights.code.planes >= _PLANES_FOR_DOT):
+            weights.bytes = self._panels_of_bytes(weights)
 
-    def _call(self, plain, masked, a, weights, *rest):
-        a = np.ascontiguousarray(a)
-        kernel = plain if weights.mask is None else masked
-        kernel(a.ravel(), *a.shape[:2], weights.code.shift, a.shape[2], weights.panels, pad_columns(weights.outputs),
-               *rest)
+    def _panels_of_bytes(self, weights: Weights) -> NDArray[np.int8]:
+        """Order weights as (panel of 32 outputs, k / 4, output, 4 bytes), a multiple of 64 bytes of k."""
+        units = weights.units.reshape(len(weights.units), weights.layout.segments, weights.layout.length)
+        length = weights.layout.words_per_segment * 64
+        padded = np.zeros((pad_columns(weights.outputs), weights.layout.segments, length), np.int8)
+        padded[:weights.outputs, :, :weights.layout.length] = units
+        panels = padded.reshape(-1, COLUMNS, weights.layout.words * 16, 4).transpose(0, 2, 1, 3)
+        return _aligned(panels.ravel())
+
+    def _use_bytes(self, rows: int, weights: Weights) -> bool:
+        """Whether bytes are quicker: they cost an expansion, and then as much as one plane of bits or less."""
+        return (weights.bytes is not None and rows >= _ROWS_FOR_BYTES
+                and (weights.code.planes - 0.75) * weights.outputs >= _EXPANSION)
 
     def values(self, a, weights, bias, classes):
         columns = pad_columns(weights.outputs)
         out = np.empty((len(a), columns), np.int32)
-        self._call(kernels.values_plain, kernels.values_masked, a, weights, bias.ravel(), classes * columns,
-                   weights.scale, out.ravel())
+        if self._use_bytes(len(a), weights):
+            shifted = bias.copy()
+            shifted[:, :weights.outputs] += weights.scale * weights.negatives
+            self._bytes(_bytes.amx_values, _bytes.dot_values, a, weights, shifted.ravel().astype(np.int32),
+                        classes * columns, weights.scale, out.ravel())
+        else:
+            self._words(kernels.values_plain, kernels.values_masked, a, weights, bias.ravel(), classes * columns,
+                        weights.scale, out.ravel())
         return out
 
     def bits(self, a, weights, limits, classes):
@@ -65,14 +102,49 @@ class NumbaEngine:
             raise ValueError(f"Limits must be given for 1 or 2 planes, not {len(limits)}")
         columns = pad_columns(weights.outputs)
         out = np.empty((len(a), len(limits), columns // 64), np.uint64)
-        self._call(kernels.bits_plain, kernels.bits_masked, a, weights, limits.ravel(), limits[0].size,
-                   classes * columns, len(limits), out.ravel().view(np.uint8))
+        rest = (limits[0].size, classes * columns, len(limits))
+        if self._use_bytes(len(a), weights):
+            shifted = limits.copy()
+            shifted[..., :weights.outputs] -= weights.negatives
+            self._bytes(_bytes.amx_bits, _bytes.dot_bits, a, weights, shifted.ravel().astype(np.int32), *rest,
+                        out.ravel().view(np.uint32))
+        else:
+            self._words(kernels.bits_plain, kernels.bits_masked, a, weights, limits.ravel(), *rest,
+                        out.ravel().view(np.uint8))
         return out
 
+    def _words(self, plain, masked, a, weights, *rest):
+        if a.dtype == np.uint8:
+            a = self._pack(a, weights.code, weights.layout.length)
+        a = np.ascontiguousarray(a)
+        kernel = plain if weights.mask is None else masked
+        kernel(a.ravel(), *a.shape[:2], weights.code.shift, a.shape[2], weights.panels, pad_columns(weights.outputs),
+               *rest)
+
+    def _bytes(self, amx, dot, a, weights, *rest):
+        rows, words = len(a), weights.layout.words
+        a = np.ascontiguousarray(a)
+        blocked = a.dtype == np.uint64 and self.byte_unit == "amx"
+        if a.dtype == np.uint8 and a.shape[1] == words * 64 and rows % AMX_BLOCK == 0:
+            room = a.ravel()
+        else:
+            room = _aligned_empty(-(-rows // AMX_BLOCK) * AMX_BLOCK * words * 64)
+            if a.dtype == np.uint8:
+                _bytes.rows_of_bytes(a.ravel(), rows, a.shape[1], words * 64, room)
+            else:
+                expand = _bytes.blocks_of_words if blocked else _bytes.rows_of_words
+                expand(a.ravel(), rows, a.shape[1], weights.code.shift, words, room)
+        if self.byte_unit == "amx":
+            amx(room, rows, words, blocked, weights.bytes, pad_columns(weights.outputs), *rest, _bytes.CONFIG)
+        else:
+            dot(room, rows, words * 64, weights.bytes, pad_columns(weights.outputs), *rest)
+
     def pack(self, codes, code):
-        rows, columns = codes.shape
-        out = np.empty((rows, code.planes, -(-columns // 64)), np.uint64)
-        kernels.pack_bytes(np.ascontiguousarray(codes).ravel(), rows, columns, code.limits(),
+        return self._pack(codes, code, codes.shape[1])
+
+    def _pack(self, codes, code, columns):
+        out = np.empty((len(codes), code.planes, -(-columns // 64)), np.uint64)
+        kernels.pack_bytes(np.ascontiguousarray(codes).ravel(), len(codes), columns, codes.shape[1], code.limits(),
                            int(not code.thermometer), out.ravel())
         return out
 
@@ -93,26 +165,43 @@ class NumbaEngine:
         return out
 
     def gather(self, x, window):
+        x, inside = window.padded(x)
         n, height, width, planes, words = x.shape
-        rows, columns = window.size
-        out = np.empty((n * rows * columns, planes, window.taps * words), np.uint64)
-        kernels.gather_words(np.ascontiguousarray(x).ravel(), n, height, width, planes, words, *window.kernel,
-                             *window.stride, *window.dilation, *window.padding[:2], rows, columns, out.ravel())
-        return out
+        shape = (n * inside.size[0] * inside.size[1], planes, inside.taps * words)
+        out = np.empty(int(np.prod(shape)) + 1, np.uint64)
+        x = np.ascontiguousarray(x).ravel()
+        if planes == 1 and inside.dilation[1] == 1:
+            self._runs(x, n, inside, words, shape[2], 2, out)
+        else:
+            kernels.gather_words(x, n, height, width, planes, words, *inside.kernel, *inside.stride, *inside.dilation,
+                                 *inside.size, out)
+        return out[:-1].reshape(shape)
 
     def gather_numbers(self, x, window):
+        x, inside = window.padded(x)
         n, height, width, channels = x.shape
-        rows, columns = window.size
-        out = np.empty((n * rows * columns, window.taps * channels), np.uint8)
-        kernels.gather_bytes(np.ascontiguousarray(x).ravel(), n, height, width, channels, *window.kernel,
-                             *window.stride, *window.dilation, *window.padding[:2], rows, columns, out.ravel())
-        return out
+        count, words = n * inside.size[0] * inside.size[1], -(-inside.taps * channels // 64)
+        out = _aligned_empty(count * words * 64 + 15)
+        x = np.ascontiguousarray(x).ravel()
+        if inside.dilation[1] == 1:
+            self._runs(x, n, inside, channels, words * 64, 16, out)
+        else:
+            kernels.gather_bytes(x, n, height, width, channels, *inside.kernel, *inside.stride, *inside.dilation,
+                                 *inside.size, words * 64, out)
+        return out[:count * words * 64].reshape(count, -1)
+
+    @staticmethod
+    def _runs(x, n, inside, unit, row_size, chunk, out):
+        kernels.gather_runs(x, n, inside.height, inside.width, unit, inside.kernel[0], inside.kernel[1] * unit,
+                            *inside.stride, inside.dilation[0], *inside.size, row_size, chunk, out)
 
     def pool(self, x, window, falling, code):
+        if code.thermometer:
+            return pool_ones(x, window, falling)
         n, height, width, planes, words = x.shape
         out = np.empty((n, *window.size, planes, words), np.uint64)
-        kernels.pool_words(np.ascontiguousarray(x).ravel(), n, height, width, planes, words, *window.kernel,
-                           *window.stride, *window.padding[:2], *window.size, falling, code.thermometer, out.ravel())
+        kernels.pool_binary(np.ascontiguousarray(x).ravel(), n, height, width, planes, words, *window.kernel,
+                            *window.stride, *window.padding[:2], *window.size, falling, out.ravel())
         return out
 
     def look_up(self, x, table):

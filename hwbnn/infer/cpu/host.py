@@ -6,8 +6,10 @@ contents of every file beside this one, by the versions of the compilers and by 
 folder, and a stale kernel cannot be found.
 """
 
+import ctypes
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,9 +23,11 @@ from numba.core import config
 
 from hwbnn.infer.cpu.microkernel import Tile
 
-__all__ = ["TILES", "cache_directory", "compiled", "digest", "features", "variant"]
+__all__ = ["TILES", "allow_amx", "byte_unit", "cache_directory", "compiled", "digest", "features", "variant"]
 
 _CONFIG: Any = config  # its settings are attributes made at import, from the environment
+
+_ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # x86-64 Linux: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)
 
 # Tiles without and with a mask beside the sign of each word, measured with benchmarks/cpu.py. An avx512 machine has
 # 32 vector registers of 8 columns, avx2 keeps 8 columns in two of its 16.
@@ -51,6 +55,25 @@ def variant() -> str:
     if {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= have:
         return "avx512-vpopcntdq" if "avx512vpopcntdq" in have else "avx512"
     return "avx2" if "avx2" in have else "portable"
+
+
+def allow_amx() -> bool:
+    """Ask the kernel for the tile registers, which a process must do once; whether it may use them."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0
+    except (OSError, AttributeError):
+        return False
+
+
+@cache
+def byte_unit() -> str:
+    """How the processor multiplies bytes: ``amx``, ``vnni``, or not well enough, an empty string."""
+    have = features()
+    if {"amx-int8", "amx-tile", "avx512f", "avx512bw"} <= have and allow_amx():
+        return "amx"
+    return "vnni" if {"avx512vnni", "avx512bw"} <= have else ""
 
 
 def digest(folder: Path) -> str:

@@ -6,6 +6,7 @@ names in :mod:`hwbnn.infer.engine` give them shapes.
 
 import numpy as np
 
+from hwbnn.infer.cpu.bytekernel import copy16
 from hwbnn.infer.cpu.host import TILES, compiled, variant
 from hwbnn.infer.cpu.microkernel import Tile, byte_plane, product_kernel
 
@@ -104,14 +105,17 @@ def bits_masked(a, rows, planes, shift, words, b, columns, limits, t_plane, t_ro
 
 
 @compiled
-def pack_bytes(codes, rows, columns, limits, by_bit, out):
-    """out[r, i, w]: bit k is ``codes[r, 64 w + k] >= limits[i]``, or shares a bit with it; 0 beyond ``columns``."""
+def pack_bytes(codes, rows, columns, row_bytes, limits, by_bit, out):
+    """out[r, i, w]: bit k is ``codes[r, 64 w + k] >= limits[i]``, or shares a bit with it; 0 beyond ``columns``.
+
+    Rows begin ``row_bytes`` apart.
+    """
     words, planes = (columns + 63) // 64, len(limits)
     rest = columns - (words - 1) * 64
     keep = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - rest)
     edge = np.zeros(64, np.uint8)
     for r in range(rows):
-        start = r * columns
+        start = r * row_bytes
         for k in range(rest):
             edge[k] = codes[start + (words - 1) * 64 + k]
         for i in range(planes):
@@ -146,73 +150,78 @@ def unpack_codes(words, rows, planes, per_row, columns, thermometer, low, step, 
 
 
 @compiled
+def gather_runs(x, n, height, width, unit, kernel_y, run, stride_y, stride_x, dilation_y, rows_y, rows_x, row_size,
+                chunk, out):
+    """Windows that lie inside: out[row, (ky, run)], with pixels of ``unit`` elements and rows ``row_size`` apart.
+
+    The pixels of a window's row lie side by side, ``run`` elements. They are copied 16 bytes, ``chunk`` elements, at a
+    time; what is written too much is overwritten by the next run, and the last run of a full row is cut to measure.
+    At most 15 bytes beyond the last row are written.
+    """
+    full = run // chunk * chunk
+    whole = -(-run // chunk) * chunk
+    for image in range(n):
+        for y in range(rows_y):
+            for ky in range(kernel_y):
+                source = (image * height + y * stride_y + ky * dilation_y) * width * unit
+                to = (image * rows_y + y) * rows_x * row_size + ky * run
+                fits = ky + 1 < kernel_y or ky * run + whole <= row_size
+                for _ in range(rows_x):
+                    if fits and source + whole <= len(x):
+                        for k in range(0, run, chunk):
+                            copy16(x, source + k, out, to + k)
+                    else:
+                        for k in range(0, full, chunk):
+                            copy16(x, source + k, out, to + k)
+                        for k in range(full, run):
+                            out[to + k] = x[source + k]
+                    source += stride_x * unit
+                    to += row_size
+
+
+@compiled
 def gather_words(x, n, height, width, planes, words, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x,
-                 top, left, rows_y, rows_x, out):
-    """Windows of packed pixels: out[n, y, x, plane, (ky, kx, word)]; a pixel outside is 0."""
-    pixel = planes * words
-    run = kernel_x * words if planes == 1 and dilation_x == 1 else 0  # words side by side in the map, too
-    to = 0
+                 rows_y, rows_x, out):
+    """Windows that lie inside, of packed pixels with several planes: out[n, y, x, plane, (ky, kx, word)]."""
+    pixel, to = planes * words, 0
     for image in range(n):
         for y in range(rows_y):
             for x_ in range(rows_x):
                 for i in range(planes):
                     for ky in range(kernel_y):
-                        yy = y * stride_y - top + ky * dilation_y
-                        xx = x_ * stride_x - left
-                        if run > 0 and 0 <= yy < height and xx >= 0 and xx + kernel_x <= width:
-                            source = ((image * height + yy) * width + xx) * words
-                            for w in range(run):
-                                out[to + w] = x[source + w]
-                            to += run
-                            continue
+                        source = (image * height + y * stride_y + ky * dilation_y) * width + x_ * stride_x
+                        at = source * pixel + i * words
                         for _ in range(kernel_x):
-                            if 0 <= yy < height and 0 <= xx < width:
-                                source = ((image * height + yy) * width + xx) * pixel + i * words
-                                for w in range(words):
-                                    out[to + w] = x[source + w]
-                            else:
-                                for w in range(words):
-                                    out[to + w] = 0
-                            xx += dilation_x
+                            for w in range(words):
+                                out[to + w] = x[at + w]
+                            at += dilation_x * pixel
                             to += words
 
 
 @compiled
-def gather_bytes(x, n, height, width, channels, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x,
-                 top, left, rows_y, rows_x, out):
-    """Windows of level numbers: out[n, y, x, (ky, kx, channel)]; a pixel outside is 0."""
-    to = 0
+def gather_bytes(x, n, height, width, channels, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, rows_y,
+                 rows_x, row_bytes, out):
+    """Windows that lie inside, of level numbers, ``row_bytes`` apart: out[row, (ky, kx, channel)]."""
+    row = 0
     for image in range(n):
         for y in range(rows_y):
             for x_ in range(rows_x):
+                to = row * row_bytes
+                row += 1
                 for ky in range(kernel_y):
-                    yy = y * stride_y - top + ky * dilation_y
-                    xx = x_ * stride_x - left
-                    if dilation_x == 1 and 0 <= yy < height and xx >= 0 and xx + kernel_x <= width:
-                        source = ((image * height + yy) * width + xx) * channels
-                        for c in range(kernel_x * channels):
-                            out[to + c] = x[source + c]
-                        to += kernel_x * channels
-                        continue
-                    for _ in range(kernel_x):
-                        if 0 <= yy < height and 0 <= xx < width:
-                            source = ((image * height + yy) * width + xx) * channels
-                            for c in range(channels):
-                                out[to + c] = x[source + c]
-                        else:
-                            for c in range(channels):
-                                out[to + c] = 0
-                        xx += dilation_x
+                    source = (image * height + y * stride_y + ky * dilation_y) * width + x_ * stride_x
+                    for kx in range(kernel_x):
+                        for c in range(channels):
+                            out[to + c] = x[(source + kx * dilation_x) * channels + c]
                         to += channels
 
 
 @compiled
-def pool_words(x, n, height, width, planes, words, kernel_y, kernel_x, stride_y, stride_x, top, left, rows_y, rows_x,
-               falling, thermometer, out):
-    """Maximum of each window on bits, or minimum where a bit of ``falling`` is set; pixels outside are left out.
+def pool_binary(x, n, height, width, planes, words, kernel_y, kernel_x, stride_y, stride_x, top, left, rows_y, rows_x,
+                falling, out):
+    """Maximum of each window of binary planes, most significant first, compared in bit-slices.
 
-    Thermometer planes are OR-ed or AND-ed one by one; binary planes, most significant first, are compared in
-    bit-slices.
+    The minimum where a bit of ``falling`` is set; pixels outside are left out.
     """
     pixel = planes * words
     for image in range(n):
@@ -233,22 +242,17 @@ def pool_words(x, n, height, width, planes, words, kernel_y, kernel_x, stride_y,
                             for j in range(pixel):
                                 out[to + j] = x[at + j]
                             first = False
-                        elif thermometer:
+                            continue
+                        for w in range(words):
+                            equal, greater = ~np.uint64(0), np.uint64(0)
                             for i in range(planes):
-                                for w in range(words):
-                                    a, b, f = out[to + i * words + w], x[at + i * words + w], falling[w]
-                                    out[to + i * words + w] = ((a | b) & ~f) | (a & b & f)
-                        else:
-                            for w in range(words):
-                                equal, greater = ~np.uint64(0), np.uint64(0)
-                                for i in range(planes):
-                                    a, b = out[to + i * words + w], x[at + i * words + w]
-                                    greater |= equal & b & ~a
-                                    equal &= ~(a ^ b)
-                                take = (greater & ~falling[w]) | (~greater & ~equal & falling[w])
-                                for i in range(planes):
-                                    a, b = out[to + i * words + w], x[at + i * words + w]
-                                    out[to + i * words + w] = (a & ~take) | (b & take)
+                                a, b = out[to + i * words + w], x[at + i * words + w]
+                                greater |= equal & b & ~a
+                                equal &= ~(a ^ b)
+                            take = (greater & ~falling[w]) | (~greater & ~equal & falling[w])
+                            for i in range(planes):
+                                a, b = out[to + i * words + w], x[at + i * words + w]
+                                out[to + i * words + w] = (a & ~take) | (b & take)
 
 
 @compiled
