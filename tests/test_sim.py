@@ -1,8 +1,10 @@
 """The emitted Verilog of small networks against golden and plan, and where it differs when it is made wrong."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -139,6 +141,100 @@ def test_stuck_stream_is_located(tmp_path, stage):
     assert result.first_mismatch is not None
     assert (result.first_mismatch.stage, result.first_mismatch.frame) == (stage, 0)
     assert result.first_mismatch.seen is None
+    assert result.faults[-1].startswith(f"Stage {stage} must go on, and it stopped after 0 output beats; these wait: ")
+
+
+@ICARUS
+@pytest.mark.cocotb
+def test_fault_that_the_outputs_hide_is_found_in_the_layers(tmp_path):
+    net, channel = zoo.tiny(), 1
+    faulty = wrong_threshold(net, "act0", channel)
+    x = images(net, 60)
+    directory = build(tmp_path, net, faulty=faulty)
+    assert simulate(directory, x, simulator="icarus").exact, "no class differs"
+    result = simulate(directory, x, simulator="icarus", check="layers")
+    right, seen = (golden.evaluate(one, x)["h0"][:, channel] for one in (net, faulty))
+    frame = int(np.flatnonzero(right != seen)[0])
+    assert result.mismatches == 0 and not result.exact and not result.ok
+    found = result.first_mismatch
+    assert found is not None
+    assert (found.layer, found.frame, found.channel) == ("fc0 + act0", frame, channel)
+    assert (found.expected, found.seen) == (right[frame], seen[frame])
+
+
+@ICARUS
+@pytest.mark.cocotb
+def test_dropped_beat_is_located(tmp_path):
+    """A FIFO that loses its eighth entry is named, with the frame that the entry belonged to."""
+    net = zoo.tiny()
+    directory = build(tmp_path, net)
+    verilog = directory / "rtl/accelerator.v"
+    verilog.write_text(dropping(verilog.read_text(), "fc1", 7))
+    x = images(net, 5)
+    result = simulate(directory, x, simulator="icarus", check="layers")
+    found = result.first_mismatch
+    assert found is not None
+    beats = lower(net, FOLDS).stage("fc1").o.beats
+    assert found.stage == "fc1" and (found.frame, found.channel) == (7 // beats, 7 % beats)
+    logits = golden.evaluate(net, x)["acc1"].ravel()
+    assert (found.expected, found.seen) == (logits[7], logits[8])
+    assert any(fault.startswith("Design must take and return") for fault in result.faults)
+
+
+def dropping(text, stage, entry):
+    """Make the stage's FIFO lose one entry."""
+    head, name, body = text.partition(f"module \\accelerator.core.{stage}.fifo (")
+    module, end, rest = body.partition("endmodule")
+    ports, *lines = module.splitlines()
+    lines = [line if re.match(r"\s*(input|wire|output) |.*\.\w+\(", line) or "w_en" not in line
+             else line.replace("w_en", "w_en_kept") for line in lines]
+    assert sum("w_en_kept" in line for line in lines) >= 2
+    kept = f"reg [31:0] seen = 0; always @(posedge clk) seen <= seen + w_en; wire w_en_kept = w_en & (seen != {entry});"
+    return head + name + "\n".join([ports, kept, *lines]) + end + rest
+
+
+PROFILED = ["tiny", "bipolar-inputs", "ternary", "falling", "one-layer"]
+
+
+@pytest.mark.parametrize("name", PROFILED)
+def test_profile_accounts_for_every_cycle(tmp_path, name):
+    net = zoo.MLPS[name]()
+    nodes = [node for node in net.nodes if isinstance(node, ir.MatMul)]
+    folds = {node.name: Fold(1 + node.rows % 2, 2 if node.columns % 2 == 0 else 1) for node in nodes}
+    folds = {node.name: Fold(fold.pe if node.rows % fold.pe == 0 else 1, fold.simd)
+             for node, fold in zip(nodes, folds.values(), strict=True)}
+    result = simulate(build(tmp_path, net, folds), images(net, 3), engine="amaranth", check="layers")
+    assert result.problems() == []
+    found, plan = result.profile, lower(net, folds)
+    assert found is not None
+    assert found.cycles == found.frames * plan.cycles.interval
+    assert plan.stage(found.bottleneck).ii == max(stage.ii for stage in plan.stages)
+    assert [row.stage for row in found.stages] == [stage.name for stage in plan.stages]
+    for row, stage in zip(found.stages, plan.stages, strict=True):
+        assert row.transferred == found.frames * stage.o.beats
+        assert row.transferred + row.stalled + row.starved + row.idle == found.cycles
+        assert row.utilisation == pytest.approx(stage.ii / plan.cycles.interval, abs=1e-6)
+        assert row.occupancy is None
+    first, last = found.stages[0].passes[0][0], found.stages[-1].passes[0][1]
+    assert (first, last) == (0, plan.cycles.first)
+    kept = json.loads((tmp_path / "sim/result.json").read_text())["profile"]
+    assert kept["bottleneck"] == found.bottleneck and len(kept["stages"]) == len(plan.stages)
+    timeline = ElementTree.parse(tmp_path / "sim/timeline.svg").getroot()
+    assert len(timeline.findall("{*}rect")) == 6 * len(plan.stages)
+
+
+@ICARUS
+@pytest.mark.cocotb
+def test_stalls_fill_fifos_to_their_depth_and_no_further(tmp_path):
+    net = zoo.tiny()
+    result = simulate(build(tmp_path, net), images(net, 4), simulator="icarus", check="layers")
+    assert result.ok and result.profile is not None
+    rows = [row for row in result.profile.stages if row.fifo_depth is not None]
+    assert len(rows) == 5
+    assert all(row.occupancy is not None and 1 <= row.occupancy <= row.fifo_depth for row in rows)
+    into = [row.stalled for row in result.profile.stages]
+    at = [row.stage for row in result.profile.stages].index(result.profile.bottleneck)
+    assert into[at - 1] > 0 and into[at] == 0, "stalled before the bottleneck, not behind it"
 
 
 def stuck(text, stage):
@@ -194,6 +290,7 @@ def test_missing_build(tmp_path):
     ({"engine": "cocotb", "jobs": 2}, "Jobs must be 1 for the engine cocotb, not 2"),
     ({"engine": "compiled", "jobs": 0}, "Jobs must be an integer of at least 1, not 0"),
     ({"engine": "compiled", "simulator": "icarus"}, "Simulator must be verilator for the engine compiled, not icarus"),
+    ({"check": "all"}, "Check must be outputs or layers, not all"),
     ({"simulator": "questa"}, "Simulator must be verilator or icarus, not questa"),
 ])
 def test_bad_options(tmp_path, options, message):
@@ -210,9 +307,10 @@ def test_bad_seed(tmp_path, seed):
 def test_problems_are_sentences():
     mismatch = Mismatch("fc0 + act0", "fc0", 17, 0, 3, 1, -1, 42, "stalled")
     result = SimulationResult(
-        engine="cocotb", simulator="icarus", versions={}, frames=20, mismatches=2, first_mismatch=mismatch,
-        faults=("a fault",), measured=Measured(11, 6), predicted=Measured(10, 5), stalls=True, seed=1, cycles=100,
-        seconds=0.5, build_seconds=0.1, network="", outputs=np.zeros((20, 1), int), classes=np.zeros(20, int))
+        engine="cocotb", simulator="icarus", versions={}, check="outputs", frames=20, mismatches=2,
+        first_mismatch=mismatch, faults=("a fault",), measured=Measured(11, 6), predicted=Measured(10, 5),
+        profile=None, stalls=True, seed=1, cycles=100, seconds=0.5, build_seconds=0.1, network="",
+        outputs=np.zeros((20, 1), int), classes=np.zeros(20, int))
     assert result.problems() == [
         "a fault",
         "Outputs must equal golden's, and 2 of 20 frames differ",

@@ -14,6 +14,7 @@ from standin import frames, standin, sums, traffic
 from hwbnn.errors import UserError
 from hwbnn.sim.cocotb_engine import CocotbEngine
 from hwbnn.sim.compiled_engine import CompiledEngine
+from hwbnn.sim.taps import Tap
 
 ICARUS = pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 pytestmark = pytest.mark.cocotb
@@ -195,7 +196,7 @@ def test_interrupt_ends_the_compiled_run(right):
 
 
 def test_stream_that_is_not_there(right):
-    sent = replace(traffic(2, stalls=False), taps=(("core", "o"),))
+    sent = replace(traffic(2, stalls=False), taps=(Tap(("core",)),))
     with pytest.raises(UserError, match=r"^Stream must be in the design to be recorded, and "
                                         r"accelerator\.core\.o is not$"):
         right("compiled").run({"steady": sent})

@@ -7,7 +7,8 @@ from standin import traffic
 from hwbnn import ir
 from hwbnn.plan import Stream
 from hwbnn.sim.beats import beats_of, values_of, width
-from hwbnn.sim.traffic import MAX_PAUSE, Record, Tapped, Traffic, framing, pattern, stall_pattern
+from hwbnn.sim.taps import Tap, Tapped
+from hwbnn.sim.traffic import MAX_PAUSE, Record, Traffic, framing, pattern, stall_pattern
 
 LEVELS = [ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels.unsigned(4), ir.Levels.signed(5), ir.Levels(-9, 7, 2)]
 
@@ -47,7 +48,8 @@ def test_no_stalls_no_pauses():
 
 
 def test_traffic_returns_from_its_file(tmp_path):
-    sent = Traffic(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 2, 5, True, 7, 99, (("fc0", "o"), ("a", "b", "o")))
+    sent = Traffic(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 2, 5, True, 7, 99,
+                   (Tap(("core", "fc0"), fifo=True), Tap(("a",), "i")), (4, 12))
     sent.save(tmp_path / "traffic.npz")
     back = Traffic.load(tmp_path / "traffic.npz")
     assert np.array_equal(back.stimulus, sent.stimulus)
@@ -56,15 +58,16 @@ def test_traffic_returns_from_its_file(tmp_path):
 
 
 def test_record_returns_from_its_file(tmp_path):
-    tapped = Tapped(np.array([3, 9]), [2**70, 1], True)
+    tapped = Tapped(np.array([3, 9]), np.array([[1, 2], [3, 4]], np.uint8), True, 2, 3, 4, None)
     seen = Record(np.ones((2, 1, 2), np.uint8), np.array([0, 5]), np.array([6, 11]), 12, ["a fault"], (tapped,))
     seen.save(tmp_path / "record.npz")
     back = Record.load(tmp_path / "record.npz")
     for name in ("beats", "starts", "ends"):
         assert np.array_equal(getattr(back, name), getattr(seen, name))
     assert (back.cycles, back.faults) == (12, ["a fault"])
-    assert back.taps[0].payloads == tapped.payloads and back.taps[0].waiting
-    assert back.taps[0].cycles.tolist() == [3, 9]
+    assert back.taps[0].payloads.tolist() == [[1, 2], [3, 4]] and back.taps[0].cycles.tolist() == [3, 9]
+    assert [getattr(back.taps[0], name) for name in ("waiting", "transferred", "stalled", "starved", "occupancy")] == [
+        True, 2, 3, 4, None]
 
 
 @pytest.mark.parametrize(("sent", "lasts", "message"), [

@@ -1,6 +1,8 @@
 """Simulation of the emitted Verilog: exactness against golden, cycles against the plan."""
 
-from hwbnn.sim.result import Measured, Mismatch, SimulationResult
-from hwbnn.sim.run import ENGINES, simulate
+from hwbnn.sim.result import Measured, Mismatch, Profile, SimulationResult, StageProfile
+from hwbnn.sim.run import CHECKS, ENGINES, simulate
 
-__all__ = ["ENGINES", "Measured", "Mismatch", "SimulationResult", "simulate"]
+__all__ = [
+    "CHECKS", "ENGINES", "Measured", "Mismatch", "Profile", "SimulationResult", "StageProfile", "simulate",
+]

@@ -8,6 +8,7 @@ from amaranth.sim import Simulator
 
 from hwbnn import rtl
 from hwbnn.plan import Plan
+from hwbnn.sim.taps import Tap, Tapped, Watch
 from hwbnn.sim.traffic import RESET_CYCLES, Record, Traffic, stall_pattern
 
 __all__ = ["AmaranthEngine"]
@@ -46,7 +47,7 @@ def _run(plan: Plan, traffic: Traffic, report: Callable[[int], object]) -> Recor
     resetting = Signal()
     m.d.comb += ResetSignal().eq(resetting)
     m.submodules.core = core = rtl.Core(plan)
-    taps = [_Tap(getattr(core.units[path[-2]], path[-1])) for path in traffic.taps]
+    probes = [_Probe(core, tap) for tap in traffic.taps]
     records = []
 
     async def bench(ctx):
@@ -78,6 +79,7 @@ def _run(plan: Plan, traffic: Traffic, report: Callable[[int], object]) -> Recor
             await interrupted_frame()
         gaps, pauses = (stall_pattern(traffic.stalls, seed=traffic.seed, side=side) for side in range(2))
         sent, total, wanted = 0, len(words), traffic.frames * traffic.beats_out
+        first, last = (frames * traffic.beats_out for frames in traffic.counted)
         received, lasts, out_cycles, in_cycles = [], [], [], []
         offering = False
         cycle = moved = 0
@@ -99,13 +101,13 @@ def _run(plan: Plan, traffic: Traffic, report: Callable[[int], object]) -> Recor
             if offering and ctx.get(core.s_axis_tready):
                 in_cycles.append(cycle)
                 sent, offering, moved = sent + 1, False, cycle + 1
-            for tap in taps:
-                tap.sample(ctx, cycle)
+            for probe in probes:
+                probe.sample(ctx, cycle, first <= len(received) < last)
             await ctx.tick()
             cycle += 1
         report(len(received) // traffic.beats_out)
         records.append(Record.of(traffic, in_cycles, received, lasts, out_cycles, cycles=cycle,
-                                 taps=[(tap.cycles, tap.payloads, tap.waiting) for tap in taps]))
+                                 taps=[probe.result() for probe in probes]))
 
     simulator = Simulator(m)
     simulator.add_clock(_PERIOD)
@@ -114,18 +116,18 @@ def _run(plan: Plan, traffic: Traffic, report: Callable[[int], object]) -> Recor
     return records[0]
 
 
-class _Tap:
-    """What crosses one stream."""
+class _Probe:
+    """Samples one stream; the level of its FIFO is out of sight."""
 
-    def __init__(self, stream):
-        self.stream, self.payload = stream, Value.cast(stream.payload)
-        self.cycles: list[int] = []
-        self.payloads: list[int] = []
-        self.waiting = False
+    def __init__(self, core: rtl.Core, tap: Tap):
+        self.stream = getattr(core.units[tap.scope[-1]], tap.port)
+        self.payload = Value.cast(self.stream.payload)
+        self.watch = Watch()
 
-    def sample(self, ctx, cycle: int):
-        valid, ready = ctx.get(self.stream.valid), ctx.get(self.stream.ready)
-        self.waiting = bool(valid and not ready)
-        if valid and ready:
-            self.cycles.append(cycle)
-            self.payloads.append(ctx.get(self.payload))
+    def sample(self, ctx, cycle: int, counted: bool):
+        valid, ready = bool(ctx.get(self.stream.valid)), bool(ctx.get(self.stream.ready))
+        if self.watch.sample(cycle, valid, ready, counted=counted):
+            self.watch.payloads.append(ctx.get(self.payload))
+
+    def result(self) -> Tapped:
+        return self.watch.result(len(self.payload))

@@ -13,27 +13,28 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from hwbnn.sim.taps import Tap, Watch
 from hwbnn.sim.traffic import RESET_CYCLES, Record, Traffic, stall_pattern
 
 
-class Tap:
-    """Read-only view of a stream inside the design."""
+class Probe:
+    """Samples one stream inside the design."""
 
-    def __init__(self, dut, path: tuple[str, ...]):
-        *scopes, port = path
-        for name in scopes:
+    def __init__(self, dut, tap: Tap):
+        for name in tap.scope:
             dut = dut[name]
-        self.valid, self.ready, self.payload = (dut[f"{port}__{name}"] for name in ("valid", "ready", "payload"))
-        self.cycles: list[int] = []
-        self.payloads: list[int] = []
-        self.waiting = False
+        self.valid, self.ready, self.payload = (dut[f"{tap.port}__{name}"] for name in ("valid", "ready", "payload"))
+        self.level = dut["fifo"]["level"] if tap.fifo else None
+        self.watch = Watch()
 
-    def sample(self, cycle: int):
-        valid, ready = self.valid.value == 1, self.ready.value == 1
-        self.waiting = valid and not ready
-        if valid and ready:
-            self.cycles.append(cycle)
-            self.payloads.append(int(self.payload.value))
+    def sample(self, cycle: int, counted: bool):
+        if self.watch.sample(cycle, self.valid.value == 1, self.ready.value == 1, counted=counted):
+            self.watch.payloads.append(int(self.payload.value))
+        if self.level is not None:
+            self.watch.hold(int(self.level.value))
+
+    def result(self):
+        return self.watch.result(len(self.payload))
 
 
 class Bench:
@@ -46,7 +47,7 @@ class Bench:
         self.progress = (directory / "progress").open("a")
         self.phase = phase
         self.dut = dut
-        self.taps = [Tap(dut, path) for path in self.traffic.taps]
+        self.probes = [Probe(dut, tap) for tap in self.traffic.taps]
 
     async def reset(self):
         dut = self.dut
@@ -82,6 +83,7 @@ class Bench:
         sent, total = 0, len(words)
         wanted = traffic.frames * traffic.beats_out
         gaps, pauses = (stall_pattern(traffic.stalls, seed=traffic.seed, side=side) for side in range(2))
+        first, last = (frames * traffic.beats_out for frames in traffic.counted)
         received: list[int] = []
         received_last: list[bool] = []
         out_cycles: list[int] = []
@@ -117,8 +119,8 @@ class Bench:
             elif held is not None:
                 faults.append(f"m_axis_tvalid must stay high until the beat is taken, and it fell in cycle {cycle}")
                 held = None
-            for tap in self.taps:
-                tap.sample(cycle)
+            for probe in self.probes:
+                probe.sample(cycle, first <= len(received) < last)
             await falling
             cycle += 1
             if accepted:
@@ -126,7 +128,7 @@ class Bench:
                 if sent == total or traffic.stalls:
                     tvalid.value = 0
         record = Record.of(traffic, in_cycles, received, received_last, out_cycles, cycles=cycle, faults=faults,
-                           taps=[(tap.cycles, tap.payloads, tap.waiting) for tap in self.taps])
+                           taps=[probe.result() for probe in self.probes])
         record.save(self.output)
         assert not record.faults, record.faults[0]
 
@@ -146,8 +148,14 @@ async def run(dut, phase: str):
 
 @cocotb.test()
 async def steady(dut):
-    """Frames without stalls on either side."""
+    """A few frames without stalls on either side, to measure."""
     await run(dut, "steady")
+
+
+@cocotb.test()
+async def unstalled(dut):
+    """All frames without stalls on either side."""
+    await run(dut, "unstalled")
 
 
 @cocotb.test()

@@ -27,7 +27,8 @@ def test(job: dict) -> int:
     results = get_runner(job["simulator"]).test(
         test_module="hwbnn.sim.bench", hdl_toplevel=job["toplevel"], hdl_toplevel_lang="verilog",
         build_dir=job["directory"], test_dir=job["traffic"], results_xml=str(Path(job["traffic"]) / "results.xml"),
-        testcase=job["phases"], timescale=("1ns", "1ps"), seed=job["seed"], extra_env={"HWBNN_TRAFFIC": job["traffic"]})
+        test_filter=rf"\.({'|'.join(job['phases'])})$", timescale=("1ns", "1ps"),
+        seed=job["seed"], extra_env={"HWBNN_TRAFFIC": job["traffic"]})
     ran, failed = get_results(results)
     return failed if ran == len(job["phases"]) else -1
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
 from hwbnn.sim import process, toolchain
-from hwbnn.sim.traffic import Record, Tapped, Traffic, framing, pattern
+from hwbnn.sim.taps import Tapped
+from hwbnn.sim.traffic import Record, Traffic, framing, pattern
 
 __all__ = ["CompiledEngine"]
 
@@ -39,7 +40,7 @@ class Job(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("frames", "beats_in", "bytes_in", "beats_out", "bytes_out")),
         ("gaps", _bytes_p), ("gaps_length", ctypes.c_int64),
         ("pauses", _bytes_p), ("pauses_length", ctypes.c_int64),
-        ("patience", ctypes.c_int64),
+        ("patience", ctypes.c_int64), ("counted_from", ctypes.c_int64), ("counted_to", ctypes.c_int64),
         ("beats", _bytes_p), ("lasts", _bytes_p), ("in_cycles", _int64_p), ("out_cycles", _int64_p),
         ("wave", ctypes.c_char_p), ("wave_from", ctypes.c_int64), ("wave_to", ctypes.c_int64),
         ("sent", ctypes.c_int64), ("received", ctypes.c_int64), ("cycles", ctypes.c_int64),
@@ -88,7 +89,8 @@ class CompiledEngine:
         objects = self.directory / "objects"
         objects.mkdir(parents=True)
         control = self.directory / "public.vlt"
-        control.write_text('`verilator_config\npublic_flat_rd -module "*" -var "o__*"\n')
+        control.write_text('`verilator_config\npublic_flat_rd -module "*" -var "o__*"\n'
+                           'public_flat_rd -module "*fifo" -var "level"\n')
         cores = str(os.cpu_count() or 1)
         include = Path(self.tools.environment["VERILATOR_ROOT"]) / "include"
         steps = {
@@ -134,7 +136,7 @@ class CompiledEngine:
         return {name: self._phase(name, traffic, report) for name, traffic in phases.items()}
 
     def _phase(self, name: str, traffic: Traffic, report: Callable[[str, int], object]) -> Record:
-        shares = [traffic] if traffic.taps else _shares(traffic, self.jobs)
+        shares = _shares(traffic, self.jobs)
         runs = [_Run(self.library, self.toplevel, share) for share in shares]
         with ThreadPoolExecutor(len(runs)) as pool:
             futures = [pool.submit(run.go) for run in runs]
@@ -162,6 +164,7 @@ class _Run:
         self.starts, self.ends = np.zeros(frames, np.int64), np.zeros(frames, np.int64)
         self.job = Job(stimulus=_pointer(self.stimulus), frames=frames, beats_in=beats_in, bytes_in=bytes_in,
                        beats_out=traffic.beats_out, bytes_out=traffic.bytes_out, patience=traffic.patience,
+                       counted_from=traffic.counted[0], counted_to=traffic.counted[1],
                        beats=_pointer(self.beats), lasts=_pointer(self.lasts),
                        in_cycles=_pointer(self.starts), out_cycles=_pointer(self.ends))
         if traffic.stalls:
@@ -172,10 +175,10 @@ class _Run:
     def go(self) -> Record:
         simulation = self.library.simulation_new()
         try:
-            for path in self.traffic.taps:
-                scope = ".".join((self.toplevel, *path[:-1]))
-                if not self.library.simulation_tap(simulation, scope.encode(), path[-1].encode(), 1):
-                    raise UserError(f"Stream must be in the design to be recorded, and {scope}.{path[-1]} is not")
+            for tap in self.traffic.taps:
+                scope = ".".join((self.toplevel, *tap.scope))
+                if not self.library.simulation_tap(simulation, scope.encode(), tap.port.encode(), tap.fifo):
+                    raise UserError(f"Stream must be in the design to be recorded, and {self.toplevel}.{tap} is not")
             self.library.simulation_run(simulation, ctypes.byref(self.job))
             taps = tuple(self._tapped(simulation, k) for k in range(len(self.traffic.taps)))
         finally:
@@ -187,12 +190,13 @@ class _Run:
         return Record(self.beats[:frames], self.starts[:frames], self.ends[:frames], job.cycles, faults, taps)
 
     def _tapped(self, simulation, k: int) -> Tapped:
-        counts = np.zeros(5, np.int64)
-        self.library.simulation_tap_counts(simulation, k, _pointer(counts))
-        transfers, _, _, waiting, size = counts.tolist()
-        cycles, payloads = np.zeros(transfers, np.int64), np.zeros((transfers, size), np.uint8)
+        numbers = np.zeros(7, np.int64)
+        self.library.simulation_tap_counts(simulation, k, _pointer(numbers))
+        count, size, waiting, transferred, stalled, starved, occupancy = numbers.tolist()
+        cycles, payloads = np.zeros(count, np.int64), np.zeros((count, size), np.uint8)
         self.library.simulation_tap_transfers(simulation, k, _pointer(cycles), _pointer(payloads))
-        return Tapped(cycles, [int.from_bytes(row.tobytes(), "little") for row in payloads], bool(waiting))
+        return Tapped(cycles, payloads, bool(waiting), transferred, stalled, starved,
+                      occupancy if self.traffic.taps[k].fifo else None)
 
 
 def _shares(traffic: Traffic, jobs: int) -> list[Traffic]:
@@ -205,4 +209,14 @@ def _joined(records: Sequence[Record]) -> Record:
         return records[0]
     return Record(np.concatenate([r.beats for r in records]), np.concatenate([r.starts for r in records]),
                   np.concatenate([r.ends for r in records]), sum(r.cycles for r in records),
-                  [fault for r in records for fault in r.faults])
+                  [fault for r in records for fault in r.faults],
+                  tuple(_joined_taps(taps) for taps in zip(*(r.taps for r in records), strict=True)))
+
+
+def _joined_taps(shares: Sequence[Tapped]) -> Tapped:
+    """One stream over all shares; cycles count from each share's own reset."""
+    levels = [share.occupancy for share in shares if share.occupancy is not None]
+    return Tapped(np.concatenate([share.cycles for share in shares]),
+                  np.concatenate([share.payloads for share in shares]), any(share.waiting for share in shares),
+                  sum(share.transferred for share in shares), sum(share.stalled for share in shares),
+                  sum(share.starved for share in shares), max(levels, default=None))

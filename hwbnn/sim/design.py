@@ -58,9 +58,17 @@ class Design:
 
     @property
     def steady_frames(self) -> int:
-        """Frames after which the interval between frames has settled, and as many again to measure it."""
-        in_flight = -(-self.predicted.first // self.predicted.interval)
-        return 2 * in_flight + 8
+        """Frames to measure the steady state: to settle, to count, and to keep the input busy until then."""
+        return 2 * self._settling + 8
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """The frames of :attr:`steady_frames` at whose ends counting begins and stops."""
+        return self._settling, self._settling + 8
+
+    @property
+    def _settling(self) -> int:
+        return 2 * -(-self.predicted.first // self.predicted.interval) + 4
 
     def encode(self, x: ArrayLike) -> NDArray[np.int64]:
         """The integers that enter the network; raises :class:`UserError` for images of another form, or none."""

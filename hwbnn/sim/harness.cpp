@@ -30,7 +30,7 @@ struct Job {
     int64_t gaps_length;
     const uint8_t* pauses;  // the same for the consumer
     int64_t pauses_length;
-    int64_t patience;
+    int64_t patience, counted_from, counted_to;
     uint8_t* beats;  // frames x beats_out x bytes_out
     uint8_t* lasts;  // frames x beats_out
     int64_t* in_cycles;  // frames: first input transfer
@@ -45,11 +45,12 @@ struct Job {
 };
 
 struct Tap {
-    const uint8_t *valid, *ready, *payload;
-    int64_t bytes;
+    const uint8_t *valid, *ready, *payload, *level = nullptr;
+    int64_t bytes, level_bytes = 0;
     std::vector<int64_t> cycles;
     std::vector<uint8_t> payloads;
-    int64_t transfers = 0, stalled = 0, starved = 0;  // cycles of each kind
+    int64_t transferred = 0, stalled = 0, starved = 0;  // cycles of each kind, while counted
+    uint64_t occupancy = 0;
     bool waiting = false;
 };
 
@@ -74,8 +75,8 @@ class Simulation {
     Simulation() : context_(new VerilatedContext), top_(new Vtop(context_.get())) {}
     ~Simulation() { top_->final(); }
 
-    // Watches a stream; payloads are kept where `record`, else only counted. Returns whether there is such a stream.
-    bool tap(const char* scope, const char* port, bool record) {
+    // Watches a stream, and the level of the FIFO behind it. Returns whether the design has them.
+    bool tap(const char* scope, const char* port, bool fifo) {
         const VerilatedScope* where = context_->scopeFind((std::string("TOP.") + scope).c_str());
         if (!where) return false;
         Tap tap;
@@ -88,7 +89,14 @@ class Simulation {
         const VerilatedVar* var = where->varFind((name + "__payload").c_str());
         if (!var) return false;
         tap.payload = static_cast<const uint8_t*>(var->datap());
-        tap.bytes = record ? var->entSize() : 0;
+        tap.bytes = (var->entBits() + 7) / 8;
+        if (fifo) {
+            where = context_->scopeFind((std::string("TOP.") + scope + ".fifo").c_str());
+            var = where ? where->varFind("level") : nullptr;
+            if (!var) return false;
+            tap.level = static_cast<const uint8_t*>(var->datap());
+            tap.level_bytes = var->entSize();
+        }
         taps_.push_back(std::move(tap));
         return true;
     }
@@ -136,7 +144,7 @@ class Simulation {
                 fault(job, kFell, cycle);
                 holding = false;
             }
-            for (Tap& tap : taps_) sample(tap, cycle);
+            for (Tap& tap : taps_) sample(tap, cycle, received >= job.counted_from * job.beats_out && received < job.counted_to * job.beats_out);
             high();
             job.cycles = ++cycle;
             if (accepted) {
@@ -199,14 +207,20 @@ class Simulation {
         reset();
     }
 
-    static void sample(Tap& tap, int64_t cycle) {
+    static void sample(Tap& tap, int64_t cycle, bool counted) {
         const bool valid = *tap.valid, ready = *tap.ready;
         tap.waiting = valid && !ready;
-        tap.stalled += tap.waiting;
-        tap.starved += ready && !valid;
+        if (counted) {
+            tap.transferred += valid && ready;
+            tap.stalled += tap.waiting;
+            tap.starved += ready && !valid;
+        }
+        if (tap.level) {
+            uint64_t level = 0;  // little-endian, as everything here
+            std::memcpy(&level, tap.level, tap.level_bytes);
+            if (level > tap.occupancy) tap.occupancy = level;
+        }
         if (!valid || !ready) return;
-        ++tap.transfers;
-        if (!tap.bytes) return;
         tap.cycles.push_back(cycle);
         tap.payloads.insert(tap.payloads.end(), tap.payload, tap.payload + tap.bytes);
     }
@@ -247,14 +261,15 @@ void* simulation_new() { return new Simulation; }
 void simulation_delete(void* self) { delete static_cast<Simulation*>(self); }
 void simulation_run(void* self, Job* job) { static_cast<Simulation*>(self)->run(*job); }
 
-int simulation_tap(void* self, const char* scope, const char* port, int record) {
-    return static_cast<Simulation*>(self)->tap(scope, port, record);
+int simulation_tap(void* self, const char* scope, const char* port, int fifo) {
+    return static_cast<Simulation*>(self)->tap(scope, port, fifo);
 }
 
-// Counts of tap k: transfers, stalled cycles, starved cycles, waiting at the end, bytes per payload.
+// Numbers of tap k: transfers and bytes of each, whether it waits at the end, then as in hwbnn.sim.taps.Tapped.
 void simulation_tap_counts(void* self, int k, int64_t* counts) {
     const Tap& tap = static_cast<Simulation*>(self)->taps_[k];
-    const int64_t values[] = {tap.transfers, tap.stalled, tap.starved, tap.waiting, int64_t(tap.bytes)};
+    const int64_t values[] = {int64_t(tap.cycles.size()), tap.bytes, tap.waiting, tap.transferred, tap.stalled,
+                              tap.starved, int64_t(tap.occupancy)};
     std::memcpy(counts, values, sizeof(values));
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Measured", "Mismatch", "SimulationResult"]
+__all__ = ["Measured", "Mismatch", "Profile", "SimulationResult", "StageProfile"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,59 @@ class Mismatch:
 
 
 @dataclass(frozen=True)
+class StageProfile:
+    """A stage and the stream that leaves it, over the cycles that were counted.
+
+    Parameters
+    ----------
+    stage, layer : :class:`str`
+        As in :class:`Mismatch`.
+    transferred, stalled, starved, idle : :class:`int`
+        Cycles of the output stream: with a transfer; offered and not taken; wanted and not offered; neither.
+    utilisation : :class:`float`
+        Share of the cycles in which the stage worked: the cycles that its outputs take at its own pace.
+    occupancy : :class:`int` or None
+        The most entries its output FIFO held at any time; None where it has none or the engine cannot see it.
+    fifo_depth : :class:`int` or None
+        Entries of that FIFO.
+    passes : :class:`tuple` of pairs
+        For the first frames: cycle of the first transfer into the stage and of the last out of it.
+    """
+
+    stage: str
+    layer: str
+    transferred: int
+    stalled: int
+    starved: int
+    idle: int
+    utilisation: float
+    occupancy: int | None
+    fifo_depth: int | None
+    passes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every stage over ``frames`` frames of the steady state without stalls, which took ``cycles`` cycles.
+
+    ``bottleneck`` is the stage that works the greatest share of the cycles: the stream into it is stalled, the
+    one out of it starved.
+    """
+
+    frames: int
+    cycles: int
+    stages: tuple[StageProfile, ...]
+    bottleneck: str
+
+
+@dataclass(frozen=True)
 class SimulationResult:
     """Outcome of running the emitted Verilog on a set of images.
 
     Parameters
     ----------
+    check : :class:`str`
+        What was compared with golden: ``outputs`` or ``layers``.
     frames : :class:`int`
         Images in the set.
     mismatches : :class:`int`
@@ -74,6 +122,8 @@ class SimulationResult:
         None where fewer than two frames came through.
     predicted : :class:`Measured`
         From the plan.
+    profile : :class:`Profile` or None
+        Where the cycles go; None where no streams were recorded or a phase did not come to its end.
     outputs : int64 array (frames received, *output shape)
         The hardware's integers.
     classes : int64 array (frames received,)
@@ -87,12 +137,14 @@ class SimulationResult:
     engine: str
     simulator: str
     versions: Mapping[str, str]
+    check: str
     frames: int
     mismatches: int
     first_mismatch: Mismatch | None
     faults: tuple[str, ...]
     measured: Measured | None
     predicted: Measured
+    profile: Profile | None
     stalls: bool
     seed: int
     cycles: int
@@ -104,8 +156,8 @@ class SimulationResult:
 
     @property
     def exact(self) -> bool:
-        """Whether every output is golden's and no rule of the streams was broken."""
-        return self.mismatches == 0 and not self.faults
+        """Whether every value compared is golden's and no rule of the streams was broken."""
+        return self.mismatches == 0 and self.first_mismatch is None and not self.faults
 
     @property
     def cycles_as_predicted(self) -> bool:

@@ -4,40 +4,47 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hwbnn import ir
-from hwbnn.builddir import BuildDirectory
+from hwbnn.builddir import BuildDirectory, write_atomic
 from hwbnn.errors import UserError
 from hwbnn.sim.amaranth_engine import AmaranthEngine
 from hwbnn.sim.beats import values_of
 from hwbnn.sim.cocotb_engine import CocotbEngine
 from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.design import TOPLEVEL, Design
-from hwbnn.sim.locate import first_difference, taps
-from hwbnn.sim.result import Measured, Mismatch, SimulationResult
-from hwbnn.sim.traffic import Record, Traffic
+from hwbnn.sim.locate import taps
+from hwbnn.sim.profile import profile, timeline_svg
+from hwbnn.sim.result import Measured, SimulationResult
+from hwbnn.sim.traffic import Record
+from hwbnn.sim.verdict import Phase, judge
 
-__all__ = ["ENGINES", "simulate"]
+__all__ = ["CHECKS", "ENGINES", "simulate"]
 
 ENGINES = ("compiled", "cocotb", "amaranth")
 """What simulates, fastest first."""
+
+CHECKS = ("outputs", "layers")
+"""What is compared with golden."""
 
 Engine = AmaranthEngine | CocotbEngine | CompiledEngine
 Progress = Callable[[int, int], object]
 
 
 def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb", simulator: str = "verilator",
-             stalls: bool = True, seed: int = 1, jobs: int = 1, progress: Progress | None = None) -> SimulationResult:
+             check: str = "outputs", stalls: bool = True, seed: int = 1, jobs: int = 1,
+             progress: Progress | None = None) -> SimulationResult:
     """Run the images ``x`` through the emitted Verilog and compare every output with golden.
 
-    A first phase without stalls measures the latency of the first frame and the interval between frames, which
-    must be the plan's. A second phase, after a reset in the middle of a frame, sends every image while both sides
-    pause at random; there only values and order are claimed. Where an output differs, the phase is run again
-    with every stream between stages recorded, and the first layer, frame and channel that differ are named.
-    The result is also written to ``sim/result.json``, once it is complete.
+    A first phase of a few frames without stalls measures the latency of the first frame and the interval between
+    frames, which must be the plan's. In a second phase, after a reset in the middle of a frame, every image is
+    sent while both sides pause at random; there only values and order are claimed. Where an output differs, the
+    phase is run again with every stream between stages recorded, and the first layer, frame and channel that
+    differ are named. The result is also written to ``sim/result.json``, once it is complete.
 
     Parameters
     ----------
@@ -51,8 +58,10 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         compiler. All of them see the same traffic in the same cycles.
     simulator : :class:`str`
         For the engine ``cocotb``: ``verilator`` or ``icarus``.
+    check : :class:`str`
+        ``outputs``, or ``layers``: also compare every stream between stages with golden's tensors, in every phase.
     stalls : :class:`bool`
-        Whether to run the second phase; without it every image goes through the first.
+        Whether both sides pause in the second phase.
     seed : :class:`int`
         Seed of the stalls.
     jobs : :class:`int`
@@ -68,34 +77,38 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
     """
     if not isinstance(seed, int) or seed < 0:
         raise UserError(f"Seed must be an integer of at least 0, not {seed}")
+    if check not in CHECKS:
+        raise UserError(f"Check must be {' or '.join(CHECKS)}, not {check}")
     design = Design.of(directory)
     q = design.encode(x)
     machine = _engine(engine, simulator, jobs, design, directory)
     start = time.monotonic()
     build_seconds = time.monotonic() - start if machine.build() else 0.0
 
-    steady = np.arange(max(design.steady_frames, 0 if stalls else len(q))) % len(q)
-    order = {"steady": steady} | ({"stalled": np.arange(len(q))} if stalls else {})
-    phases = {name: design.traffic(q[frames], stalls=name == "stalled", seed=seed) for name, frames in order.items()}
+    phases = _phases(design, q, stalls=stalls, seed=seed, layers=check == "layers",
+                     profiled=check == "layers" or engine == "compiled")
     start = time.monotonic()
-    records = machine.run(phases, _counter(phases, progress))
+    records = machine.run({phase.name: phase.traffic for phase in phases}, _counter(phases, progress))
     seconds = time.monotonic() - start
 
-    expected = design.expected(q)
-    wrong = {name: _wrong(design, records[name], expected[frames]) for name, frames in order.items()}
-    mismatch = _locate(machine, design, q, order, phases, records, wrong)
-    last = list(order)[-1]
-    outputs = values_of(records[last].beats, design.plan.output, expected[0].size)
-    outputs = outputs.reshape(len(outputs), *expected.shape[1:])[:len(q)]
+    alone = _engine(engine, simulator, 1, design, directory)
+    verdict = judge(design, q, phases, records, alone.run)
+    steady, last = phases
+    complete = bool(phases[0].traffic.taps) and not records[steady.name].faults
+    found = profile(design, steady.traffic, records[steady.name]) if complete else None
+    outputs = _outputs(design, records[last.name])
     result = SimulationResult(
-        engine=machine.name, simulator=machine.simulator, versions=machine.versions, frames=len(q),
-        mismatches=len(set().union(*(order[name][frames].tolist() for name, frames in wrong.items()))),
-        first_mismatch=mismatch,
-        faults=tuple(f"{fault} ({name} phase)" for name, record in records.items() for fault in record.faults),
-        measured=_measured(records["steady"]), predicted=design.predicted, stalls=stalls, seed=seed,
+        engine=machine.name, simulator=machine.simulator, versions=machine.versions, check=check, frames=len(q),
+        mismatches=verdict.mismatches, first_mismatch=verdict.first, faults=verdict.faults,
+        measured=_measured(records[steady.name]), predicted=design.predicted, profile=found, stalls=stalls, seed=seed,
         cycles=sum(record.cycles for record in records.values()), seconds=round(seconds, 3),
         build_seconds=round(build_seconds, 3), network=directory.manifest.network, outputs=outputs,
         classes=_classes(design.network, outputs))
+    timeline = Path(directory / "sim/timeline.svg")
+    if found is None:
+        timeline.unlink(missing_ok=True)
+    else:
+        write_atomic(timeline, timeline_svg(found.stages))
     directory.write_json("sim/result.json", result.to_json())
     return result
 
@@ -114,24 +127,29 @@ def _engine(name: str, simulator: str, jobs: int, design: Design, directory: Bui
     raise UserError(f"Engine must be one of {', '.join(ENGINES)}, not {name}")
 
 
-def _counter(phases: dict[str, Traffic], progress: Progress | None) -> Callable[[str, int], object]:
+def _phases(design: Design, q: NDArray[np.int64], *, stalls: bool, seed: int, layers: bool, profiled: bool
+            ) -> tuple[Phase, Phase]:
+    """A few frames to measure with, as often as needed the same; then all."""
+    few = np.arange(design.steady_frames) % len(q)
+    steady = design.traffic(q[few], stalls=False, seed=seed)
+    if profiled:
+        steady = replace(steady, taps=taps(design), counted=design.counted)
+    every = design.traffic(q, stalls=stalls, seed=seed)
+    if layers:
+        every = replace(every, taps=taps(design))
+    return Phase("steady", few, steady), Phase("stalled" if stalls else "unstalled", np.arange(len(q)), every)
+
+
+def _counter(phases: tuple[Phase, ...], progress: Progress | None) -> Callable[[str, int], object]:
     """Turn frames of one phase into frames of all phases."""
     if progress is None:
-        return lambda phase, frames: None
+        return lambda name, frames: None
     before, total = {}, 0
-    for name, phase in phases.items():
-        before[name] = total
-        total += phase.frames
+    for phase in phases:
+        before[phase.name] = total
+        total += phase.traffic.frames
     progress(0, total)
-    return lambda phase, frames: progress(before[phase] + frames, total)
-
-
-def _wrong(design: Design, record: Record, expected: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of frames whose output differs or did not come."""
-    count = expected[0].size
-    seen = values_of(record.beats, design.plan.output, count)
-    different = np.any(seen != expected[:len(seen)].reshape(len(seen), count), axis=1)
-    return np.concatenate([np.flatnonzero(different), np.arange(len(seen), len(expected))])
+    return lambda name, frames: progress(before[name] + frames, total)
 
 
 def _measured(record: Record) -> Measured | None:
@@ -142,17 +160,10 @@ def _measured(record: Record) -> Measured | None:
     return Measured(int(record.ends[0] - record.starts[0]), int(intervals[len(intervals) // 2:].max()))
 
 
-def _locate(engine: Engine, design: Design, q, order, phases, records, wrong) -> Mismatch | None:
-    """Repeat the first phase that went wrong, up to its first wrong frame, with every stream recorded."""
-    for name, phase in phases.items():
-        if not len(wrong[name]) and not records[name].faults:
-            continue
-        count = int(wrong[name][0]) + 1 if len(wrong[name]) else phase.frames
-        frames = order[name][:count]
-        again = replace(phase, stimulus=phase.stimulus[:count], taps=taps(design))
-        record = engine.run({name: again})[name]
-        return first_difference(design, q[frames], record, phase=name, frames=frames.tolist())
-    return None
+def _outputs(design: Design, record: Record) -> NDArray[np.int64]:
+    tensor = design.network.tensors[design.network.outputs[0].tensor]
+    flat = values_of(record.beats, design.plan.output, math.prod(tensor.shape))
+    return flat.reshape(len(flat), *tensor.shape)
 
 
 def _classes(network: ir.Network, outputs: NDArray[np.int64]) -> NDArray[np.int64]:

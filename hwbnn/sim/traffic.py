@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_PAUSE", "RESET_CYCLES", "Record", "Tapped", "Traffic", "pattern", "stall_pattern"]
+from hwbnn.sim.taps import Tap, Tapped
+
+__all__ = ["MAX_PAUSE", "RESET_CYCLES", "Record", "Traffic", "pattern", "stall_pattern"]
 
 MAX_PAUSE = 200
 """The longest run of cycles, roughly, in which a side under stalls does nothing."""
@@ -62,9 +64,10 @@ class Traffic:
         Seed of the pauses.
     patience : :class:`int`
         Cycles without a transfer on either side after which the design counts as deadlocked.
-    taps : :class:`tuple` of :class:`tuple` of :class:`str`
-        Streams inside the design to record: instance names from the top module down, then the port's name
-        without ``__valid``.
+    taps : :class:`tuple` of :class:`~hwbnn.sim.taps.Tap`
+        Streams inside the design to record.
+    counted : pair of :class:`int`
+        Taps count cycles from the end of as many frames as the first number says to that of as many as the second.
     """
 
     stimulus: NDArray[np.uint8]
@@ -73,7 +76,8 @@ class Traffic:
     stalls: bool
     seed: int
     patience: int
-    taps: tuple[tuple[str, ...], ...] = ()
+    taps: tuple[Tap, ...] = ()
+    counted: tuple[int, int] = (0, 0)
 
     @property
     def frames(self) -> int:
@@ -91,30 +95,15 @@ class Traffic:
 
     def save(self, path: os.PathLike):
         scalars = {key: value for key, value in vars(self).items() if key != "stimulus"}
+        scalars["taps"] = [asdict(tap) for tap in self.taps]
         np.savez(path, stimulus=self.stimulus, scalars=np.array(json.dumps(scalars)))
 
     @classmethod
     def load(cls, path: os.PathLike) -> Traffic:
         with np.load(path) as file:
             scalars = json.loads(str(file["scalars"]))
-            return cls(file["stimulus"], **{**scalars, "taps": tuple(map(tuple, scalars["taps"]))})
-
-
-@dataclass(frozen=True)
-class Tapped:
-    """Transfers of one stream inside the design.
-
-    Parameters
-    ----------
-    cycles, payloads : sequences
-        Cycle and payload of each transfer.
-    waiting : :class:`bool`
-        Whether the stream offered, in the last cycle, a payload that was not taken.
-    """
-
-    cycles: NDArray[np.int64]
-    payloads: Sequence[int]
-    waiting: bool
+            taps = tuple(Tap(tuple(tap["scope"]), tap["port"], tap["fifo"]) for tap in scalars["taps"])
+            return cls(file["stimulus"], **{**scalars, "taps": taps, "counted": tuple(scalars["counted"])})
 
 
 @dataclass(frozen=True)
@@ -131,7 +120,7 @@ class Record:
         Cycles simulated.
     faults : :class:`list` of :class:`str`
         Rules of the streams that were broken, a deadlock among them; the first is the one to read.
-    taps : :class:`tuple` of :class:`Tapped`
+    taps : :class:`tuple` of :class:`~hwbnn.sim.taps.Tapped`
         As many as the traffic asked for.
     """
 
@@ -145,7 +134,7 @@ class Record:
     @classmethod
     def of(cls, traffic: Traffic, in_cycles: Sequence[int], words: Sequence[int], lasts: Sequence[bool],
            out_cycles: Sequence[int], *, cycles: int, faults: Sequence[str] = (),
-           taps: Sequence[tuple[Sequence[int], Sequence[int], bool]] = ()) -> Record:
+           taps: Sequence[Tapped] = ()) -> Record:
         """Make a record of raw transfers, checking how they are framed."""
         data = b"".join(word.to_bytes(traffic.bytes_out, "little") for word in words)
         frames = len(words) // traffic.beats_out
@@ -154,20 +143,22 @@ class Record:
         return cls(beats.reshape(frames, traffic.beats_out, traffic.bytes_out),
                    np.array(in_cycles, np.int64)[::traffic.beats_in][:frames],
                    np.array(out_cycles, np.int64)[traffic.beats_out - 1::traffic.beats_out],
-                   cycles, [*faults, *found],
-                   tuple(Tapped(np.array(at, np.int64), what, waiting) for at, what, waiting in taps))
+                   cycles, [*faults, *found], tuple(taps))
 
     def save(self, path: os.PathLike):
-        taps = [[tap.cycles.tolist(), [hex(payload) for payload in tap.payloads], tap.waiting] for tap in self.taps]
+        taps = [{name: value for name, value in vars(tap).items() if name not in ("cycles", "payloads")}
+                for tap in self.taps]
+        arrays = {f"{name}{k}": getattr(tap, name)
+                  for k, tap in enumerate(self.taps) for name in ("cycles", "payloads")}
         scalars = json.dumps({"cycles": self.cycles, "faults": self.faults, "taps": taps})
-        np.savez(path, beats=self.beats, starts=self.starts, ends=self.ends, scalars=np.array(scalars))
+        np.savez(path, beats=self.beats, starts=self.starts, ends=self.ends, scalars=np.array(scalars), **arrays)
 
     @classmethod
     def load(cls, path: os.PathLike) -> Record:
         with np.load(path) as file:
             scalars = json.loads(str(file["scalars"]))
-            taps = tuple(Tapped(np.array(at, np.int64), [int(payload, 16) for payload in payloads], waiting)
-                         for at, payloads, waiting in scalars["taps"])
+            taps = tuple(Tapped(file[f"cycles{k}"], file[f"payloads{k}"], **tap)
+                         for k, tap in enumerate(scalars["taps"]))
             return cls(file["beats"], file["starts"], file["ends"], scalars["cycles"], scalars["faults"], taps)
 
 
