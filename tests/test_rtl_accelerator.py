@@ -136,7 +136,8 @@ def test_verilog_has_the_ports_and_the_names_of_the_nodes():
         "m_axis_tvalid", "m_axis_tready", "m_axis_tlast", "framing_errors"}
     for stage in p.stages:
         assert f"\\tiny_net.core.{rtl.instance_name(stage)} " in text
-    assert "/" + "work" not in text and ".py" not in text
+    assert not re.search(r"\\\S*\[\d", text)  # abc9 takes an array's element x[0] for bit 0 of x
+    assert ".py" not in text
     assert rtl.verilog(p, name="tiny_net") == text
 
 

@@ -158,4 +158,11 @@ class Accelerator(wiring.Component):
 
 def verilog(plan: plan.Plan, name: str = "accelerator") -> str:
     """Return the accelerator as one Verilog file; instances are called after the network's nodes."""
-    return backend.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True)
+    text = backend.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True)
+    # Element 0 of an array leaves as the name `x[0]`, which Yosys's abc9 takes for bit 0 of `x` and stops.
+    return re.sub(r"\\[^\s\[]+(?:\[\d+\]\S*)+(?=\s)", _plain, text)
+
+
+def _plain(name: re.Match[str]) -> str:
+    """An escaped name with its brackets turned into underscores."""
+    return re.sub(r"\[(\d+)\]", r"__\1", name[0])
