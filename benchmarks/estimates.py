@@ -41,6 +41,7 @@ LEVELS = {"bipolar": ir.BIPOLAR, "ternary": ir.TERNARY, "u2": ir.Levels.unsigned
           "u8": ir.Levels.unsigned(8)}
 SIZES = (8, 10, 12, 16, 24, 32, 48, 64, 96, 128)
 NETWORKS = 12
+MAPPED = ("datapath", "control", "rom")
 FOLDS = 3  # fits that leave out every third network each
 TERMS = ("datapath", "control", "rom", "chains", "registers")
 FITTED = {"ecp5": ("datapath", "control", "rom", "chains"), "ice40": ("datapath", "control", "rom", "registers")}
@@ -129,8 +130,11 @@ def measure(family: str):
     (HERE / "calibration" / f"{family}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def table(family: str):
-    """Measured and modelled terms of every committed row: (rows, terms, fixed cells, measured cells)."""
+def table(family: str, mapped: bool = False):
+    """Measured and modelled terms of every committed row: (rows, terms, fixed cells, measured cells).
+
+    Measured are cells in use after packing, or, ``mapped``, LUTs as synthesis counts them.
+    """
     content = json.loads((HERE / "calibration" / f"{family}.json").read_text())
     tech = technology(TARGETS[family][-1])
     plans = {seed: lower(*network(seed)) for seed in {row["network"] for row in content["rows"]}}
@@ -139,7 +143,12 @@ def table(family: str):
     fixed = np.array([fixed_cells(stage, tech)[0] for stage in stages])
     terms[:, TERMS.index("registers")] += [fixed_cells(stage, tech)[1] for stage in stages]
     key = "TRELLIS_COMB" if family == "ecp5" else "ICESTORM_LC"
-    measured = np.array([row["packed"].get(key, 0) for row in content["rows"]], float)
+    if mapped:
+        count = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6, "SB_LUT4": 1}
+        measured = [sum(count.get(cell, 0) * n for cell, n in row["cells"].items()) for row in content["rows"]]
+    else:
+        measured = [row["packed"].get(key, 0) for row in content["rows"]]
+    measured = np.array(measured, float)
     return content, terms, fixed, measured
 
 
@@ -156,14 +165,15 @@ def nonnegative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return best
 
 
-def fit(family: str) -> dict:
+def fit(family: str, mapped: bool = False) -> dict:
     """Fit the coefficients by relative error on all networks; the errors are those of networks left out.
 
     Three fits leave out every third network each; ``model`` holds, for each stage, the prediction of the fit that
     had not seen its network. The coefficients are those of a fit on all.
     """
-    content, terms, fixed, measured = table(family)
-    use = [TERMS.index(name) for name in FITTED[family]]
+    content, terms, fixed, measured = table(family, mapped)
+    fitted = MAPPED if mapped else FITTED[family]
+    use = [TERMS.index(name) for name in fitted]
     networks = np.array([row["network"] for row in content["rows"]])
     weight = 1 / (measured + 20)  # a cell or two of a tiny stage must not outweigh the large ones
 
@@ -175,13 +185,12 @@ def fit(family: str) -> dict:
         left_out = networks % FOLDS == k
         model[left_out] = (fixed + terms[:, use] @ solve(~left_out))[left_out]
     ratio, large = measured / np.maximum(model, 1), measured >= 30
-    error = np.abs(model - measured) / measured
+    error = np.abs(model - measured) / np.maximum(measured, 1)
     whole = [abs(model[networks == n].sum() / measured[networks == n].sum() - 1) for n in np.unique(networks)]
     solution = solve(np.ones(len(measured), bool))
     return {
         "rows": content["rows"], "tools": content["tools"], "model": model, "measured": measured, "ratio": ratio,
-        "large": large, "coefficients": dict.fromkeys(TERMS, 0.0) | dict(zip(FITTED[family], solution.tolist(),
-                                                                             strict=True)),
+        "large": large, "coefficients": dict.fromkeys(TERMS, 0.0) | dict(zip(fitted, solution.tolist(), strict=True)),
         "low": min(float(np.quantile(ratio[large], 0.05)), 1.0),
         "high": max(float(np.quantile(ratio[large], 0.95)), 1.0),
         "median": float(np.median(error[large])), "p90": float(np.quantile(error[large], 0.9)),
@@ -189,19 +198,22 @@ def fit(family: str) -> dict:
     }
 
 
-def write(family: str, result: dict):
+def write(family: str, results: dict[str, dict]):
     """Put the fitted coefficients at the end of the family's TOML files."""
-    tools = result["tools"]
+    tools = results["lut_model"]["tools"]
     source = (f"benchmarks/estimates.py fit, benchmarks/calibration/{family}.json; {tools['yosys']}, "
               f"{tools['nextpnr']}")
     parts = []
-    for name, value in [*result["coefficients"].items(), ("low", result["low"]), ("high", result["high"])]:
+    for section, name, value in [
+            (section, *pair) for section, result in results.items()
+            for pair in (*result["coefficients"].items(), ("low", result["low"]), ("high", result["high"]))]:
+        fitted = FITTED[family] if section == "lut_model" else MAPPED
         what = ("5th or 95th percentile of measured over modelled, stages of 30 cells and more, networks left out"
                 if name in ("low", "high") else f"cells per unit of the term {name} in hwbnn.cost.forms")
-        kind = "fitted" if name in (*FITTED[family], "low", "high") else "assumed"
+        kind = "fitted" if name in (*fitted, "low", "high") else "assumed"
         if kind == "assumed":
-            what = f"{name} take no further cells in this family"
-        parts.append(f'[lut_model.{name}]\nvalue = {value:.4g}\nunit = "1"\nkind = "{kind}"\n'
+            what = f"{name} take no further cells here"
+        parts.append(f'[{section}.{name}]\nvalue = {value:.4g}\nunit = "1"\nkind = "{kind}"\n'
                      f'conditions = "{what}"\nsource = "{source}"\n')
     for name in TARGETS[family]:
         file = HERE.parent / "hwbnn" / "cost" / "technologies" / f"{name}.toml"
@@ -236,7 +248,7 @@ def blocks(family: str, content) -> tuple[int, int]:
     return some, exact
 
 
-def summary(family: str, result: dict) -> list[str]:
+def summary(family: str, result: dict, mapped: dict) -> list[str]:
     """Rows of the table in estimates.md."""
     cells = "TRELLIS_COMB" if family == "ecp5" else "ICESTORM_LC"
     found = flip_flops(family, result)
@@ -250,13 +262,16 @@ def summary(family: str, result: dict) -> list[str]:
         (f"{cells} of the whole accelerator ({len(networks)}): median, worst",
          f"{result['whole_median']:.1%}, {result['whole_worst']:.1%}"),
         ("interval: measured over modelled, p5 to p95", f"{result['low']:.2f} to {result['high']:.2f}"),
+        ("LUT4 by Yosys per stage of 30 and more: median, p90", f"{mapped['median']:.1%}, {mapped['p90']:.1%}"),
+        ("LUT4 by Yosys, whole accelerator: median, worst",
+         f"{mapped['whole_median']:.1%}, {mapped['whole_worst']:.1%}"),
         ("flip-flops after synthesis, whole accelerator: median, worst", f"{np.median(ff):.1%}, {max(ff):.1%}"),
         ("block memories: stages that have some, number exact", f"{some}, {exact}"),
     )
     return [f"| {family} | {figure} | {value} |" for figure, value in rows]
 
 
-def report(results: dict[str, dict]):
+def report(results: dict[str, dict], mapped: dict[str, dict]):
     """Write estimates.md."""
     lines = ["# How wrong the estimates are", "",
              "Made by `python benchmarks/estimates.py fit` from `benchmarks/calibration/`; `measure` makes that.",
@@ -267,7 +282,7 @@ def report(results: dict[str, dict]):
         lines.append(f"- {family}: `{SYNTHESIS[family]}`, {result['tools']['yosys']}, {result['tools']['nextpnr']} "
                      f"(packed, not placed); {len(result['rows'])} stages; {coefficients}")
     lines += ["", "| target | figure | measured |", "|---|---|---|"]
-    lines += [row for family, result in results.items() for row in summary(family, result)]
+    lines += [row for family, result in results.items() for row in summary(family, result, mapped[family])]
     (HERE / "estimates.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
@@ -280,10 +295,11 @@ def main(arguments: list[str]):
             measure(family)
     elif command == "fit":  # of all targets: the report is one
         results = {family: fit(family) for family in TARGETS}
-        for family, result in results.items():
-            write(family, result)
+        mapped = {family: fit(family, mapped=True) for family in TARGETS}
+        for family in TARGETS:
+            write(family, {"lut_model": results[family], "mapped_lut_model": mapped[family]})
         technology.cache_clear()
-        report(results)
+        report(results, mapped)
     elif command == "residuals":
         for family in families:
             result = fit(family)

@@ -102,7 +102,7 @@ def test_flip_flops_memory_bits_and_cycles_are_the_plans_own(name, technology):
 @pytest.mark.parametrize("technology", cost.names())
 def test_totals_are_the_sums_of_the_stages(technology):
     estimate = cost.estimate(plan_of(tiny(), 3, 4), technology, 10**7)
-    for resource in ("luts", "flip_flops", "mapped_flip_flops", "memory_bits", "blocks", "dsp"):
+    for resource in ("luts", "mapped_luts", "flip_flops", "mapped_flip_flops", "memory_bits", "blocks", "dsp"):
         parts = [getattr(stage.resources, resource) for stage in estimate.stages]
         for end in ("low", "nominal", "high"):
             assert getattr(getattr(estimate.resources, resource), end) == sum(getattr(p, end) for p in parts)
@@ -247,6 +247,12 @@ def test_json_round_trip(technology):
     assert cost.Estimate.from_json(json.loads(text)) == estimate
 
 
+def test_an_estimate_of_another_format_is_refused():
+    record = cost.estimate(plan_of(tiny(), 2, 4), "ecp5-85", 10**7).to_json() | {"format": 1}
+    with pytest.raises(UserError, match=r"^Estimate must have format 2, not 1; make it again with `hwbnn estimate`$"):
+        cost.Estimate.from_json(record)
+
+
 def test_rows_have_the_total_last():
     estimate = cost.estimate(plan_of(tiny(), 2, 4), "ecp5-85", 10**7)
     rows = estimate.rows()
@@ -300,12 +306,13 @@ def test_the_committed_coefficients_meet_the_committed_measurements(family, tech
 
 
 @pytest.mark.parametrize("family", ["ecp5", "ice40"])
-def test_the_fit_can_be_made_again(family, benchmark):
+@pytest.mark.parametrize("model_name", ["lut_model", "mapped_lut_model"])
+def test_the_fit_can_be_made_again(family, model_name, benchmark):
     """The coefficients in the TOML files are those that the committed table gives, and at most four."""
-    result = benchmark.fit(family)
+    result = benchmark.fit(family, mapped=model_name == "mapped_lut_model")
     assert sum(value > 0 for value in result["coefficients"].values()) <= 4
     for name in benchmark.TARGETS[family]:
-        model = cost.technology(name).lut_model
+        model = getattr(cost.technology(name), model_name)
         for term, value in result["coefficients"].items():
             assert getattr(model, term).value == pytest.approx(value, rel=0.02, abs=0.02)
 

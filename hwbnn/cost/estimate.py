@@ -18,11 +18,12 @@ from hwbnn.cost.operations import operations
 from hwbnn.cost.quantity import Figure, Quantity, Unknown, from_json
 from hwbnn.cost.resources import Fit, Resources, Use, fit_of, of_stage, summed, uses
 from hwbnn.cost.technology import technology as find_technology
+from hwbnn.errors import UserError
 from hwbnn.plan import MatrixVectorStage, Plan
 
 __all__ = ["FORMAT", "Estimate", "StageEstimate", "estimate"]
 
-FORMAT = 1
+FORMAT = 2  # of the JSON record; raise it when a field is added or changes meaning
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,10 @@ class Estimate:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Estimate":
-        """Read what :meth:`to_json` made; further keys are ignored."""
+        """Read what :meth:`to_json` made; further keys are ignored. Raises :class:`UserError` for another format."""
+        if record.get("format") != FORMAT:
+            raise UserError(f"Estimate must have format {FORMAT}, not {record.get('format')}; make it again with "
+                            "`hwbnn estimate`")
         return cls(
             record["network_name"], record["technology"], record["title"],
             Timing(record["clock_hz"], record["cycles"]["first"], record["cycles"]["interval"]),

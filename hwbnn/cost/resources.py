@@ -12,7 +12,7 @@ from typing import Literal
 
 from hwbnn.cost.forms import forms
 from hwbnn.cost.quantity import Figure, Quantity, Unknown, total
-from hwbnn.cost.technology import Technology
+from hwbnn.cost.technology import LutModel, Technology
 from hwbnn.plan import Stage
 
 __all__ = [
@@ -30,7 +30,9 @@ class Resources:
 
     Parameters
     ----------
-    luts : LUT4, or logic cells where LUT and flip-flop share one.
+    luts : LUT4 of the chip in use after packing, or logic cells where LUT and flip-flop share one.
+    mapped_luts : LUT4 as synthesis counts them: LUT cells, two per CCU2C, LUT memory; no lone flip-flops, no cells
+        at the ends of carry chains.
     flip_flops : bits of flip-flops of the emitted RTL, without those that stand in for LUT memory.
     mapped_flip_flops : what synthesis leaves of them, constant and identical bits merged, and with those that
         stand in for LUT memory.
@@ -40,6 +42,7 @@ class Resources:
     """
 
     luts: Figure
+    mapped_luts: Figure
     flip_flops: Quantity
     mapped_flip_flops: Quantity
     memory_bits: Quantity
@@ -95,19 +98,23 @@ def fixed_cells(stage: Stage, tech: Technology) -> tuple[float, int]:
 
 def of_stage(stage: Stage, tech: Technology) -> Resources:
     """Return what one stage takes."""
-    form, model = forms(stage), tech.lut_model
+    form = forms(stage)
     luts, registers = fixed_cells(stage, tech)
-    terms = ((model.datapath, form.datapath), (model.control, form.control), (model.rom, form.rom),
-             (model.chains, form.chains), (model.registers, form.registers + registers))
-    luts += sum(coefficient.value * amount for coefficient, amount in terms)
+    amounts = (form.datapath, form.control, form.rom, form.chains, form.registers + registers)
+
+    def modelled(model: LutModel, unit: str) -> Quantity:
+        coefficients = (model.datapath, model.control, model.rom, model.chains, model.registers)
+        cells = luts + sum(c.value * amount for c, amount in zip(coefficients, amounts, strict=True))
+        return Quantity(math.floor(cells * model.low.value), round(cells), math.ceil(cells * model.high.value), unit,
+                        "calibrated closed form", (model.datapath.source,))
+
     mapped = stage.flip_flops - form.merged
     if tech.lut_memory is None:
         mapped += sum(memory.bits for memory in stage.memories if memory.style == "distributed")
     blocks = sum(tech.block_memory.blocks(m.width, m.depth) for m in stage.memories if m.style == "block")
     dsp = sum(-(-a // 18) * -(-b // 18) for a, b in form.multipliers) if tech.multiplies_in_dsp else 0
     return Resources(
-        Quantity(math.floor(luts * model.low.value), round(luts), math.ceil(luts * model.high.value), tech.lut,
-                 "calibrated closed form", (model.datapath.source,)),
+        modelled(tech.lut_model, tech.lut), modelled(tech.mapped_lut_model, "LUT4"),
         Quantity.exact(stage.flip_flops, "FF"),
         Quantity(math.floor(mapped * MAPPED_SPREAD[0]), mapped, math.ceil(mapped * MAPPED_SPREAD[1]), "FF",
                  "constant and identical bits merged", (CALIBRATION,)),
@@ -147,7 +154,7 @@ def summed(parts: Iterable[Resources], tech: Technology) -> Resources:
 
     return Resources(add("luts", tech.lut), *(  # pyright: ignore[reportArgumentType]  # exact figures add up exactly
         add(name, unit) for name, unit in (
-            ("flip_flops", "FF"), ("mapped_flip_flops", "FF"), ("memory_bits", "bit"),
+            ("mapped_luts", "LUT4"), ("flip_flops", "FF"), ("mapped_flip_flops", "FF"), ("memory_bits", "bit"),
             ("blocks", tech.block_memory.name), ("dsp", tech.dsp.unit))))
 
 

@@ -150,6 +150,7 @@ class EnergyConstants:
 class LutModel:
     """Calibrated coefficients of the LUT closed forms and the spread of their held-out residuals.
 
+    ``lut_model`` counts cells of the chip after packing, ``mapped_lut_model`` LUTs as synthesis counts them.
     The terms of :class:`hwbnn.cost.forms.Forms` are multiplied by the coefficients of the same names and added;
     ``low`` and ``high`` are what the sum is multiplied by for the interval.
     """
@@ -187,6 +188,7 @@ class Technology:
     speed: tuple[SpeedFact, ...]
     energy: EnergyConstants
     lut_model: LutModel
+    mapped_lut_model: LutModel
 
 
 def names() -> tuple[str, ...]:
@@ -249,6 +251,7 @@ def parse(text: str, name: str) -> Technology:
     lut_memory = record.get("lut_memory")
     record["lut_memory"] = None if lut_memory is None else build(LutMemory, lut_memory, f"{name}.lut_memory")
     record["energy"] = build(EnergyConstants, record["energy"], f"{name}.energy")
-    record["lut_model"] = build(LutModel, record["lut_model"], f"{name}.lut_model")
+    for model in ("lut_model", "mapped_lut_model"):
+        record[model] = build(LutModel, record[model], f"{name}.{model}")
     record["speed"] = tuple(build(SpeedFact, fact, f"{name}.speed") for fact in record.get("speed", []))
     return build(Technology, {"name": name, **record}, name)

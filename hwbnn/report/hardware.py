@@ -53,12 +53,12 @@ def device(results: Results) -> str:
 
 
 def lut(results: Results, stage: str | None = None) -> Figure | None:
-    """Estimated LUTs of a stage, or of the accelerator."""
+    """Estimated LUTs of a stage, or of the accelerator, as synthesis counts them."""
     if results.estimate is None:
         return None
     if stage is None:
-        return results.estimate.resources.luts
-    return next((s.resources.luts for s in results.estimate.stages if s.name == stage), None)
+        return results.estimate.resources.mapped_luts
+    return next((s.resources.mapped_luts for s in results.estimate.stages if s.name == stage), None)
 
 
 def lut_synthesized(results: Results, stage: str | None = None) -> int | None:
