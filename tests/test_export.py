@@ -14,7 +14,7 @@ from torch import nn
 
 from hwbnn.errors import UserError
 from hwbnn.ir import Levels
-from hwbnn_train import Grid, Quantizer, QuantLinear, Sign, Uniform, compare, execute, export
+from hwbnn_train import Grid, QuantConv2d, Quantizer, QuantLinear, Sign, Uniform, compare, execute, export
 from hwbnn_train.models import mlp
 
 
@@ -103,6 +103,22 @@ def test_layer_bias_standalone_quantizer_and_plain_batch_norm():
     assert compare(model, proto, x) <= 1e-5
 
 
+def test_convolutions_of_every_kind():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            QuantConv2d(2, 4, (3, 2), padding=(1, 0), stride=(2, 1), dilation=(1, 2), weight=Sign(), input=Uniform(2),
+                        bias=True),
+            nn.MaxPool2d(3, stride=1, padding=1), nn.BatchNorm2d(4),
+            QuantConv2d(4, 6, 1, groups=2, weight=Sign(), input=Sign()), nn.Flatten(),
+            QuantLinear(6 * 4 * 5, 3, weight=Sign(), input=Sign())).eval()
+        model[0].bias.data.normal_()
+    x = np.random.default_rng(0).integers(0, 4, (10, 2, 7, 7)).astype(np.float32)
+    proto = export(model, (2, 7, 7))
+    onnx.checker.check_model(proto, full_check=True)
+    assert compare(model, proto, x) <= 1e-5
+
+
 @pytest.mark.parametrize(("levels", "bits", "signed", "narrow"), [
     (Levels(0, 1), 1, 0, 0), (Levels(0, 15), 4, 0, 0), (Levels(-1, 1), 2, 1, 1), (Levels(-4, 3), 3, 1, 0),
     (Levels(-127, 127), 8, 1, 1)])
@@ -138,6 +154,11 @@ NOT = "Layer bad must be one that can become hardware, not"
     (nn.BatchNorm1d(3, track_running_stats=False), (3,),
      "Layer bad must keep running statistics to become hardware, and it does not"),
     (QuantLinear(4, 2, weight=Sign()), (3,), "Layer bad must get 4 values per image, not shape (3,)"),
+    (QuantConv2d(4, 2, 3, weight=Sign()), (3, 8, 8), "Layer bad must get 4 channels of pixels, not shape (3, 8, 8)"),
+    (QuantConv2d(3, 2, 3, padding="same", weight=Sign()), (3, 8, 8),
+     "Layer bad must be padded with a number of zeros, not zeros 'same'"),
+    (nn.MaxPool2d(2, ceil_mode=True), (3, 8, 8), "Layer bad must pool without ceil_mode, dilation and indices"),
+    (nn.MaxPool2d(2), (3,), "Layer bad must get channels of pixels, not shape (3,)"),
     (Fixed(Levels(0, 5)), (3,), "Quantizer bad must have levels that a Quant node can give, not 0..5"),
 ])
 def test_layers_that_cannot_become_hardware(layer, shape, message):

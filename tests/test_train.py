@@ -17,9 +17,9 @@ from hwbnn import datasets
 from hwbnn.errors import UserError
 from hwbnn_train import training
 from hwbnn_train.recipes import RECIPES, recipe
-from hwbnn_train.recipes.digits_mlp import DigitsMLP
+from hwbnn_train.recipes.digits import Digits
 
-SMALL = DigitsMLP(hidden=(16, 16), epochs=3, batch=50)
+SMALL = Digits(hidden=(16, 16), epochs=3, batch=50)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_same_seed_same_file(finished, tmp_path):
 
 
 def test_interrupted_and_resumed(finished, tmp_path, monkeypatch):
-    class Interrupted(DigitsMLP):
+    class Interrupted(Digits):
         def augment(self, x):
             nonlocal steps
             steps += 1
@@ -83,7 +83,7 @@ def test_interrupted_and_resumed(finished, tmp_path, monkeypatch):
 
 
 def test_interrupted_in_the_first_epoch(tmp_path):
-    class Interrupted(DigitsMLP):
+    class Interrupted(Digits):
         def augment(self, x):
             raise KeyboardInterrupt
 
@@ -123,7 +123,7 @@ def test_failures_leave_the_result(finished, tmp_path, monkeypatch):
     hwbnn_train.train(SMALL, tmp_path, epochs=1, progress=False)
     before = files(tmp_path)
 
-    class Diverges(DigitsMLP):
+    class Diverges(Digits):
         def augment(self, x):
             return x * float("nan")
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from hwbnn_train.layers import QuantLinear, glorot
+from hwbnn_train.layers import QuantConv2d, QuantLinear, glorot
 from hwbnn_train.losses import LOSSES, squared_hinge
 from hwbnn_train.models import mlp
 from hwbnn_train.optimizers import parameter_groups, prepare, set_learning_rate
-from hwbnn_train.quantizers import Sign, Uniform
+from hwbnn_train.quantizers import ScaledSign, Sign, TernaryWeights, Uniform
 
 
 def binary(fan_in, fan_out, input):
@@ -56,6 +56,27 @@ def test_lr_scale():
     assert glorot(8, 4) == math.sqrt(1.5 / 12)
     assert QuantLinear(8, 4, weight=Sign()).lr_scale == 1 / math.sqrt(1.5 / 12)
     assert QuantLinear(8, 4, weight=Sign(), limit=0.5).lr_scale == 0.5 / math.sqrt(1.5 / 12)
+
+
+def test_convolution_quantizes_then_pads_with_zeros():
+    layer = QuantConv2d(2, 3, 3, padding=1, stride=2, weight=Sign(), input=Sign(), bias=True)
+    layer.bias.data.normal_()
+    x = torch.randn(4, 2, 5, 5)
+    signs = [torch.where(t >= 0, 1.0, -1.0) for t in (x, layer.weight)]
+    expected = functional.conv2d(functional.pad(signs[0], (1, 1, 1, 1)), signs[1], layer.bias, stride=2)
+    assert torch.allclose(layer(x), expected)
+    assert torch.allclose(layer.eval()(x), expected)
+    assert layer.lr_scale == 1 / glorot(2 * 9, 3 * 9)
+
+
+@pytest.mark.parametrize("quantizer", [TernaryWeights(per_filter=True), ScaledSign(3),
+                                       Uniform(4, signed=True, scale=0.1)])
+def test_evaluation_is_training_with_the_scale_behind_the_product(quantizer):
+    with torch.no_grad():
+        for layer, x in ((QuantLinear(6, 3, weight=quantizer, bias=True), torch.randn(5, 6)),
+                         (QuantConv2d(6, 3, 3, weight=quantizer, bias=True), torch.randn(5, 6, 4, 4))):
+            layer.bias.normal_()
+            assert torch.allclose(layer.train()(x), layer.eval()(x), atol=1e-5)
 
 
 def test_bad_limit():

@@ -19,7 +19,7 @@ from hwbnn.frontend import load_onnx
 from hwbnn.ir import BIPOLAR, TERNARY, Levels
 from hwbnn_train import compare, execute, export
 from hwbnn_train.evaluation import evaluate, real_weights, recalibrate
-from hwbnn_train.layers import QuantLinear
+from hwbnn_train.layers import Quantized, QuantLinear
 from hwbnn_train.loop import fit, penalty
 from hwbnn_train.losses import squared_hinge
 from hwbnn_train.optimizers import loss_aware, parameter_groups, prepare, set_learning_rate, transition
@@ -41,7 +41,8 @@ from hwbnn_train.quantizers.discrete import snap, step
 from hwbnn_train.recipes import RECIPES
 
 weights = hnp.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 6)), elements=st.floats(-1, 1, width=32))
-METHODS = [name for name, recipe in RECIPES.items() if recipe.data == "mnist"]
+PERCEPTRONS = [name for name, recipe in RECIPES.items() if recipe.data == "mnist" and not recipe.channels]
+CONVNETS = [name for name, recipe in RECIPES.items() if recipe.channels]
 
 
 @pytest.fixture(autouse=True)
@@ -127,11 +128,11 @@ def test_fewer_images_than_a_batch_are_recalibrated_from():
 @pytest.mark.parametrize(("bits", "levels"), [(1, BIPOLAR), (2, Levels(-2, 1)), (4, Levels(-8, 7))])
 def test_qnn_levels(bits, levels):
     recipe = dataclasses.replace(RECIPES["qnn-mlp"], weight_bits=bits, activation_bits=bits)
-    for quantizer in (recipe.weight(3, 3), recipe.activation()):
+    for quantizer in (recipe.weight(3), recipe.activation()):
         grid = quantizer.grid(torch.zeros(1))
         assert grid.levels == levels and grid.scale == 2.0**(1 - bits)
     assert gradient(recipe.activation(), [-1.01, -1.0, 0.99, 1.0, 1.01]).tolist() == [0, 1, 1, 1, 0]
-    assert gradient(recipe.weight(3, 3), [-1.01, 1.0]).tolist() == [1, 1]
+    assert gradient(recipe.weight(3), [-1.01, 1.0]).tolist() == [1, 1]
 
 
 def test_qnn_formula():
@@ -372,12 +373,18 @@ def test_representations():
 # every method, through the whole of its way
 
 VARIANTS = [
-    *((name, {}) for name in METHODS),
+    *((name, {}) for name in PERCEPTRONS),
     ("qnn-mlp", {"weight_bits": 4, "activation_bits": 4}),
     ("twn-mlp", {"per_filter": True}),
     ("gxnor-mlp", {"weight_states": 2, "activation_states": 3, "r": 0.3}),
     ("gxnor-mlp", {"weight_states": 0, "window": "triangular", "r": 1.0}),
     ("bnnplus-mlp", {"regularizer": "euclidean"}),
+]
+CONVOLUTIONAL = [
+    *((name, {}) for name in CONVNETS),
+    ("bnnplus-mlp", {}),  # a scale per filter
+    ("twn-mlp", {"per_filter": True}),
+    ("gxnor-mlp", {"weight_states": 2, "activation_states": 2}),
 ]
 
 
@@ -389,6 +396,28 @@ def test_a_few_steps_then_torch_qonnx_and_golden_agree(tmp_path, name, changes):
     state = fit(model, recipe, digits["train"], digits["test"], config={}, file=tmp_path / "c.pt")
     assert state.history[1]["loss/train"] < state.history[0]["loss/train"]
     agree(tmp_path, model, digits["test"][0].numpy())
+
+
+@pytest.mark.parametrize(("name", "changes"), CONVOLUTIONAL)
+def test_a_few_steps_of_a_convnet_then_torch_qonnx_and_golden_agree(tmp_path, name, changes):
+    recipe = dataclasses.replace(RECIPES[name], epochs=2, batch=50, channels=(6, 8), hidden=(12,), **changes)
+    train, test = (tuple(map(torch.as_tensor, datasets.load("digits", split))) for split in ("train", "test"))
+    train, test = ((x.reshape(-1, 1, 8, 8), y) for x, y in (train, test))
+    model = recipe.model((1, 8, 8), 10)
+    state = fit(model, recipe, train, test, config={}, file=tmp_path / "c.pt")
+    assert state.history[1]["loss/train"] < state.history[0]["loss/train"]
+    agree(tmp_path, model, test[0][:60].numpy())
+
+
+def test_convnet_needs_pixels():
+    with pytest.raises(ValueError, match=r"^Recipe mnist-conv must have images of channels, height and width, and "
+                                         r"those of mnist have shape \(64,\)$"):
+        RECIPES["mnist-conv"].model((64,), 10)
+
+
+def test_small_convnet_is_small():
+    model = RECIPES["mnist-conv"].model((1, 28, 28), 10)
+    assert sum(layer.weight.numel() for layer in model if isinstance(layer, Quantized)) == 47_520 <= 60_000
 
 
 def agree(folder, model, x):
@@ -421,7 +450,7 @@ DATA = os.environ.get("HWBNN_DATA")
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA or not (Path(DATA) / "mnist").is_dir(),
                     reason="HWBNN_DATA does not name a folder with mnist/")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", PERCEPTRONS)
 def test_each_method_learns_mnist(tmp_path, name):
     """Three epochs on 10,000 images with 2 x 256 hidden units; the bars on all of it are in benchmarks."""
     recipe = dataclasses.replace(RECIPES[name], epochs=3, hidden=(256, 256))

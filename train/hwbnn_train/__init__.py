@@ -9,11 +9,13 @@ loop and an optimizer from :mod:`~hwbnn_train.optimizers`, and hand it to :func:
 """
 
 from hwbnn_train.export import compare, execute, export
-from hwbnn_train.layers import QuantLinear
+from hwbnn_train.layers import QuantConv2d, QuantLinear
 from hwbnn_train.quantizers import Grid, Quantizer, Sign, Uniform
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import recipes
 from hwbnn_train.training import train
 
-__all__ = ["Grid", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "execute", "export", "recipes",
-           "train"]
+__all__ = [
+    "Grid", "QuantConv2d", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "execute", "export",
+    "recipes", "train",
+]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from hwbnn_train.layers import QuantLinear
+from hwbnn_train.layers import Quantized
 from hwbnn_train.quantizers import Real
 
 __all__ = ["Data", "evaluate", "real_weights", "recalibrate"]
@@ -53,7 +53,7 @@ def recalibrate(model: nn.Module, x: Tensor, *, batch: int = 1000) -> None:
 @contextmanager
 def real_weights(model: nn.Module) -> Iterator[None]:
     """Within the block the layers of ``model`` use their real weights, as papers on BinaryConnect evaluate them."""
-    layers = [layer for layer in model.modules() if isinstance(layer, QuantLinear)]
+    layers = [layer for layer in model.modules() if isinstance(layer, Quantized)]
     quantizers = [layer.quantize_weight for layer in layers]
     try:
         for layer in layers:

@@ -4,7 +4,7 @@ Only a sequence of known layers can be exported; every layer that has no meaning
 What is written is checked by :func:`compare` against torch with qonnx's own executor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hwbnn.errors import UserError
 from hwbnn.ir import BIPOLAR, Levels
-from hwbnn_train.layers import QuantLinear
+from hwbnn_train.layers import QuantConv2d, Quantized, QuantLinear
 from hwbnn_train.quantizers import Grid, Quantizer
 
 __all__ = ["compare", "execute", "export"]
@@ -38,8 +38,9 @@ class _Graph:
     values: list[onnx.ValueInfoProto] = field(default_factory=list)
 
     def constant(self, name: str, value: Tensor | NDArray | float) -> str:
-        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value, np.float32)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array, dtype=np.float32), name))
+        value = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        array = np.array(value, np.float32, order="C")
+        self.initializers.append(numpy_helper.from_array(array, name))
         self.values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape))  # qonnx asks for it
         return name
 
@@ -169,40 +170,85 @@ def _(layer: Quantizer, name: str, graph: _Graph) -> None:
 
 @_emit.register
 def _(layer: QuantLinear, name: str, graph: _Graph) -> None:
-    if layer.quantize_input is not None:
-        _emit(layer.quantize_input, f"{name}_input", graph)
     if graph.shape != (layer.in_features,):
         raise UserError(f"Layer {name} must get {layer.in_features} values per image, not shape {graph.shape}")
-    scale = _weights(layer.weight, layer.quantize_weight, name, graph)
+    scale = _weights(layer, name, graph, lambda w: w.T)
     graph.step("MatMul", name, [f"{name}_weight_quant_out"], (layer.out_features,))
-    if bool((scale != 1).any()):
-        graph.step("Mul", f"{name}_scale", [graph.constant(f"{name}_scale_value", scale)])
-    if layer.bias is not None:
-        _check_finite(layer.bias, f"{name}.bias")
-        graph.step("Add", f"{name}_bias", [graph.constant(f"{name}_bias_value", layer.bias)])
+    _scale_and_bias(layer, name, graph, scale)
 
 
-def _weights(real: Tensor, quantizer: Quantizer, name: str, graph: _Graph) -> Tensor:
-    """Add the weights as integers, columns x rows as MatMul wants them, and a quantizer; return what to scale by.
+@_emit.register
+def _(layer: QuantConv2d, name: str, graph: _Graph) -> None:
+    if len(graph.shape) != 3 or graph.shape[0] != layer.in_channels:
+        raise UserError(f"Layer {name} must get {layer.in_channels} channels of pixels, not shape {graph.shape}")
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        raise UserError(f"Layer {name} must be padded with a number of zeros, not {layer.padding_mode} "
+                        f"{layer.padding!r}")
+    scale = _weights(layer, name, graph, lambda w: w)
+    (top, left), pixels = layer.padding, _pixels(layer, graph.shape[1:])
+    graph.step("Conv", name, [f"{name}_weight_quant_out"], (layer.out_channels, *pixels), group=layer.groups,
+               kernel_shape=layer.kernel_size, strides=layer.stride, pads=(top, left, top, left),
+               dilations=layer.dilation)
+    _scale_and_bias(layer, name, graph, scale)
+
+
+@_emit.register
+def _(layer: nn.MaxPool2d, name: str, graph: _Graph) -> None:
+    kernel, stride, padding, dilation = (_pair(v) for v in (layer.kernel_size, layer.stride, layer.padding,
+                                                            layer.dilation))
+    if layer.ceil_mode or dilation != (1, 1) or layer.return_indices:
+        raise UserError(f"Layer {name} must pool without ceil_mode, dilation and indices")
+    if len(graph.shape) != 3:
+        raise UserError(f"Layer {name} must get channels of pixels, not shape {graph.shape}")
+    pixels = tuple((n + 2 * p - k) // s + 1
+                   for n, p, k, s in zip(graph.shape[1:], padding, kernel, stride, strict=True))
+    graph.step("MaxPool", name, [], (graph.shape[0], *pixels), kernel_shape=kernel, strides=stride, pads=padding * 2)
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _pixels(layer: QuantConv2d, pixels: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in
+                 zip(pixels, layer.padding, layer.dilation, layer.kernel_size, layer.stride, strict=True))
+
+
+def _weights(layer: Quantized, name: str, graph: _Graph, arrange: Callable[[Tensor], Tensor]) -> Tensor:
+    """Add the input's quantizer, and the weights as integers behind a quantizer; return what to scale the product by.
 
     The scale is left to a node behind the product, so that every executor adds integers.
     """
-    _check_finite(real, f"{name}.weight")
+    if layer.quantize_input is not None:
+        _emit(layer.quantize_input, f"{name}_input", graph)
+    _check_finite(layer.weight, f"{name}.weight")
     with torch.no_grad():
-        grid = quantizer.grid(real)
+        grid = layer.quantize_weight.grid(layer.weight)
         if grid.levels is None:
             raise UserError(f"Layer {name} must have quantized weights to become hardware, and they are real numbers")
-        integers = (quantizer(real) / grid.scale).round()
+        integers = arrange((layer.quantize_weight(layer.weight) / grid.scale).round())
     if not grid.levels.holds(integers.numpy()):
         raise RuntimeError(f"Weights of {name} must be {grid.levels} times their scale, and are not")
     levels = grid.levels if grid.levels == BIPOLAR else _quant_attributes(grid.levels)[3]
-    constant = graph.constant(f"{name}_weight", integers.T)
-    graph.quantizer(f"{name}_weight_quant", constant, tuple(integers.T.shape), Grid(levels, torch.ones(())))
-    return grid.scale.reshape(-1) if grid.scale.ndim else grid.scale
+    constant = graph.constant(f"{name}_weight", integers)
+    graph.quantizer(f"{name}_weight_quant", constant, tuple(integers.shape), Grid(levels, torch.ones(())))
+    return grid.scale
+
+
+def _scale_and_bias(layer: Quantized, name: str, graph: _Graph, scale: Tensor) -> None:
+    batch = torch.empty(1, *graph.shape)
+    if bool((scale != 1).any()):
+        factors = layer.along_channels(scale, batch)
+        graph.step("Mul", f"{name}_scale", [graph.constant(f"{name}_scale_value", factors)])
+    if layer.bias is not None:
+        _check_finite(layer.bias, f"{name}.bias")
+        values = layer.along_channels(layer.bias, batch)
+        graph.step("Add", f"{name}_bias", [graph.constant(f"{name}_bias_value", values)])
 
 
 @_emit.register(nn.BatchNorm1d)
-def _(layer: nn.BatchNorm1d, name: str, graph: _Graph) -> None:
+@_emit.register(nn.BatchNorm2d)
+def _(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, graph: _Graph) -> None:
     if layer.running_mean is None or layer.running_var is None:
         raise UserError(f"Layer {name} must keep running statistics to become hardware, and it does not")
     ones = torch.ones(layer.num_features)

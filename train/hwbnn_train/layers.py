@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from hwbnn_train.quantizers import Quantizer
 
-__all__ = ["QuantLinear", "glorot"]
+__all__ = ["QuantConv2d", "QuantLinear", "Quantized", "glorot"]
 
 
 def glorot(fan_in: int, fan_out: int) -> float:
@@ -20,20 +20,18 @@ def glorot(fan_in: int, fan_out: int) -> float:
     return math.sqrt(1.5 / (fan_in + fan_out))
 
 
-class QuantLinear(nn.Linear):
-    """``y = q_input(x) @ q_weight(w).T + bias``.
+class Quantized(nn.Module):
+    """What layers with quantized weights share; a subclass names the plain layer beside it and says :meth:`product`.
 
     The real weights ``w`` are what the optimizer moves. They start uniform in ``-spread .. spread``, are kept in
     ``-limit .. limit`` by the optimizer (:func:`hwbnn_train.optimizers.prepare`), and their learning rate is
-    multiplied by ``lr_scale``.
+    multiplied by ``lr_scale``. The first axis of the weights is the output.
 
     In evaluation mode the product is taken with the integers of the weights and the scale multiplied in
     afterwards, as hardware and the exported graph do, so that sums of integers stay exact.
 
     Parameters
     ----------
-    in_features, out_features : :class:`int`
-        Columns and rows of the weights, ``out_features x in_features``.
     weight : :class:`~hwbnn_train.quantizers.Quantizer`
         Applied to the weights.
     input : :class:`~hwbnn_train.quantizers.Quantizer` or None
@@ -45,36 +43,76 @@ class QuantLinear(nn.Linear):
     spread : :class:`float` or None
         Bound of the initial weights; None: ``limit``.
     lr_scale : :class:`float` or None
-        Factor on the learning rate; None: ``limit / glorot(in_features, out_features)``.
+        Factor on the learning rate; None: ``limit /`` :func:`glorot` of the layer.
     """
 
-    def __init__(self, in_features: int, out_features: int, *, weight: Quantizer,
-                 input: Quantizer | None = None, bias: bool = False, limit: float = 1.0,
-                 spread: float | None = None, lr_scale: float | None = None):
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(self, *sizes, weight: Quantizer, input: Quantizer | None = None, bias: bool = False,
+                 limit: float = 1.0, spread: float | None = None, lr_scale: float | None = None, **options):
+        kind = type(self).__name__
         if not limit > 0:
-            raise ValueError(f"QuantLinear limit must be positive, not {limit!r}")
+            raise ValueError(f"{kind} limit must be positive, not {limit!r}")
         if spread is not None and not 0 < spread <= limit:
-            raise ValueError(f"QuantLinear spread must be positive and at most the limit {limit!r}, not {spread!r}")
+            raise ValueError(f"{kind} spread must be positive and at most the limit {limit!r}, not {spread!r}")
         self.limit = limit
         self.spread = limit if spread is None else spread
-        self.lr_scale = limit / glorot(in_features, out_features) if lr_scale is None else lr_scale
-        super().__init__(in_features, out_features, bias=bias)
+        super().__init__(*sizes, bias=bias, **options)
+        self.lr_scale = limit / glorot(*self.fans) if lr_scale is None else lr_scale
         self.quantize_input = input
         self.quantize_weight = weight
         with torch.no_grad():
             weight.initialize(self.weight)
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """Inputs of one output, and outputs of one input."""
+        taps = self.weight[0, 0].numel()
+        return self.weight.shape[1] * taps, self.weight.shape[0] * taps
 
     def reset_parameters(self) -> None:
         nn.init.uniform_(self.weight, -self.spread, self.spread)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
+    def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+        """Do what the plain layer does."""
+        raise NotImplementedError
+
     def forward(self, x: Tensor) -> Tensor:
         if self.quantize_input is not None:
             x = self.quantize_input(x)
         weights = self.quantize_weight(self.weight)
         if self.training:
-            return functional.linear(x, weights, self.bias)
+            return self.product(x, weights, self.bias)
         scale = self.quantize_weight.grid(self.weight).scale
-        y = functional.linear(x, weights / scale) * (scale.reshape(-1) if scale.ndim else scale)
-        return y if self.bias is None else y + self.bias
+        y = self.product(x, weights / scale, None) * self.along_channels(scale, x)
+        return y if self.bias is None else y + self.along_channels(self.bias, x)
+
+    @staticmethod
+    def along_channels(values: Tensor, x: Tensor) -> Tensor:
+        """Return one value, or one per output, shaped to broadcast against the output for the input ``x``."""
+        return values.reshape(-1, *[1] * (x.ndim - 2)) if values.ndim else values
+
+
+class QuantLinear(Quantized, nn.Linear):
+    """``y = q_input(x) @ q_weight(w).T + bias``; ``QuantLinear(in_features, out_features, weight=...)``.
+
+    Weights are ``out_features x in_features``. The other parameters are those of :class:`Quantized`.
+    """
+
+    def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+        return functional.linear(x, weights, bias)
+
+
+class QuantConv2d(Quantized, nn.Conv2d):
+    """A convolution; ``QuantConv2d(in_channels, out_channels, kernel_size, weight=..., stride=..., padding=...)``.
+
+    Weights are ``out_channels x in_channels/groups x ky x kx``. Padding adds zeros *behind* the input's quantizer, so
+    that a bipolar input has a third value at its border, as in BinaryNet's networks; golden and hardware do the
+    same. The other parameters are those of :class:`Quantized` and of :class:`torch.nn.Conv2d`.
+    """
+
+    def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+        return functional.conv2d(x, weights, bias, self.stride, self.padding, self.dilation, self.groups)

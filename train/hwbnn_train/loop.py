@@ -12,7 +12,7 @@ from hwbnn_train import checkpoint as checkpoints
 from hwbnn_train.checkpoint import Checkpoint
 from hwbnn_train.evaluation import Data, evaluate, recalibrate
 from hwbnn_train.finite import check_state, check_step
-from hwbnn_train.layers import QuantLinear
+from hwbnn_train.layers import Quantized
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
 from hwbnn_train.recipe import Recipe
@@ -21,7 +21,7 @@ __all__ = ["fit"]
 
 def penalty(model: nn.Module) -> Tensor | float:
     """Return the sum of what the quantizers of the weights add to the loss."""
-    terms = (layer.quantize_weight.penalty(layer.weight) for layer in model.modules() if isinstance(layer, QuantLinear))
+    terms = (layer.quantize_weight.penalty(layer.weight) for layer in model.modules() if isinstance(layer, Quantized))
     return sum((term for term in terms if term is not None), start=0.0)
 
 
@@ -30,7 +30,7 @@ def _levels(model: nn.Module) -> dict[str, Tensor]:
     """Return each layer's weights as integers (as they are, where they are real)."""
     model.eval()
     return {name: layer.quantize_weight(layer.weight) / layer.quantize_weight.grid(layer.weight).scale
-            for name, layer in model.named_modules() if isinstance(layer, QuantLinear)}
+            for name, layer in model.named_modules() if isinstance(layer, Quantized)}
 
 
 def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, config: dict, file: Path,

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 from torch import nn
 
-from hwbnn_train.layers import QuantLinear
+from hwbnn_train.layers import QuantConv2d, QuantLinear
 from hwbnn_train.quantizers import Quantizer
 
-__all__ = ["mlp"]
+__all__ = ["convnet", "mlp"]
 
 
 def mlp(inputs: int, hidden: Sequence[int], classes: int, *, input: Quantizer,
@@ -42,4 +42,41 @@ def mlp(inputs: int, hidden: Sequence[int], classes: int, *, input: Quantizer,
     for number, (fan_in, fan_out) in enumerate(pairwise(widths), 1):
         layers[f"fc{number}"] = layer(fan_in, fan_out, input if number == 1 else activation())
         layers[f"bn{number}"] = nn.BatchNorm1d(fan_out, eps=1e-4, momentum=0.1)
+    return nn.Sequential(layers)
+
+
+def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequence[int], classes: int, *,
+            input: Quantizer, convolution: Callable[[int, int, Quantizer], QuantConv2d],
+            layer: Callable[[int, int, Quantizer], QuantLinear], activation: Callable[[], Quantizer],
+            pooled: Sequence[int]) -> nn.Sequential:
+    """Return ``conv1, pool1, conv1_bn, conv2, ..., flatten, fc1, fc1_bn, ...``.
+
+    Pooling comes before batch normalization and the quantizer after it, the order of BinaryNet and GXNOR-Net.
+
+    Parameters
+    ----------
+    shape : tuple of :class:`int`
+        Channels, height and width of an image.
+    channels : sequence of :class:`int`
+        Outputs of the convolutions.
+    hidden : sequence of :class:`int`
+        Widths of the hidden linear layers.
+    convolution, layer : callable
+        Make a convolution that keeps height and width, or a linear layer, of so many inputs and outputs with the
+        given quantizer at its input.
+    pooled : sequence of :class:`int`
+        Numbers, from 1, of the convolutions that are followed by 2 x 2 max pooling.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    _, height, width = shape
+    for number, (fan_in, fan_out) in enumerate(pairwise([shape[0], *channels]), 1):
+        layers[f"conv{number}"] = convolution(fan_in, fan_out, input if number == 1 else activation())
+        if number in pooled:
+            layers[f"pool{number}"] = nn.MaxPool2d(2)
+            height, width = height // 2, width // 2
+        layers[f"conv{number}_bn"] = nn.BatchNorm2d(fan_out, eps=1e-4, momentum=0.1)
+    layers["flatten"] = nn.Flatten()
+    for number, (fan_in, fan_out) in enumerate(pairwise([channels[-1] * height * width, *hidden, classes]), 1):
+        layers[f"fc{number}"] = layer(fan_in, fan_out, activation())
+        layers[f"fc{number}_bn"] = nn.BatchNorm1d(fan_out, eps=1e-4, momentum=0.1)
     return nn.Sequential(layers)

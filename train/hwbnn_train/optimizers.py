@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hwbnn_train.layers import QuantLinear
+from hwbnn_train.layers import Quantized
 from hwbnn_train.quantizers.discrete import step
 from hwbnn_train.quantizers.scaled import LossAware
 
@@ -31,7 +31,7 @@ def parameter_groups(model: nn.Module) -> list[dict]:
 def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, dict]]:
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(prefix, recurse=False):
-            if isinstance(module, QuantLinear) and parameter is module.weight:
+            if isinstance(module, Quantized) and parameter is module.weight:
                 yield name, parameter, {"lr_scale": module.lr_scale, "limit": module.limit, "states": None,
                                         **module.quantize_weight.group()}
             else:
@@ -77,7 +77,7 @@ def loss_aware(optimizer: Optimizer, model: nn.Module) -> Optimizer:
     See :class:`hwbnn_train.quantizers.LossAware`.
     """
     layers = [layer for layer in model.modules()
-              if isinstance(layer, QuantLinear) and isinstance(layer.quantize_weight, LossAware)]
+              if isinstance(layer, Quantized) and isinstance(layer.quantize_weight, LossAware)]
 
     @torch.no_grad()
     def update(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:

@@ -1,31 +1,35 @@
-"""The registry of recipes: one file per recipe, one record each."""
+"""The registry of recipes: one file per method, one record per recipe."""
 
 import difflib
 
 from hwbnn.errors import UserError
 from hwbnn_train.recipe import Recipe
-from hwbnn_train.recipes.binaryconnect_mlp import BinaryConnectMLP
-from hwbnn_train.recipes.bnnplus_mlp import BnnPlusMLP
-from hwbnn_train.recipes.digits_mlp import DigitsMLP
-from hwbnn_train.recipes.gxnor_mlp import GxnorMLP
-from hwbnn_train.recipes.lab_mlp import LabMLP
-from hwbnn_train.recipes.mnist_mlp import MnistMLP
-from hwbnn_train.recipes.qnn_mlp import QnnMLP
-from hwbnn_train.recipes.twn_mlp import TwnMLP
+from hwbnn_train.recipes.binaryconnect import BinaryConnect
+from hwbnn_train.recipes.binarynet import BinaryNet
+from hwbnn_train.recipes.bnnplus import BnnPlus
+from hwbnn_train.recipes.digits import Digits
+from hwbnn_train.recipes.gxnor import Gxnor
+from hwbnn_train.recipes.lab import LossAwareBinarization
+from hwbnn_train.recipes.qnn import QuantizedNeuralNetwork
+from hwbnn_train.recipes.twn import TernaryWeightNetwork
 
 __all__ = ["RECIPES", "recipe", "recipes"]
 
+_SMALL_CONVNET = {"channels": (32, 48, 64), "hidden": ()}  # 47 thousand weights for 28 x 28 pixels
+
 RECIPES: dict[str, Recipe] = {r.name: r for r in (
-    DigitsMLP(),
-    MnistMLP(),
-    BinaryConnectMLP(),
-    BinaryConnectMLP(name="binaryconnect-stochastic-mlp", mode="stochastic"),
-    QnnMLP(),
-    TwnMLP(),
-    GxnorMLP(),
-    BnnPlusMLP(),
-    LabMLP(),
-    LabMLP(name="lab2-mlp", activation_bits=1),
+    Digits(),
+    BinaryNet(),
+    BinaryNet(name="mnist-conv", **_SMALL_CONVNET),
+    BinaryConnect(),
+    BinaryConnect(name="binaryconnect-stochastic-mlp", mode="stochastic"),
+    QuantizedNeuralNetwork(),
+    TernaryWeightNetwork(),
+    Gxnor(),
+    Gxnor(name="gxnor-conv", **_SMALL_CONVNET),
+    BnnPlus(),
+    LossAwareBinarization(),
+    LossAwareBinarization(name="lab2-mlp", activation_bits=1),
 )}
 
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from hwbnn_train.quantizers import Quantizer, Sign, Uniform
-from hwbnn_train.recipes.perceptron import Perceptron
+from hwbnn_train.recipes.networks import Network
 
-__all__ = ["QnnMLP"]
+__all__ = ["QuantizedNeuralNetwork"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class QnnMLP(Perceptron):
+class QuantizedNeuralNetwork(Network):
     """Quantized Neural Networks (arXiv:1609.07061): ``k`` bits, one of which is BinaryNet's sign.
 
     Weights and activations of ``k > 1`` bits are ``clip(round(x 2^(k-1)) / 2^(k-1), -1, 1 - 2^-(k-1))``.
@@ -24,7 +24,7 @@ class QnnMLP(Perceptron):
     weight_bits: int = 1
     activation_bits: int = 2
 
-    def weight(self, fan_in: int, fan_out: int) -> Quantizer:
+    def weight(self, outputs: int) -> Quantizer:
         return _linear(self.weight_bits, window=float("inf"))
 
     def activation(self) -> Quantizer:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from hwbnn_train.quantizers import Quantizer, ScaledSign, SwishSign
-from hwbnn_train.recipes.perceptron import Perceptron
+from hwbnn_train.recipes.networks import Network
 
-__all__ = ["BnnPlusMLP"]
+__all__ = ["BnnPlus"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BnnPlusMLP(Perceptron):
+class BnnPlus(Network):
     """BNN+ (arXiv:1812.11800).
 
     Parameters
@@ -27,8 +27,8 @@ class BnnPlusMLP(Perceptron):
     rate: float = 1e-6
     beta: float = 5.0
 
-    def weight(self, fan_in: int, fan_out: int) -> Quantizer:
-        return ScaledSign(fan_out, kind=self.regularizer, rate=self.rate)
+    def weight(self, outputs: int) -> Quantizer:
+        return ScaledSign(outputs, kind=self.regularizer, rate=self.rate)
 
     def activation(self) -> Quantizer:
         return SwishSign(self.beta)

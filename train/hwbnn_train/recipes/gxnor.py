@@ -5,16 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from hwbnn_train.layers import QuantLinear
 from hwbnn_train.optimizers import parameter_groups, prepare
 from hwbnn_train.quantizers import Quantizer, States, Steps
-from hwbnn_train.recipes.perceptron import Perceptron
+from hwbnn_train.recipes.networks import Network
 
-__all__ = ["GxnorMLP"]
+__all__ = ["Gxnor"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GxnorMLP(Perceptron):
+class Gxnor(Network):
     """GXNOR-Net (arXiv:1705.09283) by discrete state transition.
 
     The paper trains with batches of 10,000 images for 4000 epochs; with batches of 100 the learning rate is what
@@ -42,14 +41,14 @@ class GxnorMLP(Perceptron):
     window: str = "rectangular"
     slope: float = 3.0
 
-    def weight(self, fan_in: int, fan_out: int) -> Quantizer:
+    def weight(self, outputs: int) -> Quantizer:
         return States(self.weight_states)
 
     def activation(self) -> Quantizer:
         return Steps(self.activation_states, r=self.r, a=self.a, window=self.window)
 
-    def layer(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantLinear:
-        return QuantLinear(fan_in, fan_out, weight=self.weight(fan_in, fan_out), input=input, lr_scale=1.0)
+    def layer_options(self, fan_in: int, fan_out: int) -> dict:
+        return {"lr_scale": 1.0}
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         return prepare(torch.optim.Adam(parameter_groups(model), lr=self.lr, fused=True), slope=self.slope)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from hwbnn_train.quantizers import Quantizer, Sign, StochasticSign, Uniform
-from hwbnn_train.recipes.perceptron import Perceptron
+from hwbnn_train.recipes.networks import Network
 
-__all__ = ["BinaryConnectMLP"]
+__all__ = ["BinaryConnect"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BinaryConnectMLP(Perceptron):
+class BinaryConnect(Network):
     """BinaryConnect (arXiv:1511.00363), deterministic or stochastic.
 
     The paper's activations are real rectifiers. Hardware wants a few bits, so the rectified values 0 .. 3.75 are
@@ -36,7 +36,7 @@ class BinaryConnectMLP(Perceptron):
         if self.mode not in ("deterministic", "stochastic"):
             raise ValueError(f"BinaryConnect mode must be deterministic or stochastic, not {self.mode!r}")
 
-    def weight(self, fan_in: int, fan_out: int) -> Quantizer:
+    def weight(self, outputs: int) -> Quantizer:
         return Sign() if self.mode == "deterministic" else StochasticSign()
 
     def activation(self) -> Quantizer:

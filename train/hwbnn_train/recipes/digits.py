@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwbnn_train.recipes.perceptron import Perceptron
+from hwbnn_train.recipes.networks import Network
 
-__all__ = ["DigitsMLP"]
+__all__ = ["Digits"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DigitsMLP(Perceptron):
+class Digits(Network):
     """64 pixels of 4 bits, two hidden layers of signs, 10 outputs; all weights are +1 or -1.
 
     BinaryNet (arXiv:1602.02830) with Adam and the learning rate scaled per layer. The pixels 0..16 are

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from hwbnn_train.layers import QuantLinear, glorot
+from hwbnn_train.layers import glorot
 from hwbnn_train.optimizers import loss_aware
 from hwbnn_train.quantizers import LossAware, Quantizer, Sign, Uniform
-from hwbnn_train.recipes.perceptron import Perceptron
+from hwbnn_train.recipes.networks import Network
 
-__all__ = ["LabMLP"]
+__all__ = ["LossAwareBinarization"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabMLP(Perceptron):
+class LossAwareBinarization(Network):
     """LAB (arXiv:1611.01600); with activations of one bit, LAB2.
 
     Weights start uniform in the range of Glorot's coefficient and are clipped to -1 .. 1; the learning rate is not
@@ -32,7 +32,7 @@ class LabMLP(Perceptron):
     lr_end: float = 1e-4
     activation_bits: int = 4
 
-    def weight(self, fan_in: int, fan_out: int) -> Quantizer:
+    def weight(self, outputs: int) -> Quantizer:
         return LossAware()
 
     def activation(self) -> Quantizer:
@@ -40,9 +40,8 @@ class LabMLP(Perceptron):
             return Sign(window=1.0)
         return Uniform(self.activation_bits, scale=4.0 / 2**self.activation_bits)
 
-    def layer(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantLinear:
-        return QuantLinear(fan_in, fan_out, weight=self.weight(fan_in, fan_out), input=input,
-                           spread=glorot(fan_in, fan_out), lr_scale=1.0)
+    def layer_options(self, fan_in: int, fan_out: int) -> dict:
+        return {"spread": glorot(fan_in, fan_out), "lr_scale": 1.0}
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         return loss_aware(super().optimizer(model), model)

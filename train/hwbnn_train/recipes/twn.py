@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from hwbnn_train.quantizers import Quantizer, TernaryWeights, Uniform
-from hwbnn_train.recipes.perceptron import Perceptron
+from hwbnn_train.recipes.networks import Network
 
-__all__ = ["TwnMLP"]
+__all__ = ["TernaryWeightNetwork"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwnMLP(Perceptron):
+class TernaryWeightNetwork(Network):
     """Ternary Weight Networks (arXiv:1605.04711), or per filter as in TernaryNet (arXiv:1801.09449).
 
     The papers' activations are real; hardware wants a few bits, so the rectified values 0 .. 3.75 are rounded. Adam
@@ -27,7 +27,7 @@ class TwnMLP(Perceptron):
     per_filter: bool = False
     activation_bits: int = 4
 
-    def weight(self, fan_in: int, fan_out: int) -> Quantizer:
+    def weight(self, outputs: int) -> Quantizer:
         return TernaryWeights(per_filter=self.per_filter)
 
     def activation(self) -> Quantizer:

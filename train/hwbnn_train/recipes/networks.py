@@ -1,0 +1,76 @@
+"""What recipes share: the networks, their schedules, and how a method says what its weights and activations are."""
+
+import math
+from dataclasses import dataclass
+
+from torch import nn
+
+from hwbnn.errors import UserError
+from hwbnn_train.layers import QuantConv2d, QuantLinear
+from hwbnn_train.models import convnet, mlp
+from hwbnn_train.quantizers import Quantizer, Sign, Uniform
+from hwbnn_train.recipe import Recipe
+
+__all__ = ["Network"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(Recipe):
+    """A perceptron, or a small convolutional network, with batch normalization; without a method, BinaryNet.
+
+    The schedule and the sizes are for minutes on two cores; the papers' are up to 3 x 4096 units and 1000
+    epochs. Pixels enter as 0..255: the batch normalization behind the first layer makes that equal to the papers'
+    -1..1 (up to the border of a padded convolution), and hardware needs no offset.
+
+    Parameters
+    ----------
+    channels : tuple of :class:`int`
+        Outputs of the 3 x 3 convolutions, padded by 1, each followed by 2 x 2 max pooling; none: a perceptron.
+    hidden : tuple of :class:`int`
+        Widths of the hidden linear layers.
+    pixel_bits : :class:`int`
+        Bits of the input, unsigned.
+    """
+
+    data: str = "mnist"
+    epochs: int = 20
+    batch: int = 100
+    lr: float = 3e-3
+    lr_end: float = 3e-5
+    loss: str = "squared-hinge"
+    channels: tuple[int, ...] = ()
+    hidden: tuple[int, ...] = (512, 512, 512)
+    pixel_bits: int = 8
+
+    def weight(self, outputs: int) -> Quantizer:
+        """Return the quantizer of the weights of a layer with so many outputs."""
+        return Sign()
+
+    def activation(self) -> Quantizer:
+        """Return the quantizer of a hidden layer's outputs."""
+        return Sign(window=1.0)
+
+    def layer_options(self, fan_in: int, fan_out: int) -> dict:
+        """Return what else the layers of a method are made with."""
+        return {}
+
+    def linear(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantLinear:
+        """Return a linear layer."""
+        return QuantLinear(fan_in, fan_out, weight=self.weight(fan_out), input=input,
+                           **self.layer_options(fan_in, fan_out))
+
+    def convolution(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantConv2d:
+        """Return a 3 x 3 convolution."""
+        return QuantConv2d(fan_in, fan_out, 3, padding=1, weight=self.weight(fan_out), input=input,
+                           **self.layer_options(9 * fan_in, 9 * fan_out))
+
+    def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        pixels = Uniform(self.pixel_bits)
+        if not self.channels:
+            return mlp(math.prod(shape), self.hidden, classes, input=pixels, layer=self.linear,
+                       activation=self.activation, flatten=len(shape) > 1)
+        if len(shape) != 3:
+            raise UserError(f"Recipe {self.name} must have images of channels, height and width, and those of "
+                            f"{self.data} have shape {shape}")
+        return convnet(shape, self.channels, self.hidden, classes, input=pixels, convolution=self.convolution,
+                       layer=self.linear, activation=self.activation, pooled=range(1, len(self.channels) + 1))
