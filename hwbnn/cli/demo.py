@@ -64,7 +64,7 @@ def summarize(build: Build) -> None:
     measured = simulation["measured"]
     estimate = build.estimated
     assert estimate is not None  # the commands above made it
-    luts, cells = estimate.resources.luts, synthesis.accelerator
+    luts, cells = estimate.resources.mapped_luts, synthesis.accelerator
     _, energy = estimate.headline
     console.table(f"{build.network.name} on {build.board.title}", ["", ">predicted", ">seen", ""], [
         ("Accuracy, PyTorch", console.percent(training["accuracy"]["test"]) if training else None, None, ""),
