@@ -48,7 +48,8 @@ def show(build: Build, result: SynthesisResult) -> None:
     console.table("The accelerator by stage, after Yosys",
                   ["stage", ">LUT estimated", ">LUT", ">FF in Verilog", ">FF", ">LUT memories", ">block memories"],
                   rows, footer=(
-                      "all", _nominal(build.estimated and build.estimated.resources.mapped_luts), result.accelerator.lut,
+                      "all", _nominal(build.estimated and build.estimated.resources.mapped_luts),
+                      result.accelerator.lut,
                       build.plan.flip_flops, result.accelerator.ff, result.accelerator.lut_memory or None,
                       result.accelerator.block_memory or None))
     console.table(f"With the host link, placed on {build.board.title}", ["resource", ">used", ">of", ">share"],
