@@ -135,10 +135,12 @@ def _parts(node):
     return [product, add]
 
 
-def check_import(path, x, *, logits=True, quantizers=0) -> ir.Network:
+def check_import(path, x, *, exact=True, quantizers=0) -> ir.Network:
     """Import ``path`` and compare with the executor on every image: quantizers, outputs, classes. Return the network.
 
-    ``logits=False`` compares classes instead of logits. At least ``quantizers`` quantizers must be compared.
+    ``exact=False``: where scales are no powers of two, float32 sums round, in an order of their own; logits may then
+    differ by a few units in the last place of the greatest, and equal ones are told apart by rounding. Quantizers and
+    classes must agree all the same. At least ``quantizers`` quantizers must be compared.
     """
     imported = import_onnx(path)
     net, expected = imported.network, execute(path, x)
@@ -155,9 +157,15 @@ def check_import(path, x, *, logits=True, quantizers=0) -> ir.Network:
     assert compared >= quantizers
     for number, output in enumerate(net.outputs):
         got, wanted = golden.decode(net, tensors, number), expected[output.name]
-        if logits:
+        if exact:
             assert np.array_equal(got, wanted), f"{output.name}: {np.mean(got != wanted):.2%} of values differ"
-        assert np.array_equal(got.reshape(len(x), -1).argmax(1), wanted.reshape(len(x), -1).argmax(1))
+        assert np.abs(got - wanted).max() <= 2.0**-21 * np.abs(wanted).max()
+        got, wanted = got.reshape(len(x), -1), wanted.reshape(len(x), -1)
+        chosen = wanted.argmax(1)
+        if not exact:  # rounding may break an exact tie
+            tied = got[np.arange(len(x)), chosen] == got.max(1)
+            chosen = np.where(tied, got.argmax(1), chosen)
+        assert np.array_equal(got.argmax(1), chosen)
     return net
 
 

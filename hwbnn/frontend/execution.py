@@ -31,6 +31,7 @@ class Executor:
         self._sessions: dict[tuple, onnxruntime.InferenceSession] = {}
         self._options = onnxruntime.SessionOptions()
         self._options.log_severity_level = 4  # problems are raised, and the raiser names the node
+        self._options.intra_op_num_threads = 1  # single nodes are too small for a pool of spinning threads
 
     def __call__(self, node: onnx.NodeProto, arrays: Sequence[NDArray | None]) -> list[NDArray]:
         """Return the outputs of ``node`` for its inputs in order; None for an absent optional input."""

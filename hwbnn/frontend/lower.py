@@ -172,5 +172,5 @@ def _map_form(name: str, sizes: tuple[int, ...], order) -> InputForm:
     if len(sizes) > 3 or min(axes) < 0:
         raise UserError(f"Input {name} must have two or three axes behind the batch, not {len(sizes)}; reshape it "
                         f"outside of the graph")
-    height, channels = sizes[axes[0]], sizes[axes[-1]]
-    return InputForm(name, sizes, (height, sizes[axes[1]] if len(axes) == 3 else 1, channels), axes)
+    shape = [sizes[axis] for axis in axes]
+    return InputForm(name, sizes, tuple(shape if len(shape) == 3 else [shape[0], 1, shape[1]]), axes)
