@@ -237,6 +237,55 @@ def test_stalls_fill_fifos_to_their_depth_and_no_further(tmp_path):
     assert into[at - 1] > 0 and into[at] == 0, "stalled before the bottleneck, not behind it"
 
 
+@pytest.mark.cocotb
+def test_waveform_holds_the_signals_that_its_lists_name(tmp_path):
+    """... and of the frames that were asked for, on the very streams, golden's values."""
+    net = zoo.tiny()
+    directory, x, wave = build(tmp_path / "build", net), images(net, 6), tmp_path / "out.vcd"
+    result = simulate(directory, x, engine="compiled", frames=(3, 5), stalls=False, wave=wave)
+    assert result.ok and result.frames == 2 and np.array_equal(result.classes, golden.classes(net, x[3:5]))
+    widths, changes = read_vcd(wave)
+    listed = [line for line in wave.with_suffix(".gtkw").read_text().splitlines() if line.startswith("TOP.")]
+    assert len(listed) >= 25
+    for line in listed:
+        name, _, rest = line.partition("[")
+        assert widths[name] == (int(rest.split(":")[0]) + 1 if rest else 1)
+    added = [line.split() for line in wave.with_suffix(".sucl").read_text().splitlines()]
+    assert {name for command, name in (line for line in added if len(line) == 2) if command == "variable_add"} == {
+        line.partition("[")[0] for line in listed}
+    assert result.profile is not None
+    stage = "TOP.accelerator.core.fc1.o"
+    logits = lower(net, FOLDS).stage("fc1").o
+    seen = [sample[f"{stage}__payload"] for sample in changes
+            if sample.get(f"{stage}__valid") == 1 and sample.get(f"{stage}__ready") == 1]
+    packed = np.array([list(value.to_bytes(-(-logits.bits // 8), "little")) for value in seen], np.uint8)
+    values = values_of(packed.reshape(2, logits.beats, -1), logits, 3)
+    assert np.array_equal(values, golden.evaluate(net, x[3:5])["acc1"])
+
+
+def read_vcd(path):
+    """Bits of every signal by hierarchical name, and all values just before each rising edge of aclk."""
+    from vcd.reader import TokenKind, tokenize
+    scope, names, widths, now, edges = [], {}, {}, {}, []
+    with path.open("rb") as file:
+        for token in tokenize(file):
+            if token.kind is TokenKind.SCOPE:
+                scope.append(token.scope.ident)
+            elif token.kind is TokenKind.UPSCOPE:
+                scope.pop()
+            elif token.kind is TokenKind.VAR:
+                name = ".".join([*scope, token.var.reference])
+                names.setdefault(token.var.id_code, []).append(name)
+                widths[name] = token.var.size
+            elif token.kind in (TokenKind.CHANGE_SCALAR, TokenKind.CHANGE_VECTOR):
+                change = token.data
+                if "TOP.accelerator.aclk" in names[change.id_code] and int(change.value) == 1:
+                    edges.append(dict(now))
+                for name in names[change.id_code]:
+                    now[name] = int(change.value)
+    return widths, edges
+
+
 def stuck(text, stage):
     """Make the stage's output never valid."""
     head, name, body = text.partition(f"module \\accelerator.core.{stage}.fifo (")
@@ -290,6 +339,14 @@ def test_missing_build(tmp_path):
     ({"engine": "cocotb", "jobs": 2}, "Jobs must be 1 for the engine cocotb, not 2"),
     ({"engine": "compiled", "jobs": 0}, "Jobs must be an integer of at least 1, not 0"),
     ({"engine": "compiled", "simulator": "icarus"}, "Simulator must be verilator for the engine compiled, not icarus"),
+    ({"engine": "cocotb", "wave": "x.vcd"}, "Waveform must come from the engine compiled, not cocotb"),
+    ({"engine": "compiled", "wave": "x.lxt"}, r"Waveform must be a \.vcd or \.fst file, not x\.lxt"),
+    ({"engine": "compiled", "wave": "x.vcd", "jobs": 2}, "Jobs must be 1 for a waveform, not 2"),
+    ({"engine": "compiled", "wave": "nowhere/x.vcd"},
+     "Waveform must be written to a folder that exists, and nowhere does not or is not writable"),
+    ({"frames": (0, 2)}, "Frames must be a range within 0:1, not 0:2"),
+    ({"frames": (1, 1)}, "Frames must be a range within 0:1, not 1:1"),
+    ({"frames": (-1, 1)}, "Frames must be a range within 0:1, not -1:1"),
     ({"check": "all"}, "Check must be outputs or layers, not all"),
     ({"simulator": "questa"}, "Simulator must be verilator or icarus, not questa"),
 ])

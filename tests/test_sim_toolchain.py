@@ -75,3 +75,14 @@ def test_program_that_does_not_answer(installed, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(UserError, match=r"^Program iverilog must tell its version, and it ended with status 3$"):
         toolchain.find("icarus")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+def test_missing_headers():
+    toolchain.require_headers({"vector": "g++"}, "Tests")
+    with pytest.raises(UserError, match=r"^FST waveforms must have no/a\.h and no/b\.h, and the compiler does not find "
+                                        r"them; install with `apt install a-dev b-dev`$"):
+        toolchain.require_headers({"no/a.h": "a-dev", "vector": "g++", "no/b.h": "b-dev"}, "FST waveforms")
+    with pytest.raises(UserError, match=r"^Tests must have no/a\.h, and the compiler does not find it; install with "
+                                        r"`apt install a-dev`$"):
+        toolchain.require_headers({"no/a.h": "a-dev"}, "Tests")

@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +21,18 @@ from hwbnn.sim import process, toolchain
 from hwbnn.sim.taps import Tapped
 from hwbnn.sim.traffic import Record, Traffic, framing, pattern
 
-__all__ = ["CompiledEngine"]
+__all__ = ["WAVES", "CompiledEngine"]
+
+WAVES = ("vcd", "fst")
+"""Formats of waveforms."""
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
 _FLAGS = ["--cc", "-O3", "--prefix", "Vtop", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
           "--no-timing", "-Wno-fatal", "-Wno-lint", "-CFLAGS", "-fPIC"]
+_PUBLIC = """`verilator_config
+public_flat_rd -module "*" -var "o__*"
+public_flat_rd -module "*fifo" -var "level"
+"""  # what taps read; costs about a seventh of the speed, so that one build serves all
 _FAULTS = {1: "m_axis must hold a beat until it is taken, and it changed in cycle {}",
            2: "m_axis_tvalid must stay high until the beat is taken, and it fell in cycle {}"}
 _POLL = 0.1  # seconds between looks at a run's progress
@@ -42,7 +50,7 @@ class Job(ctypes.Structure):
         ("pauses", _bytes_p), ("pauses_length", ctypes.c_int64),
         ("patience", ctypes.c_int64), ("counted_from", ctypes.c_int64), ("counted_to", ctypes.c_int64),
         ("beats", _bytes_p), ("lasts", _bytes_p), ("in_cycles", _int64_p), ("out_cycles", _int64_p),
-        ("wave", ctypes.c_char_p), ("wave_from", ctypes.c_int64), ("wave_to", ctypes.c_int64),
+        ("wave", ctypes.c_char_p),
         ("sent", ctypes.c_int64), ("received", ctypes.c_int64), ("cycles", ctypes.c_int64),
         ("cancel", ctypes.c_int32), ("fault", ctypes.c_int32), ("fault_cycle", ctypes.c_int64),
     )
@@ -62,16 +70,28 @@ class CompiledEngine:
         As for :class:`hwbnn.sim.cocotb_engine.CocotbEngine`.
     jobs : :class:`int`
         Threads; each simulates a share of the frames on a design of its own.
+    wave : :class:`~pathlib.Path` or None
+        Where to write the waveform of the last phase of a run, a ``.vcd`` or an ``.fst`` file; then ``jobs`` is 1.
+        Its simulator is another one, built beside.
     """
 
     name = "compiled"
     simulator = "verilator"
 
-    def __init__(self, verilog: Path, *, toplevel: str, directory: Path, jobs: int = 1):
+    def __init__(self, verilog: Path, *, toplevel: str, directory: Path, jobs: int = 1, wave: Path | None = None):
         if not isinstance(jobs, int) or jobs < 1:
             raise UserError(f"Jobs must be an integer of at least 1, not {jobs}")
-        self.verilog, self.toplevel, self.jobs = verilog, toplevel, jobs
-        self.directory = directory.absolute()
+        self.verilog, self.toplevel, self.jobs, self.wave = verilog, toplevel, jobs, wave
+        self.directory, self.trace = directory.absolute(), ""
+        if wave is not None:
+            self.trace = wave.suffix.removeprefix(".")
+            if self.trace not in WAVES:
+                raise UserError(f"Waveform must be a .vcd or .fst file, not {wave}")
+            if jobs != 1:
+                raise UserError(f"Jobs must be 1 for a waveform, not {jobs}")
+            if self.trace == "fst":
+                toolchain.require_headers({"zlib.h": "zlib1g-dev", "lz4.h": "liblz4-dev"}, "FST waveforms")
+            self.directory = self.directory.with_name(f"{self.directory.name}-{self.trace}")
         self.tools = toolchain.find("verilator", optimize="-O2")
         self.versions = {"verilator": self.tools.version}
         self._library: ctypes.CDLL | None = None
@@ -80,7 +100,7 @@ class CompiledEngine:
         """Build the library unless it is there; return whether it had to be built."""
         digest = hashlib.sha256(self.verilog.read_bytes())
         digest.update(_HARNESS.read_bytes())
-        digest.update(json.dumps([self.versions, self.toplevel, _FLAGS]).encode())
+        digest.update(json.dumps([self.versions, self.toplevel, _FLAGS, _PUBLIC, self.trace]).encode())
         key, library = self.directory / "key", self.directory / "simulator.so"
         if key.exists() and key.read_text() == digest.hexdigest():
             return False
@@ -89,18 +109,25 @@ class CompiledEngine:
         objects = self.directory / "objects"
         objects.mkdir(parents=True)
         control = self.directory / "public.vlt"
-        control.write_text('`verilator_config\npublic_flat_rd -module "*" -var "o__*"\n'
-                           'public_flat_rd -module "*fifo" -var "level"\n')
-        cores = str(os.cpu_count() or 1)
+        control.write_text(_PUBLIC)
+        source = self.verilog.absolute()
+        if self.trace:  # names that the generator made up, as \$12, stay out of the waveform: a leading _ hides them
+            source = self.directory / "design.v"
+            source.write_text(re.sub(r"\\\$(\S+) ", r"\\_made_\1 ", self.verilog.read_text()))
         include = Path(self.tools.environment["VERILATOR_ROOT"]) / "include"
+        flags, libraries = ["-DTRACE=0"], ["-pthread"]
+        if self.trace:
+            writer = f"Verilated{self.trace.capitalize()}C"
+            flags = ["-DTRACE=1", f'-DTRACE_HEADER="verilated_{self.trace}_c.h"', f"-DTRACE_CLASS={writer}"]
+            libraries += ["-lz", "-llz4"] if self.trace == "fst" else []
         steps = {
-            "verilator": ["verilator", *_FLAGS, "--Mdir", str(objects), "--top-module", self.toplevel, str(control),
-                          str(self.verilog.absolute())],
-            "make": ["make", "-j", cores, "-C", str(objects), "-f", "Vtop.mk", "libVtop",
+            "verilator": ["verilator", *_FLAGS, *([f"--trace-{self.trace}"] if self.trace else []), "--Mdir",
+                          str(objects), "--top-module", self.toplevel, str(control), str(source)],
+            "make": ["make", "-j", str(os.cpu_count() or 1), "-C", str(objects), "-f", "Vtop.mk", "libVtop",
                      "OPT_FAST=-O2"],
-            "g++": ["g++", "-std=c++20", "-O2", "-fPIC", "-shared", "-DTRACE=0", f"-I{objects}", f"-I{include}",
+            "g++": ["g++", "-std=c++20", "-O2", "-fPIC", "-shared", *flags, f"-I{objects}", f"-I{include}",
                     f"-I{include}/vltstd", str(_HARNESS), str(objects / "libVtop.a"),
-                    str(objects / "libverilated.a"), "-pthread", "-o", str(library)],
+                    str(objects / "libverilated.a"), *libraries, "-o", str(library)],
         }
         for name, command in steps.items():
             log = self.directory / f"{name}.log"
@@ -133,11 +160,21 @@ class CompiledEngine:
         a reset.
         """
         self.build()
-        return {name: self._phase(name, traffic, report) for name, traffic in phases.items()}
+        if self.wave is None:
+            return {name: self._phase(name, traffic, report) for name, traffic in phases.items()}
+        *_, last = phases
+        draft = self.wave.with_name(f".{self.wave.name}.draft")
+        try:
+            records = {name: self._phase(name, traffic, report, draft if name == last else None)
+                       for name, traffic in phases.items()}
+            os.replace(draft, self.wave)
+        finally:
+            draft.unlink(missing_ok=True)
+        return records
 
-    def _phase(self, name: str, traffic: Traffic, report: Callable[[str, int], object]) -> Record:
-        shares = _shares(traffic, self.jobs)
-        runs = [_Run(self.library, self.toplevel, share) for share in shares]
+    def _phase(self, name: str, traffic: Traffic, report: Callable[[str, int], object], wave: Path | None = None
+               ) -> Record:
+        runs = [_Run(self.library, self.toplevel, share, wave) for share in _shares(traffic, self.jobs)]
         with ThreadPoolExecutor(len(runs)) as pool:
             futures = [pool.submit(run.go) for run in runs]
             try:
@@ -155,7 +192,7 @@ class CompiledEngine:
 class _Run:
     """One share of the frames on one design."""
 
-    def __init__(self, library: ctypes.CDLL, toplevel: str, traffic: Traffic):
+    def __init__(self, library: ctypes.CDLL, toplevel: str, traffic: Traffic, wave: Path | None):
         self.library, self.toplevel, self.traffic = library, toplevel, traffic
         self.stimulus = np.ascontiguousarray(traffic.stimulus)
         frames, beats_in, bytes_in = self.stimulus.shape
@@ -166,7 +203,8 @@ class _Run:
                        beats_out=traffic.beats_out, bytes_out=traffic.bytes_out, patience=traffic.patience,
                        counted_from=traffic.counted[0], counted_to=traffic.counted[1],
                        beats=_pointer(self.beats), lasts=_pointer(self.lasts),
-                       in_cycles=_pointer(self.starts), out_cycles=_pointer(self.ends))
+                       in_cycles=_pointer(self.starts), out_cycles=_pointer(self.ends),
+                       wave=None if wave is None else os.fsencode(wave))
         if traffic.stalls:
             self.gaps, self.pauses = (pattern(traffic.seed, side) for side in range(2))
             self.job.gaps, self.job.gaps_length = _pointer(self.gaps), len(self.gaps)

@@ -13,7 +13,7 @@
 #include "verilated.h"
 #include "verilated_syms.h"
 #if TRACE
-#include TRACE_HEADER
+#include TRACE_HEADER  // and TRACE_CLASS: the writer of the chosen format
 #endif
 
 namespace {
@@ -35,8 +35,7 @@ struct Job {
     uint8_t* lasts;  // frames x beats_out
     int64_t* in_cycles;  // frames: first input transfer
     int64_t* out_cycles;  // frames: last output transfer
-    const char* wave;  // file, or null
-    int64_t wave_from, wave_to;  // frames, without the last
+    const char* wave;  // file, or null; only where the library was built with TRACE
     // Written by the run, and read meanwhile.
     volatile int64_t sent, received, cycles;
     volatile int32_t cancel;
@@ -121,7 +120,7 @@ class Simulation {
             }
             const bool taking = !pauses.next();
             top_->m_axis_tready = taking;
-            low(received / job.beats_out);
+            low();
             const bool accepted = offering && top_->s_axis_tready;
             if (accepted && sent % job.beats_in == 0) job.in_cycles[sent / job.beats_in] = cycle;
             if (top_->m_axis_tvalid) {
@@ -155,6 +154,7 @@ class Simulation {
             }
         }
 #if TRACE
+        if (trace_) trace_->close();
         trace_.reset();
 #endif
     }
@@ -162,11 +162,10 @@ class Simulation {
     std::vector<Tap> taps_;
 
   private:
-    void low(int64_t frame) {
+    void low() {
         top_->aclk = 0;
         top_->eval();
 #if TRACE
-        frame_ = frame;
         dump();
 #endif
     }
@@ -182,7 +181,7 @@ class Simulation {
     }
 
     void cycle() {
-        low(0);
+        low();
         high();
     }
 
@@ -200,7 +199,7 @@ class Simulation {
         int64_t sent = 0;
         for (int64_t n = 0; n < job.patience && sent < half; ++n) {
             put(top_->s_axis_tdata, job.stimulus + sent * job.bytes_in, job.bytes_in);
-            low(0);
+            low();
             sent += top_->s_axis_tready;
             high();
         }
@@ -240,16 +239,13 @@ class Simulation {
         trace_.reset(new TRACE_CLASS);
         top_->trace(trace_.get(), 99);
         trace_->open(job.wave);
-        from_ = job.wave_from;
-        to_ = job.wave_to;
     }
 
     void dump() {
-        if (trace_ && frame_ >= from_ && frame_ < to_) trace_->dump(context_->time());
+        if (trace_) trace_->dump(context_->time());
     }
 
     std::unique_ptr<TRACE_CLASS> trace_;
-    int64_t from_ = 0, to_ = 0, frame_ = 0;
 #endif
 };
 

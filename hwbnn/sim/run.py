@@ -1,6 +1,7 @@
 """Simulate the emitted Verilog of a build directory on images, and hold it to golden and to the plan."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from hwbnn.sim.profile import profile, timeline_svg
 from hwbnn.sim.result import Measured, SimulationResult
 from hwbnn.sim.traffic import Record
 from hwbnn.sim.verdict import Phase, judge
+from hwbnn.sim.wave import write_signal_lists
 
 __all__ = ["CHECKS", "ENGINES", "simulate"]
 
@@ -36,8 +38,9 @@ Progress = Callable[[int, int], object]
 
 
 def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb", simulator: str = "verilator",
-             check: str = "outputs", stalls: bool = True, seed: int = 1, jobs: int = 1,
-             progress: Progress | None = None) -> SimulationResult:
+             check: str = "outputs", frames: tuple[int, int] | None = None, stalls: bool = True, seed: int = 1,
+             jobs: int = 1, wave: str | os.PathLike | None = None, progress: Progress | None = None
+             ) -> SimulationResult:
     """Run the images ``x`` through the emitted Verilog and compare every output with golden.
 
     A first phase of a few frames without stalls measures the latency of the first frame and the interval between
@@ -60,12 +63,17 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         For the engine ``cocotb``: ``verilator`` or ``icarus``.
     check : :class:`str`
         ``outputs``, or ``layers``: also compare every stream between stages with golden's tensors, in every phase.
+    frames : pair of :class:`int`
+        Simulate these of the images only, from the first number up to and without the second.
     stalls : :class:`bool`
         Whether both sides pause in the second phase.
     seed : :class:`int`
         Seed of the stalls.
     jobs : :class:`int`
         For the engine ``compiled``: threads that the images are shared out to.
+    wave : path
+        For the engine ``compiled``: write the waveform of the second phase there, a ``.vcd`` or ``.fst`` file,
+        and beside it lists of signals for GTKWave (``.gtkw``) and Surfer (``.sucl``).
     progress : callable
         Told the frames received and the frames in all, a few times a second.
 
@@ -81,7 +89,10 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         raise UserError(f"Check must be {' or '.join(CHECKS)}, not {check}")
     design = Design.of(directory)
     q = design.encode(x)
-    machine = _engine(engine, simulator, jobs, design, directory)
+    first, last = _range(frames, len(q))
+    q = q[first:last]
+    wave = None if wave is None else _writable(wave)
+    machine = _engine(engine, simulator, jobs, design, directory, wave)
     start = time.monotonic()
     build_seconds = time.monotonic() - start if machine.build() else 0.0
 
@@ -93,13 +104,14 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
 
     alone = _engine(engine, simulator, 1, design, directory)
     verdict = judge(design, q, phases, records, alone.run)
-    steady, last = phases
-    complete = bool(phases[0].traffic.taps) and not records[steady.name].faults
+    steady, every = phases
+    complete = bool(steady.traffic.taps) and not records[steady.name].faults
     found = profile(design, steady.traffic, records[steady.name]) if complete else None
-    outputs = _outputs(design, records[last.name])
+    outputs = _outputs(design, records[every.name])
+    mismatch = None if verdict.first is None else replace(verdict.first, frame=verdict.first.frame + first)
     result = SimulationResult(
         engine=machine.name, simulator=machine.simulator, versions=machine.versions, check=check, frames=len(q),
-        mismatches=verdict.mismatches, first_mismatch=verdict.first, faults=verdict.faults,
+        mismatches=verdict.mismatches, first_mismatch=mismatch, faults=verdict.faults,
         measured=_measured(records[steady.name]), predicted=design.predicted, profile=found, stalls=stalls, seed=seed,
         cycles=sum(record.cycles for record in records.values()), seconds=round(seconds, 3),
         build_seconds=round(build_seconds, 3), network=directory.manifest.network, outputs=outputs,
@@ -109,17 +121,38 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         timeline.unlink(missing_ok=True)
     else:
         write_atomic(timeline, timeline_svg(found.stages))
+    if wave is not None:
+        write_signal_lists(design, wave)
     directory.write_json("sim/result.json", result.to_json())
     return result
 
 
-def _engine(name: str, simulator: str, jobs: int, design: Design, directory: BuildDirectory) -> Engine:
+def _range(frames: tuple[int, int] | None, count: int) -> tuple[int, int]:
+    first, last = (0, count) if frames is None else frames
+    if not 0 <= first < last <= count:
+        raise UserError(f"Frames must be a range within 0:{count}, not {first}:{last}")
+    return first, last
+
+
+def _writable(wave: str | os.PathLike) -> Path:
+    path = Path(wave)
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"Waveform must be written to a folder that exists, and {path.parent} does not or is not "
+                        "writable")
+    return path
+
+
+def _engine(name: str, simulator: str, jobs: int, design: Design, directory: BuildDirectory,
+            wave: Path | None = None) -> Engine:
+    if wave is not None and name != "compiled":
+        raise UserError(f"Waveform must come from the engine compiled, not {name}")
     if jobs != 1 and name != "compiled":
         raise UserError(f"Jobs must be 1 for the engine {name}, not {jobs}")
     if name == "compiled":
         if simulator != "verilator":
             raise UserError(f"Simulator must be verilator for the engine compiled, not {simulator}")
-        return CompiledEngine(design.verilog, toplevel=TOPLEVEL, directory=directory / "sim/compiled", jobs=jobs)
+        return CompiledEngine(design.verilog, toplevel=TOPLEVEL, directory=directory / "sim/compiled", jobs=jobs,
+                              wave=wave)
     if name == "cocotb":
         return CocotbEngine(simulator, design.verilog, toplevel=TOPLEVEL, directory=directory / f"sim/{simulator}")
     if name == "amaranth":

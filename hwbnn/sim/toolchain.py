@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hwbnn.errors import UserError
 
-__all__ = ["SIMULATORS", "Toolchain", "find"]
+__all__ = ["SIMULATORS", "Toolchain", "find", "require_headers"]
 
 SIMULATORS = ("verilator", "icarus")
 """Simulators of the emitted Verilog that benches run on."""
@@ -84,6 +84,23 @@ def find(simulator: str, *, optimize: str = "-O0") -> Toolchain:
     else:
         version = _icarus_version(environment)
     return Toolchain(simulator, version, environment)
+
+
+def require_headers(packages: Mapping[str, str], what: str):
+    """Raise :class:`UserError` unless g++ finds the header files that are the keys of ``packages``.
+
+    The values are the packages that have them; ``what`` needs them.
+    """
+    missing = []
+    for header, package in packages.items():
+        result = subprocess.run(["g++", "-E", "-x", "c++", "-", "-o", os.devnull], input=f"#include <{header}>\n",
+                                capture_output=True, text=True, check=False)
+        if result.returncode:
+            missing.append((header, package))
+    if missing:
+        raise UserError(f"{what} must have {' and '.join(h for h, _ in missing)}, and the compiler does not find "
+                        f"{'it' if len(missing) == 1 else 'them'}; install with "
+                        f"`apt install {' '.join(package for _, package in missing)}`")
 
 
 def _icarus_version(environment: Mapping[str, str]) -> str:
