@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hwbnn_train.layers import Quantized
 from hwbnn_train.quantizers import Real
+from hwbnn_train.shift import ShiftBatchNorm
 
 __all__ = ["Data", "evaluate", "real_weights", "recalibrate"]
 
@@ -36,7 +37,7 @@ def recalibrate(model: nn.Module, x: Tensor, *, batch: int = 1000) -> None:
     here everything but batch normalization is in evaluation mode. The statistics are the means over batches,
     an incomplete one left out.
     """
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | ShiftBatchNorm)]
     momenta = [layer.momentum for layer in norms]
     model.eval()
     for layer in norms:

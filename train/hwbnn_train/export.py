@@ -20,6 +20,7 @@ from hwbnn.errors import UserError
 from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.layers import QuantConv2d, Quantized, QuantLinear
 from hwbnn_train.quantizers import Grid, Quantizer
+from hwbnn_train.shift import ShiftBatchNorm, ap2
 
 __all__ = ["compare", "execute", "export"]
 
@@ -259,6 +260,17 @@ def _(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, graph: _Graph) -> None:
         _check_finite(tensor, f"{name}.{part}")
     graph.step("BatchNormalization", name, [graph.constant(f"{name}_{p}", t) for p, t in tensors.items()],
                epsilon=layer.eps)
+
+
+@_emit.register
+def _(layer: ShiftBatchNorm, name: str, graph: _Graph) -> None:
+    """Shifts are multiplications by powers of two, and batch normalization of epsilon 0 has them exactly."""
+    inverse = ap2(layer.running_inverse)
+    tensors = {"scale": ap2(layer.weight), "bias": layer.bias, "mean": layer.running_mean, "var": inverse**-2}
+    for part, tensor in tensors.items():
+        _check_finite(tensor, f"{name}.{part}")
+    graph.step("BatchNormalization", name, [graph.constant(f"{name}_{p}", t) for p, t in tensors.items()],
+               epsilon=0.0)
 
 
 def _check_finite(tensor: Tensor, name: str) -> None:

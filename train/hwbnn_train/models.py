@@ -9,16 +9,21 @@ from torch import nn
 from hwbnn_train.layers import QuantConv2d, QuantLinear
 from hwbnn_train.quantizers import Quantizer
 
-__all__ = ["convnet", "mlp"]
+__all__ = ["batch_norm", "convnet", "mlp"]
+
+
+def batch_norm(channels: int, axes: int) -> nn.Module:
+    """Return batch normalization for tensors with so many axes behind the channels, with BinaryNet's constants."""
+    return (nn.BatchNorm2d if axes else nn.BatchNorm1d)(channels, eps=1e-4, momentum=0.1)
 
 
 def mlp(inputs: int, hidden: Sequence[int], classes: int, *, input: Quantizer,
         layer: Callable[[int, int, Quantizer], QuantLinear], activation: Callable[[], Quantizer],
-        flatten: bool = False) -> nn.Sequential:
+        norm: Callable[[int, int], nn.Module] = batch_norm, flatten: bool = False) -> nn.Sequential:
     """Return ``fc1, bn1, fc2, bn2, ...``: quantized linear layers, each followed by batch normalization.
 
     The quantizers of activations sit at the inputs of the layers; the last layer ends in batch normalization, whose
-    outputs are the logits (BinaryNet, arXiv:1602.02830; eps 1e-4 and momentum 0.1 as in the authors' ``mnist.py``).
+    outputs are the logits (BinaryNet, arXiv:1602.02830).
 
     Parameters
     ----------
@@ -32,6 +37,8 @@ def mlp(inputs: int, hidden: Sequence[int], classes: int, *, input: Quantizer,
         Makes a layer of so many inputs and outputs with the given quantizer at its input.
     activation : callable
         Makes the quantizer of a hidden layer's output.
+    norm : callable
+        Makes the normalization of so many channels with so many axes behind them.
     flatten : :class:`bool`
         Whether images have more than one axis.
     """
@@ -41,14 +48,14 @@ def mlp(inputs: int, hidden: Sequence[int], classes: int, *, input: Quantizer,
     widths = [inputs, *hidden, classes]
     for number, (fan_in, fan_out) in enumerate(pairwise(widths), 1):
         layers[f"fc{number}"] = layer(fan_in, fan_out, input if number == 1 else activation())
-        layers[f"bn{number}"] = nn.BatchNorm1d(fan_out, eps=1e-4, momentum=0.1)
+        layers[f"bn{number}"] = norm(fan_out, 0)
     return nn.Sequential(layers)
 
 
 def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequence[int], classes: int, *,
             input: Quantizer, convolution: Callable[[int, int, Quantizer], QuantConv2d],
             layer: Callable[[int, int, Quantizer], QuantLinear], activation: Callable[[], Quantizer],
-            pooled: Sequence[int]) -> nn.Sequential:
+            pooled: Sequence[int], norm: Callable[[int, int], nn.Module] = batch_norm) -> nn.Sequential:
     """Return ``conv1, pool1, conv1_bn, conv2, ..., flatten, fc1, fc1_bn, ...``.
 
     Pooling comes before batch normalization and the quantizer after it, the order of BinaryNet and GXNOR-Net.
@@ -74,9 +81,9 @@ def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequen
         if number in pooled:
             layers[f"pool{number}"] = nn.MaxPool2d(2)
             height, width = height // 2, width // 2
-        layers[f"conv{number}_bn"] = nn.BatchNorm2d(fan_out, eps=1e-4, momentum=0.1)
+        layers[f"conv{number}_bn"] = norm(fan_out, 2)
     layers["flatten"] = nn.Flatten()
     for number, (fan_in, fan_out) in enumerate(pairwise([channels[-1] * height * width, *hidden, classes]), 1):
         layers[f"fc{number}"] = layer(fan_in, fan_out, activation())
-        layers[f"fc{number}_bn"] = nn.BatchNorm1d(fan_out, eps=1e-4, momentum=0.1)
+        layers[f"fc{number}_bn"] = norm(fan_out, 0)
     return nn.Sequential(layers)

@@ -5,7 +5,7 @@ import difflib
 from hwbnn.errors import UserError
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes.binaryconnect import BinaryConnect
-from hwbnn_train.recipes.binarynet import BinaryNet
+from hwbnn_train.recipes.binarynet import BinaryNet, ShiftBinaryNet
 from hwbnn_train.recipes.bnnplus import BnnPlus
 from hwbnn_train.recipes.digits import Digits
 from hwbnn_train.recipes.gxnor import Gxnor
@@ -21,6 +21,7 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (
     Digits(),
     BinaryNet(),
     BinaryNet(name="mnist-conv", **_SMALL_CONVNET),
+    ShiftBinaryNet(),
     BinaryConnect(),
     BinaryConnect(name="binaryconnect-stochastic-mlp", mode="stochastic"),
     QuantizedNeuralNetwork(),

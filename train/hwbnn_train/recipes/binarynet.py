@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 
-from hwbnn_train.recipes.networks import Network
+import torch
+from torch import nn
 
-__all__ = ["BinaryNet"]
+from hwbnn_train.optimizers import parameter_groups, prepare
+from hwbnn_train.recipes.networks import Network
+from hwbnn_train.shift import ShiftAdaMax, ShiftBatchNorm
+
+__all__ = ["BinaryNet", "ShiftBinaryNet"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,3 +21,28 @@ class BinaryNet(Network):
     """
 
     name: str = "mnist-mlp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftBinaryNet(Network):
+    """BinaryNet with shift-based batch normalization and shift-based AdaMax (arXiv:1602.02830, sections 1.4, 1.5).
+
+    As in the authors' Torch code the last layer has plain batch normalization; its rate is 2^-6, halved every 20
+    epochs. Here the rate falls exponentially, like everywhere, and is rounded to a power of two with each
+    layer's scale in it.
+    """
+
+    name: str = "shift-mlp"
+    lr: float = 2**-8
+    lr_end: float = 2**-15
+
+    def norm(self, channels: int, axes: int) -> nn.Module:
+        return ShiftBatchNorm(channels)
+
+    def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        model = super().model(shape, classes)
+        model[-1] = super().norm(classes, 0)
+        return model
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        return prepare(ShiftAdaMax(parameter_groups(model), lr=self.lr))

@@ -7,7 +7,7 @@ from torch import nn
 
 from hwbnn.errors import UserError
 from hwbnn_train.layers import QuantConv2d, QuantLinear
-from hwbnn_train.models import convnet, mlp
+from hwbnn_train.models import batch_norm, convnet, mlp
 from hwbnn_train.quantizers import Quantizer, Sign, Uniform
 from hwbnn_train.recipe import Recipe
 
@@ -50,6 +50,10 @@ class Network(Recipe):
         """Return the quantizer of a hidden layer's outputs."""
         return Sign(window=1.0)
 
+    def norm(self, channels: int, axes: int) -> nn.Module:
+        """Return the normalization of so many channels with so many axes behind them."""
+        return batch_norm(channels, axes)
+
     def layer_options(self, fan_in: int, fan_out: int) -> dict:
         """Return what else the layers of a method are made with."""
         return {}
@@ -68,9 +72,10 @@ class Network(Recipe):
         pixels = Uniform(self.pixel_bits)
         if not self.channels:
             return mlp(math.prod(shape), self.hidden, classes, input=pixels, layer=self.linear,
-                       activation=self.activation, flatten=len(shape) > 1)
+                       activation=self.activation, norm=self.norm, flatten=len(shape) > 1)
         if len(shape) != 3:
             raise UserError(f"Recipe {self.name} must have images of channels, height and width, and those of "
                             f"{self.data} have shape {shape}")
         return convnet(shape, self.channels, self.hidden, classes, input=pixels, convolution=self.convolution,
-                       layer=self.linear, activation=self.activation, pooled=range(1, len(self.channels) + 1))
+                       layer=self.linear, activation=self.activation, norm=self.norm,
+                       pooled=range(1, len(self.channels) + 1))
