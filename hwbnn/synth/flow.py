@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from hwbnn.builddir import BuildDirectory, write_atomic
 from hwbnn.cost import technology
@@ -60,13 +61,16 @@ def synthesize(directory: BuildDirectory, *, seed: int | None = None, progress: 
     plan = plan_of(directory)
     for tool in tools_of(board):
         find(tool)
+    platform = board.platform()  # before anything runs, since it needs an extra
     seed = manifest.seed if seed is None else seed
 
     start = time.monotonic()
     try:
         with _workspace(directory) as work:
-            tools = Tools(work, progress or (lambda line: None))
-            placed, counted, versions = _run(tools, board, plan, verilog, seed)
+            progress = progress or (lambda line: None)
+            progress("starting the tools; at their first call they compile themselves, which takes a minute")
+            tools = Tools(work, progress)
+            placed, counted, versions = _run(tools, board, platform, plan, verilog, seed)
             result = SynthesisResult(
                 board=board.name, technology=board.technology, network=manifest.network, seed=seed,
                 clock_hz=board.clock_hz, fmax_hz=placed.fmax_hz, accelerator=counted.total, stages=dict(counted),
@@ -84,7 +88,8 @@ def synthesize(directory: BuildDirectory, *, seed: int | None = None, progress: 
     return result
 
 
-def _run(tools: Tools, board: Board, plan: Plan, verilog: Path, seed: int) -> tuple[Placed, Counted, dict[str, str]]:
+def _run(tools: Tools, board: Board, platform: Any, plan: Plan, verilog: Path, seed: int
+         ) -> tuple[Placed, Counted, dict[str, str]]:
     """Run all tools, two at a time: PyPI's compile themselves at their first call, which takes a minute each."""
     yosys, nextpnr, _pack = tools_of(board)
     target = technology(board.technology)
@@ -97,7 +102,8 @@ def _run(tools: Tools, board: Board, plan: Plan, verilog: Path, seed: int) -> tu
             versions = {yosys: tools.version(yosys)}
             counting: Future[Counted] = beside.submit(
                 count, tools, verilog, plan, family=board.family, options=options, luts_per_memory=luts)
-            placed = place(tools, plan, board, options=options, luts_per_memory=luts, seed=seed, ready=lambda: placer)
+            placed = place(tools, plan, board, platform, options=options, luts_per_memory=luts, seed=seed,
+                           ready=lambda: placer)
             counted = counting.result()
         except ToolFailed as failure:
             tools.stop()

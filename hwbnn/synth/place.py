@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hwbnn.errors import UserError
 from hwbnn.plan import Plan
@@ -54,12 +55,14 @@ def tools_of(board: Board) -> list[str]:
     return ["yosys", family.placer, family.packer]
 
 
-def place(tools: Tools, plan: Plan, board: Board, *, options: str, luts_per_memory: int, seed: int,
+def place(tools: Tools, plan: Plan, board: Board, platform: Any, *, options: str, luts_per_memory: int, seed: int,
           ready: Callable[[], Future] | None = None) -> Placed:
     """Synthesize, place and route the design of a plan for a board, and pack it where it reaches the clock.
 
     Parameters
     ----------
+    platform : Amaranth platform
+        A new one, of that board.
     options : :class:`str`
         For Yosys' ``synth_FAMILY``.
     luts_per_memory : :class:`int`
@@ -75,7 +78,7 @@ def place(tools: Tools, plan: Plan, board: Board, *, options: str, luts_per_memo
         Where a tool fails for any other reason.
     """
     family = FAMILIES[board.family]
-    recipe = board.platform().prepare(
+    recipe = platform.prepare(
         BoardTop(plan, board), _NAME, synth_opts=options, script_after_read=family.before_synthesis,
         script_after_synth=f"tee -q -o {_STATISTICS} stat -json",
         # Without the permission nextpnr ends without a report where the clock is not reached.
