@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hwbnn import golden, infer, ir
 from hwbnn.errors import UserError
-from hwbnn.infer.engine import NumpyEngine
 from hwbnn.infer.loading import engine_for
+from hwbnn.infer.plain import NumpyEngine
 from hwbnn.infer.session import Session
 
 pytest.importorskip("numba", reason="the compiled engine needs the extra cpu")

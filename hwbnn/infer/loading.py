@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hwbnn import ir
 from hwbnn.errors import UserError
-from hwbnn.infer.engine import Engine, NumpyEngine
+from hwbnn.infer.engine import Engine
+from hwbnn.infer.plain import NumpyEngine
 from hwbnn.infer.session import Session
 
 __all__ = ["DEVICES", "engine_for", "load"]

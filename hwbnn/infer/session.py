@@ -18,7 +18,6 @@ from hwbnn.infer.steps import Product
 
 __all__ = ["Session"]
 
-_BATCH_BYTES = 2**23  # of tensors alive at once, dense, per batch
 _THREAD_OPS = 5e8  # operations below which a second thread costs more than it brings
 
 
@@ -45,18 +44,18 @@ class Session:
         self.engine = engine
         self.threads = threads or _cores()
         self.program: Program = lower(net)
-        self.batch = batch or _batch(net)
+        self.batch = batch or _batch(net, engine.batch_bytes)
         self._encoder = Encoder(net, engine, self.program.entry)
         self._operations = 0
         for step in self.program.steps:
             if isinstance(step, Product):
-                engine.prepare(step.weights)
+                engine.prepare(step)
                 windows = int(np.prod(step.window.size)) if step.window is not None else 1
                 self._operations += 2 * windows * step.weights.outputs * step.weights.layout.words * 64
 
     @property
     def device(self) -> str:
-        return "cpu"
+        return self.engine.device
 
     @property
     def operations(self) -> int:
@@ -150,16 +149,18 @@ class Session:
                 yield length, future.result()
 
     def _threads_for(self, images: int) -> int:
-        return 1 if images * self._operations < _THREAD_OPS else min(self.threads, images)
+        if not self.engine.parallel or images * self._operations < _THREAD_OPS:
+            return 1
+        return min(self.threads, images)
 
     def _forward(self, x: NDArray) -> NDArray:
         """The output tensor, dense, for a batch in the graph's form."""
-        slots = {self.program.entry: self._encoder(x)}
+        slots = {self.program.entry: self.engine.enter(self._encoder(x))}
         for step, dropped in zip(self.program.steps, self.program.last_use, strict=True):
-            slots[step.writes] = step.run(self.engine, *(slots[name] for name in step.reads))
+            slots[step.writes] = self.engine.execute(step, *(slots[name] for name in step.reads))
             for slot in dropped:
                 slots.pop(slot, None)
-        return slots[self.program.output].astype(np.int64, copy=False)
+        return self.engine.leave(slots[self.program.output]).astype(np.int64, copy=False)
 
 
 def read_images(path: str | os.PathLike) -> NDArray:
@@ -178,10 +179,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _batch(net: ir.Network) -> int:
+def _batch(net: ir.Network, room: int) -> int:
     """Images whose largest pair of tensors stays below a fixed size, a multiple of 8."""
     largest = max(int(np.prod(tensor.shape)) for tensor in net.tensors.values())
-    return int(np.clip(_BATCH_BYTES // (8 * largest) // 8 * 8, 8, 512))
+    return int(np.clip(room // (8 * largest) // 8 * 8, 8, room // 2**14))
 
 
 def _shown(batches: Iterable[tuple[int, NDArray]], total: int, progress: bool) -> Iterator[tuple[int, NDArray]]:

@@ -7,7 +7,7 @@ from hwbnn.infer.cpu import bytes as _bytes
 from hwbnn.infer.cpu import kernels
 from hwbnn.infer.cpu.bytekernel import AMX_BLOCK, COLUMNS
 from hwbnn.infer.cpu.host import byte_unit, variant
-from hwbnn.infer.engine import pool_ones
+from hwbnn.infer.host import HostEngine, pool_ones
 from hwbnn.infer.weights import Weights, pad_columns
 
 __all__ = ["NumbaEngine"]
@@ -39,8 +39,8 @@ def _aligned(array: NDArray) -> NDArray:
     return copy
 
 
-class NumbaEngine:
-    """Operations of :class:`hwbnn.infer.engine.Engine` on compiled kernels.
+class NumbaEngine(HostEngine):
+    """The operations on packed rows as compiled kernels.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class NumbaEngine:
         self.byte_unit = byte_unit() if unit is None else unit
         self.speed = _SPEED[self.variant] + _BYTE_SPEED[self.byte_unit]
 
-    def prepare(self, weights: Weights) -> None:
+    def order(self, weights: Weights) -> None:
         """Order words in panels (outputs / W, words, sign then mask, W) of W columns, a tile's width."""
         width = (kernels.PLAIN if weights.mask is None else kernels.MASKED).columns
         sources = [weights.sign] if weights.mask is None else [weights.sign, weights.mask]
