@@ -69,7 +69,7 @@ def show(build: Build) -> None:
                      fold and fold.pe, fold and fold.simd, stage.ii, stage.flip_flops,
                      sum(memory.bits for memory in stage.memories) or None))
     console.table(f"{build.network.name} on {build.board.title}",
-                  ["stage", "component", "takes", "gives", ">PE", ">SIMD", ">cycles/frame", ">flip-flops",
+                  ["stage", "component", "takes", "gives", ">PE", ">SIMD", ">cycles per frame", ">flip- flops",
                    ">memory bits"], rows, footer=("", "", "", "", "", "", cycles.interval, plan.flip_flops,
                                 sum(memory.bits for memory in plan.memories)))
     target = build.manifest.target_fps

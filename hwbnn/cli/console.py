@@ -39,15 +39,19 @@ def print_json(content: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, footer: Sequence[Any] = ()) -> None:
-    """Print rows under a title. A column whose name starts with ``>`` is aligned to the right."""
+    """Print rows under a title.
+
+    A column whose name starts with ``>`` is aligned to the right, and its name takes a line for each word.
+    """
     if title:
         say(f"\n [bold]{title}[/bold]")
-    grid = Table(box=SIMPLE_HEAD, show_footer=bool(footer), pad_edge=False, footer_style="bold")
+    grid = Table(box=SIMPLE_HEAD, show_footer=bool(footer), pad_edge=False, collapse_padding=True, footer_style="bold")
     ends = [_cell(value) for value in footer] or [""] * len(columns)
     for name, end in zip(columns, ends, strict=True):
         right = name.startswith(">")
-        grid.add_column(name.removeprefix(">"), end, justify="right" if right else "left",
-                        no_wrap=True, overflow="ellipsis")
+        title = name.removeprefix(">").replace(" ", "\n") if right else name
+        grid.add_column(title, end, header_style="dim", justify="right" if right else "left", no_wrap=True,
+                        overflow="ellipsis")
     for row in rows:
         grid.add_row(*(_cell(value) for value in row))
     _console(sys.stdout).print(grid)
@@ -89,7 +93,7 @@ def seconds(value: float) -> str:
 @contextmanager
 def bar(text: str, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
     """A progress bar; call what it yields with what is done and what there is in all."""
-    with _progress(MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()) as progress:
+    with _progress(BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()) as progress:
         task = progress.add_task(text, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -97,13 +101,12 @@ def bar(text: str, unit: str = "images") -> Iterator[Callable[[int, int], None]]
 @contextmanager
 def spinner(text: str) -> Iterator[Callable[[str], None]]:
     """A sign of life for a step whose length is unknown; call what it yields with what is done now."""
-    with _progress(TextColumn("[dim]{task.fields[now]}"), bars=False) as progress:
-        task = progress.add_task(text, total=None, now="")
-        yield lambda now: progress.update(task, now=now)
+    with _progress() as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda now: progress.update(task, description=now)
 
 
-def _progress(*columns: Any, bars: bool = True) -> Progress:
+def _progress(*columns: Any) -> Progress:
     console = _console(sys.stderr)
-    middle = (BarColumn(),) if bars else ()
-    return Progress(SpinnerColumn(), TextColumn("{task.description}"), *middle, *columns, console=console,
-                    transient=True, disable=not console.is_terminal)
+    return Progress(SpinnerColumn(), TextColumn("{task.description}"), *columns, console=console, transient=True,
+                    disable=not console.is_terminal)

@@ -1,14 +1,17 @@
 """``hwbnn simulate``: the emitted Verilog on images, compared with the model value by value."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from hwbnn.build import Build
 from hwbnn.cli import console
 from hwbnn.cli.group import command_line
 from hwbnn.cli.options import BuildPath, ImagesOption, Json, read_images, single
-from hwbnn.sim import ENGINES
+from hwbnn.errors import UserError
+from hwbnn.sim import CHECKS, ENGINES, Profile
 
 app = single()
 
@@ -23,6 +26,14 @@ def simulate(
                                              "Amaranth's simulator (needs no tools).")] = "cocotb",
     simulator: Annotated[str, typer.Option("--simulator", metavar="verilator|icarus",
                                            help="What runs the Verilog, for cocotb.")] = "verilator",
+    check: Annotated[str, typer.Option("--check", metavar="|".join(CHECKS),
+                                       help="What is compared: the outputs, or every stream between layers too.")
+                     ] = "outputs",
+    frames: Annotated[str | None, typer.Option("--frames", metavar="START:STOP", show_default=False,
+                                               help="Look at these of the images only; no result is kept.")] = None,
+    wave: Annotated[Path | None, typer.Option("--wave", metavar="FILE.vcd|FILE.fst", show_default=False,
+                                              help="Write a waveform, and lists of signals for GTKWave and Surfer "
+                                                   "beside it (compiled engine).")] = None,
     stalls: Annotated[bool, typer.Option("--stalls/--no-stalls",
                                          help="Also run with random pauses on both sides.")] = True,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pauses.")] = 1,
@@ -38,7 +49,8 @@ def simulate(
     where = simulator if engine == "cocotb" else f"the {engine} engine"
     with console.bar(f"Simulating on {where}") as report:
         result = build.simulate(chosen.x, labels=chosen.labels, images=images, engine=engine, simulator=simulator,
-                                stalls=stalls, seed=seed, jobs=jobs, progress=report, command=command_line(ctx))
+                                check=check, frames=_range(frames), stalls=stalls, seed=seed, jobs=jobs, wave=wave,
+                                progress=report, command=command_line(ctx))
     if as_json:
         console.print_json(result.to_json())
     else:
@@ -57,7 +69,36 @@ def simulate(
             ("Simulated", (f"{console.count(result.cycles)} cycles in {console.seconds(result.seconds)}, "
                            f"simulator built in {console.seconds(result.build_seconds)}")),
         ])
+        if result.profile is not None:
+            _print_profile(result.profile)
         for problem in result.problems():
-            console.say(f"[red]✗[/red] {problem}")
+            console.say(f"[red]✗[/red] {escape(problem)}")
+        if result.first_mismatch is not None and wave is None:
+            frame = result.first_mismatch.frame
+            console.say(f"Look at it with [bold]hwbnn simulate {path} --images {images} --engine compiled "
+                        f"--check layers --frames {frame}:{frame + 1} --wave frame-{frame}.vcd[/bold]")
     if not result.ok:
         raise typer.Exit(1)
+
+
+def _range(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    start, _, stop = text.partition(":")
+    try:
+        return int(start), int(stop)
+    except ValueError:
+        raise UserError(f"Frames must be a range such as 3:5, not {text}") from None
+
+
+def _print_profile(profile: Profile):
+    """Where the cycles of the steady state go."""
+    def share(cycles: float) -> str:
+        return f"{cycles / profile.cycles:.0%}"
+
+    rows = [(row.stage, row.layer, share(row.transferred), share(row.stalled), share(row.starved),
+             "" if row.occupancy is None else f"{row.occupancy} of {row.fifo_depth}",
+             f"{row.utilisation:.0%}" + (" [yellow]limits[/yellow]" if row.stage == profile.bottleneck else ""))
+            for row in profile.stages]
+    console.table(f"Streams out of each stage, {profile.frames} frames of the steady state",
+                  ["stage", "layer", ">moves", ">stalled", ">starved", ">FIFO at most", ">stage works"], rows)
