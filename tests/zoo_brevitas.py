@@ -138,7 +138,7 @@ BREVITAS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
 
 
 def export(name: str, path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
-    """Build, train and write a network of :data:`BREVITAS`; return its path, images it did not see, and their classes."""
+    """Build, train and write a network of :data:`BREVITAS`; return its path, unseen images and classes."""
     build, shape, steps = BREVITAS[name]
     torch.manual_seed(0)
     torch.set_num_threads(1)  # the networks are too small for more

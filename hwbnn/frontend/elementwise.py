@@ -45,6 +45,9 @@ def broadcast(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     live = _widened(lives[0], [value.value.shape for value in inputs if isinstance(value, Constant)])
     operands = [None if isinstance(value, Live) else walk.operand(node, inputs, live, value.value)
                 for value in inputs]
+    divisor = operands[-1]
+    if node.op_type == "Div" and divisor is not None and np.any(divisor.row == 0):
+        refuse(node, inputs, "must divide by numbers other than 0", "mend the constant")
     return [add_step(walk, node, inputs, live, operands)]
 
 
@@ -73,4 +76,8 @@ def _batch_normalization(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value
         if not isinstance(value, Constant):
             refuse(node, inputs, "must have constant parameters, and one depends on the input", "make it a constant")
         operands.append(walk.axis_operand(node, inputs, live, value.value, 1, Spread.VECTOR))
+    variance = inputs[4].value + np.float32(attributes(node).get("epsilon", 1e-5))
+    if np.any(variance <= 0):
+        refuse(node, inputs, f"must have variances above 0, epsilon included, not {variance.min()}",
+               "train the model again")
     return [add_step(walk, node, inputs, live, operands)]

@@ -9,9 +9,17 @@ from numpy.typing import NDArray
 from onnx import helper
 from qonnx.custom_op.registry import getCustomOp, is_custom_op
 
-__all__ = ["Executor"]
+__all__ = ["ExecutionError", "Executor"]
 
 _IR_VERSION = 8  # of the one-node models; any that onnxruntime reads
+
+
+class ExecutionError(Exception):
+    """A node cannot be evaluated; the message is one line of the evaluator's reason."""
+
+    def __init__(self, reason: Exception):
+        text = " ".join(str(reason).split()).split("Status Message: ")[-1]
+        super().__init__(text if len(text) < 200 else f"{text[:200]}...")
 
 
 class Executor:
@@ -34,10 +42,16 @@ class Executor:
         self._options.intra_op_num_threads = 1  # single nodes are too small for a pool of spinning threads
 
     def __call__(self, node: onnx.NodeProto, arrays: Sequence[NDArray | None]) -> list[NDArray]:
-        """Return the outputs of ``node`` for its inputs in order; None for an absent optional input."""
-        if is_custom_op(node.domain, node.op_type):
-            return self._custom(node, arrays)
-        return self._standard(node, arrays)
+        """Return the outputs of ``node`` for its inputs in order; None for an absent optional input.
+
+        Raises :class:`ExecutionError` where the node is not valid for them.
+        """
+        try:
+            if is_custom_op(node.domain, node.op_type):
+                return self._custom(node, arrays)
+            return self._standard(node, arrays)
+        except Exception as error:  # onnxruntime's exceptions have no common base, qonnx asserts
+            raise ExecutionError(error) from error
 
     def _custom(self, node, arrays):
         context = dict(zip(node.input, arrays, strict=True))

@@ -158,7 +158,7 @@ def _datatypes(graph: onnx.GraphProto, path) -> dict[str, BaseDataType]:
             if entry.key == "finn_datatype":
                 try:
                     found[annotation.tensor_name] = DataType[entry.value]
-                except KeyError:
+                except (KeyError, ValueError):
                     raise UserError(f"Datatype of tensor {annotation.tensor_name} of {path} must be one that qonnx "
                                     f"knows, not {entry.value}") from None
     return found

@@ -1,6 +1,7 @@
 """From a file to the integer network."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from hwbnn.frontend import (  # noqa: F401  (they register what they lower)
     quantizers,
     windows,
 )
+from hwbnn.frontend.execution import ExecutionError
 from hwbnn.frontend.graph import Graph, read
 from hwbnn.frontend.passes import tidy
 from hwbnn.frontend.problems import refuse
@@ -82,29 +84,49 @@ def import_onnx(path: str | os.PathLike) -> Import:
 
 
 def _lower(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> list[Value]:
-    if not any(isinstance(value, Live) for value in inputs):
-        return _constant(walk, node, inputs)
     for value in inputs:
         if isinstance(value, Unusable):
             refuse(node, [v for v in inputs if v is not value], f"must not read {value.what}", "remove the node")
+    if not any(isinstance(value, Live) for value in inputs):
+        return _constant(walk, node, inputs)
+    for value in inputs:
         if isinstance(value, Live) and value.final and node.op_type not in _AFTER_FINAL:
             refuse(node, inputs, f"must not compute with the result of {value.final}",
                    "end the graph there and compute the rest outside")
     if node.op_type not in HANDLERS or (node.domain and not node.domain.startswith(("qonnx.", "onnx.brevitas"))):
         domain = f"{node.domain}." if node.domain else ""
         refuse(node, inputs, f"must be an operation that can be lowered, and {domain}{node.op_type} cannot",
-               f"the operations that can are {', '.join(sorted(HANDLERS))}")
-    return list(HANDLERS[node.op_type](walk, node, inputs))
+               "rewrite it with the operations that docs/import.md lists")
+    _check(walk, node, inputs)
+    try:
+        return list(HANDLERS[node.op_type](walk, node, inputs))
+    except ExecutionError as error:
+        refuse(node, inputs, f"must be evaluated, and it fails ({error})", "export it again")
 
 
 def _constant(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> list[Value]:
-    if node.op_type in _FOLDED:
-        return [quantizers.fold(walk, node, inputs)]
+    _check(walk, node, inputs)
     try:
+        if node.op_type in _FOLDED:
+            return [quantizers.fold(walk, node, inputs)]
         arrays = walk.execute(node, [value.value if isinstance(value, Constant) else None for value in inputs])
-    except Exception as error:
-        refuse(node, inputs, f"must be evaluated, and it fails ({' '.join(str(error).split())})", "export it again")
+    except ExecutionError as error:
+        refuse(node, inputs, f"must be evaluated, and it fails ({error})", "export it again")
     return [Constant(array) for array in arrays]
+
+
+def _check(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> None:
+    """Hold a node of ONNX's own to its definition: number of inputs, attributes and their types."""
+    if node.domain:
+        return
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = onnx.IR_VERSION, {"": walk.graph.opsets[""]}
+    try:
+        onnx.checker.check_node(node, context)
+    except onnx.checker.ValidationError as error:
+        reason = " ".join(str(error).split("==> Context")[0].split())
+        refuse(node, inputs, f"must be what ONNX opset {walk.graph.opsets['']} defines, and it is not ({reason})",
+               "export it again")
 
 
 def _begin(walk: Walk) -> None:
@@ -167,10 +189,10 @@ def _form(graph: Graph, name: str, sizes: tuple[int, ...]) -> InputForm:
     return InputForm(name, sizes, (int(np.prod(sizes)),), tuple(range(rank)))
 
 
-def _map_form(name: str, sizes: tuple[int, ...], order) -> InputForm:
+def _map_form(name: str, sizes: tuple[int, ...], order: Sequence[int]) -> InputForm:
     axes = tuple(axis - 1 for axis in order)  # without batch
     if len(sizes) > 3 or min(axes) < 0:
         raise UserError(f"Input {name} must have two or three axes behind the batch, not {len(sizes)}; reshape it "
                         f"outside of the graph")
-    shape = [sizes[axis] for axis in axes]
-    return InputForm(name, sizes, tuple(shape if len(shape) == 3 else [shape[0], 1, shape[1]]), axes)
+    shape = tuple(sizes[axis] for axis in axes)
+    return InputForm(name, sizes, shape if len(shape) == 3 else (shape[0], 1, shape[1]), axes)

@@ -17,7 +17,8 @@ from hwbnn.frontend.walk import Value, Walk, attributes, handles
 
 __all__ = ["Lattice", "fold", "quantize"]
 
-MAX_BITS = 16  # of an activation; each level is a threshold per channel
+MAX_BITS = 16          # of an activation; each level is a threshold per channel
+_MAX_THRESHOLDS = 2**24  # of one quantizer, all channels together
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,10 @@ def quantize(walk: Walk, node: onnx.NodeProto, inputs, live: Live, step: NodeSte
     """Turn the chain of ``live`` and the quantizer ``step`` into thresholds; return what the quantizer gives."""
     chain = live.chain.then(step)
     domain = walk.domain(live.root)
+    count = max(chain.width, len(lattice.values)) * (lattice.values.shape[1] - 1)
+    if count > _MAX_THRESHOLDS:
+        refuse(node, inputs, f"must need at most {_MAX_THRESHOLDS} thresholds, not {count}",
+               "quantize the activation to fewer bits")
     found = find_steps(node, inputs, chain, chain.labels, domain, lattice.values,
                        max(chain.width, len(lattice.values)))
     if isinstance(domain, Floats) and not np.any(found.rising):

@@ -3,9 +3,12 @@
 from itertools import permutations
 
 import numpy as np
+import onnx
 
 from hwbnn import ir
 from hwbnn.errors import UserError
+from hwbnn.frontend.layout import trimmed
+from hwbnn.frontend.thresholds import settle
 from hwbnn.frontend.values import Live, Scale
 from hwbnn.frontend.walk import Walk
 
@@ -25,7 +28,8 @@ def outputs(walk: Walk) -> ir.Network:
         if walk.is_float(live) or walk.input is None:
             raise UserError(f"Output {name} must be made of quantized values, and it is the graph's float input; "
                             f"put a quantizer behind the input")
-        made.append(output_of(walk, name, live))
+        end = onnx.helper.make_node("Output", [name], [name], name=name)
+        made.append(output_of(walk, name, trimmed(walk, end, [live], settle(walk, end, [live], live))))
     assert walk.input is not None  # or no output would be made of integers
     metadata = {"folded": walk.folded, **walk.notes}
     return ir.Network(walk.graph.name, walk.input, tuple(walk.nodes), tuple(made), metadata)
@@ -48,6 +52,9 @@ def output_of(walk: Walk, name: str, live: Live) -> ir.Output:
         scale, bias = _line(walk, name, live)
         return ir.Output(name, live.root, shape, scale, bias, None, axes)
     values = live.chain(tensor.levels.values()[:, None]).T
+    if not np.all(np.isfinite(values)):
+        raise UserError(f"Output {name} must be finite, and {live.chain.labels} give NaN or infinity; mend the "
+                        f"constants of these nodes")
     if values.dtype.kind != "f" and len(steps) <= 1:
         return ir.Output(name, live.root, shape, None, None, None, axes)
     return ir.Output(name, live.root, shape, None, None, values.astype(np.float32), axes)
