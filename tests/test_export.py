@@ -89,6 +89,18 @@ def test_sequences_nest_and_dropout_vanishes():
     assert np.array_equal(execute(proto, x), execute(export(inner, (12,)), x))
 
 
+def test_layer_that_comes_twice():
+    act = Sign()
+    model = nn.Sequential(act, QuantLinear(4, 4, weight=Sign()), act, QuantLinear(4, 2, weight=Sign())).eval()
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    assert compare(model, export(model, (4,)), x) == 0
+
+
+def test_model_without_layers():
+    with pytest.raises(UserError, match=r"^Model must have at least one layer that does something, and it has none$"):
+        export(nn.Sequential(nn.Identity()), (4,))
+
+
 def test_layer_bias_standalone_quantizer_and_plain_batch_norm():
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -30,7 +30,9 @@ from hwbnn_train.quantizers import (
     Sign,
     States,
     Steps,
+    StochasticPower,
     StochasticSign,
+    StochasticTernary,
     SwishSign,
     TernaryWeights,
     Uniform,
@@ -65,8 +67,8 @@ def gradient(quantizer, x):
 
 @pytest.mark.parametrize("make", [
     lambda filters: Sign(), lambda filters: StochasticSign(), lambda filters: TernaryWeights(),
-    lambda filters: TernaryWeights(per_filter=True), lambda filters: LossAware(), ScaledSign,
-    lambda filters: Uniform(3, signed=True, scale=0.25), lambda filters: States()])
+    lambda filters: TernaryWeights(per_filter=True), lambda filters: StochasticTernary(0.3),
+    lambda filters: LossAware(), ScaledSign, lambda filters: Uniform(3, signed=True, scale=0.25), lambda filters: States()])
 @given(w=weights)
 def test_values_lie_on_the_grid(make, w):
     quantizer = make(len(w)).eval()
@@ -170,6 +172,53 @@ def test_ternary_gradient_and_zeros():
     assert gradient(TernaryWeights(), [[-0.5, 0.01, 0.7]]).tolist() == [[1, 1, 1]]
     assert TernaryWeights()(torch.zeros(2, 2)).tolist() == [[0, 0], [0, 0]]
     assert TernaryWeights().grid(torch.zeros(2, 2)).levels == TERNARY
+
+
+# few multiplications
+
+@pytest.mark.parametrize(("quantizer", "values"), [(StochasticSign(0.5), {-0.5, 0.5}),
+                                                   (StochasticTernary(0.5), {-0.5, 0.0, 0.5})])
+def test_drawn_weights_are_unbiased(quantizer, values):
+    w = torch.tensor([-0.5, -0.3, 0.0, 0.125, 0.5])
+    drawn = quantizer(w.repeat(40_000, 1))
+    assert set(drawn.unique().tolist()) == values
+    assert torch.allclose(drawn.mean(dim=0), w, atol=0.01)
+    assert gradient(quantizer, [-3.0, 0.0]).tolist() == [1, 1]
+
+
+def test_ternary_connect_in_evaluation():
+    w = torch.tensor([-0.5, -0.26, -0.25, 0.0, 0.25, 0.26])
+    assert StochasticTernary(0.5).eval()(w).tolist() == [-0.5, -0.5, 0, 0, 0, 0.5]
+
+
+def test_powers_are_unbiased():
+    x = torch.tensor([0.0, 1.0, -3.0, 0.3, 5e-3, 100.0])
+    drawn = StochasticPower()(x.repeat(100_000, 1))
+    for column, value in zip(drawn.T, x.tolist(), strict=True):
+        below = 2.0**math.floor(math.log2(abs(value))) if value else 0.0
+        assert set(column.abs().tolist()) <= {below, 2 * below}
+        assert float(column.mean()) == pytest.approx(value, rel=0.01)
+
+
+def test_clipped_powers():
+    x = torch.tensor([0.0, 1e-6, -1e-6, 1e6, 1.0])
+    assert StochasticPower(-4, 3)(x).tolist() == [0, 2**-4, -(2**-4), 8, 1]
+
+
+def test_quantized_back_propagation_changes_the_gradient_of_the_weights_only():
+    class Double(torch.nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    x, upstream = torch.randn(5, 6), torch.randn(5, 3)
+    plain, other = (QuantLinear(6, 3, weight=Sign(), bias=True, gradient=g) for g in (None, Double()))
+    other.load_state_dict(plain.state_dict())
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    outputs = [layer(i) for layer, i in zip((plain, other), inputs, strict=True)]
+    for y in outputs:
+        y.backward(upstream)
+    assert torch.equal(*outputs) and torch.allclose(inputs[0].grad, inputs[1].grad)
+    assert torch.allclose(other.weight.grad, 2 * plain.weight.grad) and torch.equal(other.bias.grad, plain.bias.grad)
 
 
 # GXNOR
@@ -349,8 +398,11 @@ def test_loss_aware_needs_second_moments():
     (lambda: ScaledSign(3, kind="l3"), "ScaledSign kind must be manhattan or euclidean, not 'l3'"),
     (lambda: ScaledSign(3, rate=-1.0), "ScaledSign rate must be at least 0, not -1.0"),
     (lambda: Uniform(2, window=0.0), "Uniform window must be positive, not 0.0"),
-    (lambda: QuantLinear(2, 2, weight=Sign(), spread=2.0),
-     "QuantLinear spread must be positive and at most the limit 1.0, not 2.0"),
+    (lambda: QuantLinear(2, 2, weight=Sign(), spread=0.0), "QuantLinear spread must be positive, not 0.0"),
+    (lambda: StochasticTernary(0.0), "StochasticTernary scale must be positive and finite, not 0.0"),
+    (lambda: StochasticPower(3, 2), "StochasticPower low must be at most high, not low=3 and high=2"),
+    (lambda: dataclasses.replace(RECIPES["few-multiplications-mlp"], mode="x"),
+     "FewMultiplications mode must be binary or ternary, not 'x'"),
     (lambda: dataclasses.replace(RECIPES["binaryconnect-mlp"], mode="x"),
      "BinaryConnect mode must be deterministic or stochastic, not 'x'"),
     (lambda: dataclasses.replace(RECIPES["mnist-mlp"], recalibration=-1),
@@ -363,6 +415,8 @@ def test_bad_parameters(make, message):
 
 def test_representations():
     assert repr(StochasticSign()) == "StochasticSign(limit=1.0)"
+    assert repr(StochasticTernary()) == "StochasticTernary(scale=1.0)"
+    assert repr(StochasticPower(-4, 3)) == "StochasticPower(low=-4, high=3)"
     assert repr(TernaryWeights()) == "TernaryWeights(factor=0.7, per_filter=False)"
     assert repr(States(2)) == "States(n=2)"
     assert repr(Steps()) == "Steps(n=1, r=0.5, a=0.5, window='rectangular')"
@@ -374,6 +428,7 @@ def test_representations():
 
 VARIANTS = [
     *((name, {}) for name in PERCEPTRONS),
+    ("few-multiplications-mlp", {"mode": "binary"}),
     ("qnn-mlp", {"weight_bits": 4, "activation_bits": 4}),
     ("twn-mlp", {"per_filter": True}),
     ("gxnor-mlp", {"weight_states": 2, "activation_states": 3, "r": 0.3}),

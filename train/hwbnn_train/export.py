@@ -115,6 +115,8 @@ def export(model: nn.Module, shape: tuple[int, ...], *, properties: Mapping[str,
     """
     graph = _Graph("images", tuple(shape))
     _emit(model, "", graph)
+    if not graph.nodes:
+        raise UserError("Model must have at least one layer that does something, and it has none")
     graph.nodes[-1].output[0] = "logits"
     output = graph.values.pop()
     output.name = "logits"
@@ -146,7 +148,7 @@ def _reason(layer: nn.Module) -> str:
 
 @_emit.register
 def _(layer: nn.Sequential, name: str, graph: _Graph) -> None:
-    for child, module in layer.named_children():
+    for child, module in layer._modules.items():  # named_children leaves out a layer that comes again
         _emit(module, f"{name}_{child}" if name else child, graph)
 
 

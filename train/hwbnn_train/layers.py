@@ -36,12 +36,15 @@ class Quantized(nn.Module):
         Applied to the weights.
     input : :class:`~hwbnn_train.quantizers.Quantizer` or None
         Applied to the input; None where it has its values already.
+    gradient : Module or None
+        Applied to the (quantized) input where the gradient of the weights multiplies by it; None: nothing is. Costs a
+        second product in training.
     bias : :class:`bool`
         Whether there is one. None is needed before batch normalization.
     limit : :class:`float`
         Bound of the real weights.
     spread : :class:`float` or None
-        Bound of the initial weights; None: ``limit``.
+        Bound of the initial weights, which may be more than ``limit`` until the first step; None: ``limit``.
     lr_scale : :class:`float` or None
         Factor on the learning rate; None: ``limit /`` :func:`glorot` of the layer.
     """
@@ -49,19 +52,21 @@ class Quantized(nn.Module):
     weight: nn.Parameter
     bias: nn.Parameter | None
 
-    def __init__(self, *sizes, weight: Quantizer, input: Quantizer | None = None, bias: bool = False,
-                 limit: float = 1.0, spread: float | None = None, lr_scale: float | None = None, **options):
+    def __init__(self, *sizes, weight: Quantizer, input: Quantizer | None = None,
+                 gradient: nn.Module | None = None, bias: bool = False, limit: float = 1.0,
+                 spread: float | None = None, lr_scale: float | None = None, **options):
         kind = type(self).__name__
         if not limit > 0:
             raise ValueError(f"{kind} limit must be positive, not {limit!r}")
-        if spread is not None and not 0 < spread <= limit:
-            raise ValueError(f"{kind} spread must be positive and at most the limit {limit!r}, not {spread!r}")
+        if spread is not None and not spread > 0:
+            raise ValueError(f"{kind} spread must be positive, not {spread!r}")
         self.limit = limit
         self.spread = limit if spread is None else spread
         super().__init__(*sizes, bias=bias, **options)
         self.lr_scale = limit / glorot(*self.fans) if lr_scale is None else lr_scale
         self.quantize_input = input
         self.quantize_weight = weight
+        self.quantize_gradient = gradient
         with torch.no_grad():
             weight.initialize(self.weight)
 
@@ -85,7 +90,11 @@ class Quantized(nn.Module):
             x = self.quantize_input(x)
         weights = self.quantize_weight(self.weight)
         if self.training:
-            return self.product(x, weights, self.bias)
+            if self.quantize_gradient is None:
+                return self.product(x, weights, self.bias)
+            # the second product adds 0 and takes the gradient of the weights
+            other = self.product(self.quantize_gradient(x.detach()), weights, None)
+            return self.product(x, weights.detach(), self.bias) + (other - other.detach())
         scale = self.quantize_weight.grid(self.weight).scale
         y = self.product(x, weights / scale, None) * self.along_channels(scale, x)
         return y if self.bias is None else y + self.along_channels(self.bias, x)

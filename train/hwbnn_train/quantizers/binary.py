@@ -75,17 +75,18 @@ def substitute(x: Tensor, value: Tensor) -> Tensor:
 
 
 class StochasticSign(Quantizer):
-    """One bit: the sign of a chance, in training; the sign, in evaluation.
+    """One bit times a fixed scale: drawn in training, the sign in evaluation.
 
-    Forward in training: ``q(x) = +1`` with probability ``clip((x / limit + 1) / 2, 0, 1)``, else -1. Backward:
-    ``dq/dx = 1``. Courbariaux et al., "BinaryConnect", arXiv:1511.00363, section 2.3; the authors'
-    ``binary_connect.py``. The paper evaluates networks trained like this with the *real* weights; hardware has
-    their signs, so both accuracies are worth reporting apart (:func:`hwbnn_train.evaluation.real_weights`).
+    Forward in training: ``q(x) = +limit`` with probability ``clip((x / limit + 1) / 2, 0, 1)``, else ``-limit``, whose
+    mean is ``x`` itself. Backward: ``dq/dx = 1``. Courbariaux et al., "BinaryConnect", arXiv:1511.00363, section 2.3;
+    the authors' ``binary_connect.py``. The paper evaluates networks trained like this with the *real* weights;
+    hardware has their signs, so both accuracies are worth reporting apart
+    (:func:`hwbnn_train.evaluation.real_weights`).
 
     Parameters
     ----------
     limit : :class:`float`
-        Bound of the real weights.
+        The magnitude, and the bound of the real weights.
     """
 
     def __init__(self, limit: float = 1.0):
@@ -95,13 +96,12 @@ class StochasticSign(Quantizer):
         self.limit = limit
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return _SignSTE.apply(x, math.inf)
-        # +1 where a number drawn from -limit..limit lies below x
-        return substitute(x, sign(x - torch.empty_like(x).uniform_(-self.limit, self.limit)))
+        # in training, +limit where a number drawn from -limit .. limit lies below x
+        drawn = torch.empty_like(x).uniform_(-self.limit, self.limit) if self.training else 0.0
+        return substitute(x, self.limit * sign(x - drawn))
 
     def grid(self, x: Tensor) -> Grid:
-        return Grid(BIPOLAR, torch.ones((), dtype=x.dtype))
+        return Grid(BIPOLAR, torch.tensor(self.limit, dtype=x.dtype))
 
     def extra_repr(self) -> str:
         return f"limit={self.limit}"

@@ -1,12 +1,15 @@
-"""Ternary weights with a threshold taken from the weights themselves."""
+"""Ternary weights: with a threshold taken from the weights themselves, and drawn at random."""
 
+import math
+
+import torch
 from torch import Tensor
 
 from hwbnn.ir import TERNARY
 from hwbnn_train.quantizers.base import Grid, Quantizer
 from hwbnn_train.quantizers.binary import substitute
 
-__all__ = ["TernaryWeights"]
+__all__ = ["StochasticTernary", "TernaryWeights"]
 
 
 class TernaryWeights(Quantizer):
@@ -51,3 +54,35 @@ class TernaryWeights(Quantizer):
 
     def extra_repr(self) -> str:
         return f"factor={self.factor}, per_filter={self.per_filter}"
+
+
+class StochasticTernary(Quantizer):
+    """Weights -1, 0 and +1 times a fixed scale: drawn in training, the nearest in evaluation.
+
+    Forward in training: ``q(w) = scale sign(w)`` with probability ``clip(|w| / scale, 0, 1)``, else 0, whose mean is
+    ``w`` itself. In evaluation: ``scale sign(w)`` where ``|w| > scale / 2``, else 0. Backward: ``dq/dw = 1``. Ternary
+    connect of "Neural Networks with Few Multiplications" (Lin et al., arXiv:1510.03009, section 3.2), whose tests
+    use the real weights.
+
+    Parameters
+    ----------
+    scale : :class:`float`
+        The magnitude, and the bound of the real weights.
+    """
+
+    def __init__(self, scale: float = 1.0):
+        if not 0 < scale < math.inf:
+            raise ValueError(f"StochasticTernary scale must be positive and finite, not {scale!r}")
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, w: Tensor) -> Tensor:
+        magnitude = w.detach().abs() / self.scale
+        kept = magnitude > (torch.rand_like(magnitude) if self.training else 0.5)
+        return substitute(w, torch.copysign(kept * self.scale, w.detach()))
+
+    def grid(self, w: Tensor) -> Grid:
+        return Grid(TERNARY, torch.tensor(self.scale, dtype=w.dtype))
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}"

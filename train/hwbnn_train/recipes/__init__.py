@@ -8,6 +8,7 @@ from hwbnn_train.recipes.binaryconnect import BinaryConnect
 from hwbnn_train.recipes.binarynet import BinaryNet, ShiftBinaryNet
 from hwbnn_train.recipes.bnnplus import BnnPlus
 from hwbnn_train.recipes.digits import Digits
+from hwbnn_train.recipes.few_multiplications import FewMultiplications
 from hwbnn_train.recipes.gxnor import Gxnor
 from hwbnn_train.recipes.lab import LossAwareBinarization
 from hwbnn_train.recipes.qnn import QuantizedNeuralNetwork
@@ -24,6 +25,7 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (
     ShiftBinaryNet(),
     BinaryConnect(),
     BinaryConnect(name="binaryconnect-stochastic-mlp", mode="stochastic"),
+    FewMultiplications(),
     QuantizedNeuralNetwork(),
     TernaryWeightNetwork(),
     Gxnor(),

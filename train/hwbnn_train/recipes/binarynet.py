@@ -33,8 +33,8 @@ class ShiftBinaryNet(Network):
     """
 
     name: str = "shift-mlp"
-    lr: float = 2**-8
-    lr_end: float = 2**-15
+    lr: float = 2**-6
+    lr_end: float = 2**-13
 
     def norm(self, channels: int, axes: int) -> nn.Module:
         return ShiftBatchNorm(channels)
