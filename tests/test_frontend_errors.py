@@ -41,8 +41,9 @@ BAD = {
     "not-monotone": (
         lambda g: g.quant(g.add("Abs", layer(g), name="turn"), name="act"),
         (r"Node act \(Quant of 1x4, scalar, scalar, scalar\) must be reached through a monotone function of each "
-        r"channel, and fc, turn, act turn in channel 0 near -?\d+; put a quantizer in front of the operation that "
-    "turns")),product-of-branches": (
+        r"channel, and fc, turn, act turn in channel 0 near -?\d+; put a quantizer in front of the operation "
+        r"that turns")),
+    "product-of-branches": (
         two_norms,
         (r"Node gate \(Mul of 1x4, 1x4\) must combine one value that depends on the input with constants, not two; "
         r"only Add and Sub of two such values can be imported")),
@@ -197,8 +198,9 @@ BAD_MAPS = {
         (r"Node pool \(MaxPool of 1x2x3x3\) must read quantized values, and it reads the graph's float input; quantize "
         r"the input")),
     "reflection": (
-        lambda g: g.add("Pad", feature_map(g), g.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64), mode="reflect", "
-        (r"name="pad"),Node pad \(Pad of 1x2x3x3, 8\) must surround the spatial axes by a constant; use mode = constant, no "
+        lambda g: g.add("Pad", feature_map(g), g.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64), mode="reflect",
+                        name="pad"),
+        (r"Node pad \(Pad of 1x2x3x3, 8\) must surround the spatial axes by a constant; use mode = constant, no "
         r"padding of batch or channels, and no negative padding")),
     "pad-off-the-grid": (
         lambda g: g.add("Pad", feature_map(g), g.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64), 0.5, name="pad"),
