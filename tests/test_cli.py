@@ -352,11 +352,14 @@ def test_folds_come_from_another_build(model, build, tmp_path):
     assert contents(tmp_path / "again")["rtl/accelerator.v"] == contents(build)["rtl/accelerator.v"]
 
 
-def test_interrupting_the_process(model, build):
+@pytest.mark.parametrize("delay", [0.05, 0.4, 0.7])
+def test_interrupting_the_process(model, build, delay):
     """A real SIGINT, wherever it strikes, leaves a complete build and no draft."""
-    process = subprocess.Popen([sys.executable, "-m", "hwbnn", "compile", model, "--board", "icebreaker", *FOLDS,
-                                "-o", build], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    time.sleep(0.6)
+    code = "import sys; from hwbnn.cli import main; print('ready', flush=True); main()"
+    process = subprocess.Popen([sys.executable, "-c", code, "compile", model, "--board", "icebreaker", *FOLDS,
+                                "-o", build], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    time.sleep(delay)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode in (0, 130)
