@@ -71,6 +71,18 @@ def test_hardware_is_exact_in_value_and_time(tmp_path, engine, simulator):
     assert kept["measured"] == {"first": cycles.first, "interval": cycles.interval}
 
 
+@pytest.mark.cocotb
+def test_jobs_share_frames_but_not_the_measurement(tmp_path):
+    net = zoo.tiny()
+    directory, x = build(tmp_path, net), images(net, 50)
+    for check in ("outputs", "layers"):
+        result = simulate(directory, x, engine="compiled", check=check, jobs=3)
+        assert result.problems() == []
+        assert np.array_equal(result.classes, golden.classes(net, x))
+        assert result.profile is not None
+        assert result.profile.cycles == result.profile.frames * result.predicted.interval
+
+
 @ICARUS
 @pytest.mark.cocotb
 def test_logits_and_a_single_image(tmp_path):
@@ -244,6 +256,7 @@ def test_waveform_holds_the_signals_that_its_lists_name(tmp_path):
     directory, x, wave = build(tmp_path / "build", net), images(net, 6), tmp_path / "out.vcd"
     result = simulate(directory, x, engine="compiled", frames=(3, 5), stalls=False, wave=wave)
     assert result.ok and result.frames == 2 and np.array_equal(result.classes, golden.classes(net, x[3:5]))
+    assert not (directory / "sim/result.json").exists(), "a look at some frames is not the set's result"
     widths, changes = read_vcd(wave)
     listed = [line for line in wave.with_suffix(".gtkw").read_text().splitlines() if line.startswith("TOP.")]
     assert len(listed) >= 25

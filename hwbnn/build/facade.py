@@ -67,9 +67,10 @@ class Build:
         return lower(self.network, self.folds)
 
     def simulate(self, x: ArrayLike, *, labels: ArrayLike | None = None, images: str = "array",
-                 engine: str = "cocotb", simulator: str = "verilator", stalls: bool = True, seed: int = 1,
-                 jobs: int = 1, progress: Callable[[int, int], None] | None = None, command: str = "Build.simulate"
-                 ) -> "SimulationResult":
+                 engine: str = "cocotb", simulator: str = "verilator", check: str = "outputs",
+                 frames: tuple[int, int] | None = None, stalls: bool = True, seed: int = 1, jobs: int = 1,
+                 wave: str | os.PathLike | None = None, progress: Callable[[int, int], None] | None = None,
+                 command: str = "Build.simulate") -> "SimulationResult":
         """Run the emitted Verilog on the images ``x`` and compare every output with golden.
 
         Parameters
@@ -80,18 +81,17 @@ class Build:
             Where given, accuracies and the confusion matrix go to ``accuracy.json``.
         images : :class:`str`
             What ``x`` is, for provenance, for instance ``digits:test``.
-        engine : :class:`str`
-            ``cocotb``, ``compiled`` (fastest) or ``amaranth``; see :func:`hwbnn.sim.simulate`.
-        simulator : :class:`str`
-            For cocotb: ``verilator`` or ``icarus``.
-        jobs : :class:`int`
-            For the compiled engine: threads.
+        engine, simulator, check, frames, stalls, seed, jobs, wave, progress
+            As for :func:`hwbnn.sim.simulate`; ``compiled`` is the fastest engine.
         """
         from hwbnn.sim import simulate  # lazily: needs the extra sim
         labels = None if labels is None else _checked(labels, len(np.asarray(x)))
+        options = {"engine": engine, "simulator": simulator, "check": check, "stalls": stalls, "seed": seed,
+                   "jobs": jobs, "wave": wave, "progress": progress}
+        if frames is not None:  # a look at some of them: what is known of the whole set stays
+            return simulate(self.directory, x, frames=frames, **options)
         with noting(self.directory, "simulate", command):
-            result = simulate(self.directory, x, engine=engine, simulator=simulator, stalls=stalls, seed=seed,
-                              jobs=jobs, progress=progress)
+            result = simulate(self.directory, x, **options)
             (self.path / "accuracy.json").unlink(missing_ok=True)  # it is about other images
             if labels is not None and len(result.outputs) == len(labels):
                 self._note_accuracy(self._classes(result.outputs), np.asarray(x), labels, images)

@@ -92,7 +92,7 @@ class CompiledEngine:
             if self.trace == "fst":
                 toolchain.require_headers({"zlib.h": "zlib1g-dev", "lz4.h": "liblz4-dev"}, "FST waveforms")
             self.directory = self.directory.with_name(f"{self.directory.name}-{self.trace}")
-        self.tools = toolchain.find("verilator", optimize="-O2")
+        self.tools = toolchain.find("verilator", optimize="-O1")
         self.versions = {"verilator": self.tools.version}
         self._library: ctypes.CDLL | None = None
 
@@ -174,7 +174,8 @@ class CompiledEngine:
 
     def _phase(self, name: str, traffic: Traffic, report: Callable[[str, int], object], wave: Path | None = None
                ) -> Record:
-        runs = [_Run(self.library, self.toplevel, share, wave) for share in _shares(traffic, self.jobs)]
+        jobs = 1 if traffic.counted[1] else self.jobs  # the steady state is one design's
+        runs = [_Run(self.library, self.toplevel, share, wave) for share in _shares(traffic, jobs)]
         with ThreadPoolExecutor(len(runs)) as pool:
             futures = [pool.submit(run.go) for run in runs]
             try:

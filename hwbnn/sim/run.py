@@ -64,7 +64,8 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
     check : :class:`str`
         ``outputs``, or ``layers``: also compare every stream between stages with golden's tensors, in every phase.
     frames : pair of :class:`int`
-        Simulate these of the images only, from the first number up to and without the second.
+        Simulate these of the images only, from the first number up to and without the second; then no file but the
+        waveform is written.
     stalls : :class:`bool`
         Whether both sides pause in the second phase.
     seed : :class:`int`
@@ -116,15 +117,20 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         cycles=sum(record.cycles for record in records.values()), seconds=round(seconds, 3),
         build_seconds=round(build_seconds, 3), network=directory.manifest.network, outputs=outputs,
         classes=_classes(design.network, outputs))
-    timeline = Path(directory / "sim/timeline.svg")
-    if found is None:
-        timeline.unlink(missing_ok=True)
-    else:
-        write_atomic(timeline, timeline_svg(found.stages))
     if wave is not None:
         write_signal_lists(design, wave)
-    directory.write_json("sim/result.json", result.to_json())
+    if frames is None:
+        _keep(directory, result)
     return result
+
+
+def _keep(directory: BuildDirectory, result: SimulationResult):
+    timeline = directory / "sim/timeline.svg"
+    if result.profile is None:
+        timeline.unlink(missing_ok=True)
+    else:
+        write_atomic(timeline, timeline_svg(result.profile.stages))
+    directory.write_json("sim/result.json", result.to_json())
 
 
 def _range(frames: tuple[int, int] | None, count: int) -> tuple[int, int]:
@@ -164,9 +170,9 @@ def _phases(design: Design, q: NDArray[np.int64], *, stalls: bool, seed: int, la
             ) -> tuple[Phase, Phase]:
     """A few frames to measure with, as often as needed the same; then all."""
     few = np.arange(design.steady_frames) % len(q)
-    steady = design.traffic(q[few], stalls=False, seed=seed)
+    steady = replace(design.traffic(q[few], stalls=False, seed=seed), counted=design.counted)
     if profiled:
-        steady = replace(steady, taps=taps(design), counted=design.counted)
+        steady = replace(steady, taps=taps(design))
     every = design.traffic(q, stalls=stalls, seed=seed)
     if layers:
         every = replace(every, taps=taps(design))
