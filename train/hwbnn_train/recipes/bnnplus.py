@@ -12,6 +12,10 @@ __all__ = ["BnnPlus"]
 class BnnPlus(Network):
     """BNN+ (arXiv:1812.11800).
 
+    The weight of the regularizer and the steepness were chosen on MNIST's validation split. The paper's steepness
+    is 5; its weight is said to be 1e-6, which under Adam overrules the loss in a network as easy as this, whose
+    gradients by single weights are no larger: the signs then stop changing after three epochs.
+
     Parameters
     ----------
     regularizer : :class:`str`
@@ -24,8 +28,8 @@ class BnnPlus(Network):
 
     name: str = "bnnplus-mlp"
     regularizer: str = "manhattan"
-    rate: float = 1e-6
-    beta: float = 5.0
+    rate: float = 1e-8
+    beta: float = 2.0
 
     def weight(self, outputs: int) -> Quantizer:
         return ScaledSign(outputs, kind=self.regularizer, rate=self.rate)
