@@ -125,12 +125,14 @@ def test_frames_beyond_the_places_are_dropped_whole(places):
     assert counters == (0, 2)
 
 
-def test_place_freed_in_mid_frame_does_not_save_it():
-    # The third frame begins while both places are taken; the first is read while it arrives.
-    frames = [with_crc(bytes([n, Command.RUN, n, n, n])) for n in range(4)]
-    taken, counters = run([(body, 0) for body in frames], places=2, hold=2 * 11 + 2, gap=1)
-    assert [sequence for sequence, _, _ in taken] == [0, 1, 3]
-    assert counters == (0, 1)
+@pytest.mark.parametrize("hold", range(10, 26))
+def test_place_freed_in_mid_frame_does_not_save_it(hold):
+    # The third frame begins while both places are taken, and one is freed before, while or after it arrives.
+    frames = [with_crc(bytes([n, Command.RUN, n, 10 + n, 20 + n])) for n in range(4)]
+    taken, (damaged, overruns) = run([(body, 0) for body in frames], places=2, hold=hold, gap=1)
+    assert all(request == (request[0], Status.OK, frames[request[0]][2:5]) for request in taken)
+    assert [sequence for sequence, _, _ in taken][:2] == [0, 1]
+    assert (damaged, overruns) == (0, 4 - len(taken))
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.lists(st.integers(0, 2)), st.data())
