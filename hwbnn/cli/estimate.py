@@ -47,6 +47,7 @@ def show(result: Estimate) -> None:
     console.facts([
         ("Rate", (f"{timing.rate} at {timing.clock_hz / 1e6:g} MHz, {console.count(timing.interval_cycles)} cycles "
                   "per frame")),
+        ("Logic", f"{result.resources.luts} in use; {result.resources.mapped_luts} as synthesis counts them"),
         ("Latency", f"{timing.latency}, {console.count(timing.first_cycles)} cycles"),
         ("Energy", f"[bold]{figure}[/bold], {label.removeprefix('Energy per inference, ')}"),
         *([("Unknown", reasons(result.unknowns))] if result.unknowns else []),

@@ -107,7 +107,7 @@ class ResourceRow:
 
 
 def resource_rows(results: Results) -> list[ResourceRow]:
-    """Estimated and placed use of everything that the chip has a limited number of."""
+    """Estimated and placed use of everything that the chip has a limited number of; LUTs as synthesis counts them."""
     tech = technology(results.board.technology)
     names = {tech.lut: "lut", tech.block_memory.name: "block_memory", "FF": "ff", tech.dsp.unit: "dsp",
              "pins": "pins", "LUT memory": "lut_memory", "large memory": "large_memory"}
@@ -115,7 +115,7 @@ def resource_rows(results: Results) -> list[ResourceRow]:
     rows = {}
     for use in results.estimate.uses if results.estimate is not None else ():
         field = names.get(use.resource, use.resource)
-        rows[field] = ResourceRow(use.resource, use.used,
+        rows[field] = ResourceRow(use.resource, lut(results) if field == "lut" else use.used,
                                   None if synthesis is None else getattr(synthesis.accelerator, field, None), None,
                                   use.available)
     for field, use in (synthesis.placed if synthesis is not None else {}).items():
