@@ -110,7 +110,7 @@ def test_page_tells_everything(full):
     assert "95.00 %" in seen and "All 20 outputs of the hardware equal the golden model's" in seen
     assert "87.6 MHz 25 MHz reached" in seen
     assert f"{results.synthesis.accelerator.lut:,}" in seen and "4,321 83,640 5.2 %" in seen
-    assert text.figure(full.estimated.resources.luts) in seen
+    assert text.figure(full.estimated.resources.mapped_luts) in seen
     for name in ("network digest", full.manifest.network, "hwbnn.compile", "nextpnr-ecp5", "0.11.1"):
         assert name in seen
     assert "Not there yet" not in seen
