@@ -223,8 +223,8 @@ BAD_MAPS = {
         (r"Node conv \(Conv of 1x2x2x3, 4x2x1x1\) must read a feature map in order, and its values are laid out "
         r"otherwise; keep every value of the layer before, and reshape or transpose whole axes only")),
     "positions-differ": (
-        lambda g: g.add("Add", g.add("Conv", feature_map(g), bipolar(g, 2, 2, 1, 1)), RNG.normal(size=(3, 3)),
-                        name="bias"),
+        lambda g: g.add("Conv", g.quant(g.add("Add", "x", RNG.normal(size=(3, 3)), name="bias")),
+                        bipolar(g, 2, 2, 1, 1)),
         (r"Node bias \(Add of 1x2x3x3, 3x3\) must treat all positions of a channel alike, and its constant differs "
         r"between them; give the constant one value per channel")),
     "pool-of-a-turn": (

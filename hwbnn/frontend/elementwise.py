@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
+from hwbnn.frontend.layout import fitted
 from hwbnn.frontend.problems import refuse
 from hwbnn.frontend.values import Constant, Live, NodeStep, Operand, Spread
 from hwbnn.frontend.walk import Value, Walk, attributes, handles
@@ -42,7 +43,8 @@ def broadcast(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     if len(lives) != 1:
         refuse(node, inputs, "must combine one value that depends on the input with constants, not two",
                "only Add and Sub of two such values can be imported")
-    live = _widened(lives[0], [value.value.shape for value in inputs if isinstance(value, Constant)])
+    constants = [value.value for value in inputs if isinstance(value, Constant)]
+    live = fitted(walk, node, inputs, _widened(lives[0], [constant.shape for constant in constants]), *constants)
     operands = [None if isinstance(value, Live) else walk.operand(node, inputs, live, value.value)
                 for value in inputs]
     divisor = operands[-1]
@@ -71,6 +73,7 @@ def _batch_normalization(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value
     live = inputs[0]
     if attributes(node).get("training_mode", 0) or not isinstance(live, Live):
         refuse(node, inputs, "must be in inference mode, not in training mode", "export the model in eval mode")
+    live = fitted(walk, node, inputs, live, np.arange(live.shape[1]).reshape(-1, *[1] * (len(live.shape) - 2)))
     operands: list[Operand | None] = [None]
     for value in inputs[1:5]:
         if not isinstance(value, Constant):

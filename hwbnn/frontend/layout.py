@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from hwbnn import ir
 from hwbnn.frontend.problems import refuse
+from hwbnn.frontend.thresholds import settle
 from hwbnn.frontend.values import Live
 from hwbnn.frontend.walk import Value, Walk, handles
 
-__all__ = ["as_map", "as_vector", "map_index", "moved", "trimmed"]
+__all__ = ["as_map", "as_vector", "fitted", "map_index", "moved", "trimmed"]
 
 
 @handles("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "SpaceToDepth")
@@ -82,6 +83,25 @@ def as_map(walk: Walk, node: onnx.NodeProto, inputs, live: Live) -> Live:
     if not _is_map(index, walk.tensors[live.root].shape):
         live = _rearranged(walk, node, inputs, trimmed(walk, node, inputs, live))
     return live
+
+
+def fitted(walk: Walk, node: onnx.NodeProto, inputs, live: Live, *constants: NDArray) -> Live:
+    """``live``, flattened to a vector where constants differ between positions of one channel."""
+    if walk.is_float(live) or all(_by_channel(walk, live, constant) for constant in constants):
+        return live
+    return as_vector(walk, node, inputs, settle(walk, node, inputs, live))
+
+
+def _by_channel(walk: Walk, live: Live, constant: NDArray) -> bool:
+    """Whether a constant that is broadcast with ``live`` has one value per channel of the integers."""
+    try:
+        full = np.broadcast_to(constant, live.shape).ravel()
+    except ValueError:
+        return True  # refused elsewhere, with a better message
+    channel = live.index.ravel() % walk.channels(live.root)
+    found = np.zeros(walk.channels(live.root), full.dtype)
+    found[channel] = full
+    return bool(np.array_equal(found[channel], full, equal_nan=full.dtype.kind == "f"))
 
 
 def map_index(shape: tuple[int, ...], order: NDArray[np.int64], rank: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from qonnx.custom_op.general.intquant import max_int, min_int
 
 from hwbnn import ir
 from hwbnn.frontend.grid import fit
+from hwbnn.frontend.layout import fitted
 from hwbnn.frontend.problems import refuse
 from hwbnn.frontend.stepping import EXHAUSTIVE, Crossings, Floats
 from hwbnn.frontend.thresholds import find_steps, step_through
@@ -128,6 +129,7 @@ def _quant(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     live = inputs[0]
     scale, zero, bits = _integer_parameters(node, inputs)
     _narrow_enough(node, inputs, bits)
+    live = fitted(walk, node, inputs, live, scale, zero)
     operands = (None, walk.operand(node, inputs, live, scale), walk.operand(node, inputs, live, zero),
                 Operand(np.array(bits, np.float32), Spread.WHOLE))
     step = NodeStep(node.name, node, walk.execute, operands)
@@ -142,6 +144,7 @@ def _bipolar(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     live = inputs[0]
     (scale,) = _parameters(node, inputs, ("scale",))
     _positive(node, inputs, scale)
+    live = fitted(walk, node, inputs, live, scale)
     operands = (None, walk.operand(node, inputs, live, scale.astype(np.float32)))
     step = NodeStep(node.name, node, walk.execute, operands)
     scales = operands[1].row
@@ -188,6 +191,9 @@ def _multithreshold(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     if thresholds.ndim != 2 or np.any(np.diff(thresholds, axis=1) < 0):
         refuse(node, inputs, "must have thresholds (channels, n) that ascend in each row, and they do not",
                "sort the thresholds")
+    if len(thresholds) > 1:
+        numbers = np.arange(live.shape[axis]).reshape(-1, *[1] * (len(live.shape) - axis - 1))
+        live = fitted(walk, node, inputs, live, numbers)
     rows = walk.axis_operand(node, inputs, live, thresholds.astype(np.float32), axis, Spread.ROWS)
     local = onnx.NodeProto()
     local.CopyFrom(node)
@@ -218,6 +224,7 @@ def _compare(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     if sum(isinstance(value, Live) for value in inputs) != 1:
         refuse(node, inputs, "must compare with a constant, and both operands depend on the input",
                "compare with a constant")
+    live = fitted(walk, node, inputs, live, *(value.value for value in inputs if isinstance(value, Constant)))
     operands = tuple(None if isinstance(value, Live) else walk.operand(node, inputs, live, value.value)
                      for value in inputs)
     step = NodeStep(node.name, node, walk.execute, operands)

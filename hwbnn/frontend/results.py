@@ -7,7 +7,7 @@ import onnx
 
 from hwbnn import ir
 from hwbnn.errors import UserError
-from hwbnn.frontend.layout import trimmed
+from hwbnn.frontend.layout import as_map, trimmed
 from hwbnn.frontend.thresholds import settle
 from hwbnn.frontend.values import Live, Scale
 from hwbnn.frontend.walk import Walk
@@ -29,7 +29,10 @@ def outputs(walk: Walk) -> ir.Network:
             raise UserError(f"Output {name} must be made of quantized values, and it is the graph's float input; "
                             f"put a quantizer behind the input")
         end = onnx.helper.make_node("Output", [name], [name], name=name)
-        made.append(output_of(walk, name, trimmed(walk, end, [live], settle(walk, end, [live], live))))
+        live = trimmed(walk, end, [live], settle(walk, end, [live], live))
+        if _axes(walk, live) is None and len(live.shape) in (3, 4):
+            live = as_map(walk, end, [live], live)
+        made.append(output_of(walk, name, live))
     assert walk.input is not None  # or no output would be made of integers
     metadata = {"folded": walk.folded, **walk.notes}
     return ir.Network(walk.graph.name, walk.input, tuple(walk.nodes), tuple(made), metadata)
@@ -38,9 +41,7 @@ def outputs(walk: Walk) -> ir.Network:
 def output_of(walk: Walk, name: str, live: Live) -> ir.Output:
     """What the integers behind ``live`` mean in the graph, as exactly as the graph computes it."""
     tensor = walk.tensors[live.root]
-    order = np.arange(np.prod(tensor.shape)).reshape(tensor.shape)
-    axes = next((p for p in permutations(range(len(tensor.shape)))
-                 if np.array_equal(order.transpose(p).ravel(), live.index.ravel())), None)
+    axes = _axes(walk, live)
     if axes is None:
         raise UserError(f"Output {name} must hold every value of its layer once, in order of some axes, and "
                         f"it does not; remove the last Reshape, Transpose or Slice")
@@ -58,6 +59,14 @@ def output_of(walk: Walk, name: str, live: Live) -> ir.Output:
     if values.dtype.kind != "f" and len(steps) <= 1:
         return ir.Output(name, live.root, shape, None, None, None, axes)
     return ir.Output(name, live.root, shape, None, None, values.astype(np.float32), axes)
+
+
+def _axes(walk: Walk, live: Live) -> tuple[int, ...] | None:
+    """The order of the tensor's axes in which its values are those of ``live``."""
+    shape = walk.tensors[live.root].shape
+    order = np.arange(np.prod(shape)).reshape(shape)
+    return next((axes for axes in permutations(range(len(shape)))
+                 if np.array_equal(order.transpose(axes).ravel(), live.index.ravel())), None)
 
 
 def _line(walk: Walk, name: str, live: Live):
