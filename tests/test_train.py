@@ -181,7 +181,7 @@ def test_recipes():
         assert recipe(name).name == name and recipe(name).data in datasets.names()
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.exported])
 def test_recipes_make_networks_that_export(name):
     chosen = recipe(name)
     shape = {"digits": (64,), "mnist": (1, 28, 28)}[chosen.data]
@@ -191,6 +191,23 @@ def test_recipes_make_networks_that_export(name):
     proto = hwbnn_train.export(model, shape)
     onnx.checker.check_model(proto)
     assert hwbnn_train.compare(model, proto, x.numpy()) <= 1e-4
+
+
+def test_recipe_for_comparison_only(tmp_path):
+    chosen = dataclasses.replace(recipe("float-mlp"), data="digits", hidden=(16,), epochs=4, lr=1e-2)
+    metrics = hwbnn_train.train(chosen, tmp_path, progress=False)
+    assert metrics["accuracy"]["test"] > 0.5 and "model_sha256" not in metrics
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "metrics.json", "tensorboard"]
+    with pytest.raises(UserError, match=r"^Layer fc1 must have quantized weights .*$"):
+        hwbnn_train.train(dataclasses.replace(chosen, exported=True), tmp_path, progress=False)
+
+
+def test_real_weights_are_reported_apart(tmp_path):
+    chosen = dataclasses.replace(recipe("binaryconnect-stochastic-mlp"), hidden=(16,), epochs=2)
+    metrics = hwbnn_train.train(chosen, tmp_path, data="digits", progress=False)
+    assert metrics["data"] == "digits" and metrics["config"]["data"] == "digits"
+    assert metrics["accuracy_real_weights"].keys() == metrics["accuracy"].keys()
+    assert metrics["accuracy_real_weights"] != metrics["accuracy"]
 
 
 def test_unknown_recipe(tmp_path):
@@ -208,6 +225,11 @@ def test_unknown_recipe(tmp_path):
 def test_bad_options(tmp_path, options, message):
     with pytest.raises(UserError, match=f"^{message}$"):
         hwbnn_train.train("digits-mlp", tmp_path, **options)
+
+
+def test_unknown_data(tmp_path):
+    with pytest.raises(UserError, match=r"^Data set must be one of .*, not 'minst'; did you mean 'mnist'\?$"):
+        hwbnn_train.train("mnist-mlp", tmp_path / "out", data="minst")
 
 
 def test_missing_data(tmp_path):

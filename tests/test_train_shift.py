@@ -24,6 +24,17 @@ def test_ap2(x):
         assert (got > 0) == (x > 0)
 
 
+@given(st.floats(-2.0**100, 2.0**100, width=32).filter(lambda v: v == 0 or abs(v) > 2.0**-100))
+def test_ap2_is_the_same_in_both_precisions(x):
+    single, double = (torch.tensor([x], dtype=dtype) for dtype in (torch.float32, torch.float64))
+    assert ap2(single).item() == ap2(double).item()
+
+
+def test_ap2_around_the_middle():
+    middle = torch.tensor(2**0.5)
+    assert ap2(middle) == 1 and ap2(torch.nextafter(middle, torch.tensor(2.0))) == 2
+
+
 def test_ap2_of_powers_of_two_is_themselves():
     powers = torch.tensor([2.0**k for k in range(-20, 20)])
     assert torch.equal(ap2(powers), powers) and torch.equal(ap2(-powers), -powers)

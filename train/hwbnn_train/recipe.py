@@ -40,6 +40,8 @@ class Recipe:
         (:func:`hwbnn_train.evaluation.recalibrate`); 0: the running ones are used.
     real_weights : :class:`bool`
         Whether to report the accuracy that the network has with its real weights as well.
+    exported : :class:`bool`
+        Whether the network becomes hardware; if not, it is trained and measured for comparison only.
     threads : :class:`int`
         Threads that torch uses. It is part of the recipe because sums round differently when they are split. One is
         safe for networks this size: several wait for each other, and on a busy machine that took 20 times longer.
@@ -54,6 +56,7 @@ class Recipe:
     loss: str
     recalibration: int = 0
     real_weights: bool = False
+    exported: bool = True
     threads: int = 1
 
     def __post_init__(self):

@@ -12,10 +12,18 @@ __all__ = ["ShiftAdaMax", "ShiftBatchNorm", "ap2"]
 
 
 def ap2(x: Tensor) -> Tensor:
-    """Return ``sign(x) 2^round(log2 |x|)``, the nearest power of two on a logarithmic scale; 0 for 0."""
-    fraction, exponent = torch.frexp(x)  # |fraction| in 0.5 .. 1
-    power = torch.ldexp(torch.ones_like(x), exponent - (fraction.abs() < 2**-0.5).to(exponent.dtype))
-    return torch.copysign(power, x) * (x != 0)
+    """Return ``sign(x) 2^round(log2 |x|)``, the nearest power of two on a logarithmic scale; 0 for 0.
+
+    Numbers below the smallest normal one become 0 or that one.
+    """
+    if x.dtype != torch.float32:
+        fraction, exponent = torch.frexp(x)  # |fraction| in 0.5 .. 1
+        power = torch.ldexp(torch.ones_like(x), exponent - (fraction.abs() < 2**-0.5).to(exponent.dtype))
+        return torch.copysign(power, x) * (x != 0)
+    # a fraction above that of sqrt(2) carries into the exponent; then only the exponent and the sign are kept
+    bits = x.detach().view(torch.int32)
+    power = ((bits & 0x7FFFFFFF) + (0x800000 - 0x3504F4)).bitwise_and_(0x7F800000)
+    return power.bitwise_or_(bits & -0x80000000).view(torch.float32)
 
 
 class _ShiftNorm(torch.autograd.Function):

@@ -45,7 +45,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
     recipe : :class:`str` or Recipe
         A name of :func:`hwbnn_train.recipes`, or a record of your own.
     output_dir : path
-        Gets ``model.onnx``, ``metrics.json``, ``checkpoint.pt`` and ``tensorboard/``; made if missing.
+        Gets ``model.onnx`` (unless the recipe is for comparison only), ``metrics.json``, ``checkpoint.pt`` and
+        ``tensorboard/``; made if missing.
     seed : :class:`int`
         Of all random numbers. The same seed gives the same network on the same machine and versions.
     epochs : :class:`int` or None
@@ -95,13 +96,9 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         model.load_state_dict(state.best["model"])
         splits["test"] = _tensors(*datasets.load(chosen.data, "test", data_root))
         accuracy = {split: evaluate(model, data, LOSSES[chosen.loss])[0] for split, data in splits.items()}
-        proto = export(model, shape, properties={"recipe": chosen.name, "data": chosen.data, "seed": seed,
-                                                 "accuracy_test": accuracy["test"]})
-        difference = compare(model, proto, splits["test"][0][:100].numpy())
-
+        exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else ({}, None)
         real = _with_real_weights(model, chosen, splits) if chosen.real_weights else {}
 
-    content = proto.SerializeToString()
     metrics = {
         "recipe": chosen.name,
         "data": chosen.data,
@@ -112,19 +109,29 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         "best_epoch": state.best["epoch"],
         "seconds": round(state.seconds, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "export_difference": difference,
-        "model_sha256": hashlib.sha256(content).hexdigest(),
+        **exported,
         "config": config,
         "versions": {"hwbnn": hwbnn.__version__, "python": platform.python_version(),
                      **{name: version(name) for name in ("torch", "numpy", "onnx", "qonnx")}},
     }
     try:
-        write_atomic(directory / "model.onnx", content)
+        if content is not None:
+            write_atomic(directory / "model.onnx", content)
         write_atomic(directory / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"Results must be written to {directory}, and that fails: {error.strerror}; make room and "
                         f"go on with --resume") from None
     return metrics
+
+
+def _export(model: torch.nn.Module, chosen: Recipe, shape: tuple[int, ...], accuracy: dict[str, float],
+            splits: dict[str, Data], seed: int) -> tuple[dict[str, Any], bytes]:
+    """Return what to say about the exported and checked model, and its file's contents."""
+    proto = export(model, shape, properties={"recipe": chosen.name, "data": chosen.data, "seed": seed,
+                                             "accuracy_test": accuracy["test"]})
+    difference = compare(model, proto, splits["test"][0][:100].numpy())
+    content = proto.SerializeToString()
+    return {"export_difference": difference, "model_sha256": hashlib.sha256(content).hexdigest()}, content
 
 
 def _with_real_weights(model: torch.nn.Module, chosen: Recipe, splits: dict[str, Data]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Every class states its forward formula, its backward formula and where both come from.
 """
 
-from hwbnn_train.quantizers.base import Grid, Quantizer, Real, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, Real, Rectified, sign
 from hwbnn_train.quantizers.binary import Sign, StochasticSign, substitute
 from hwbnn_train.quantizers.discrete import States, Steps, space
 from hwbnn_train.quantizers.powers import StochasticPower
@@ -12,6 +12,6 @@ from hwbnn_train.quantizers.ternary import StochasticTernary, TernaryWeights
 from hwbnn_train.quantizers.uniform import Uniform
 
 __all__ = [
-    "Grid", "LossAware", "Quantizer", "Real", "ScaledSign", "Sign", "States", "Steps", "StochasticPower",
+    "Grid", "LossAware", "Quantizer", "Real", "Rectified", "ScaledSign", "Sign", "States", "Steps", "StochasticPower",
     "StochasticSign", "StochasticTernary", "SwishSign", "TernaryWeights", "Uniform", "sign", "space", "substitute",
 ]

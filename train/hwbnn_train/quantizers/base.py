@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hwbnn.ir import Levels
 
-__all__ = ["Grid", "Quantizer", "Real", "sign"]
+__all__ = ["Grid", "Quantizer", "Real", "Rectified", "sign"]
 
 
 def sign(x: Tensor) -> Tensor:
@@ -21,7 +21,8 @@ def sign(x: Tensor) -> Tensor:
     ``copysign`` is several times faster than ``where`` on a CPU. Adding 0 turns -0.0, whose sign bit is set, to
     +0.0.
     """
-    return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), x.detach() + 0.0)
+    result = x.detach() + 0.0
+    return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), result, out=result)
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,10 @@ class Real(Quantizer):
 
     def grid(self, x: Tensor) -> Grid:
         return Grid(None, torch.ones(()))
+
+
+class Rectified(Real):
+    """No quantization of activations: ``q(x) = max(x, 0)``, ``dq/dx = 1`` where ``x > 0``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x)

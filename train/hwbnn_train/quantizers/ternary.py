@@ -36,18 +36,19 @@ class TernaryWeights(Quantizer):
         self.factor, self.per_filter = factor, per_filter
 
     def _parts(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``t`` and ``alpha``."""
-        w = w.detach()
-        magnitude = w.abs()
+        """Return where weights are not 0, and ``alpha``."""
+        magnitude = w.detach().abs()
         axes = tuple(range(1 if self.per_filter else 0, w.ndim))
         kept = magnitude > self.factor * magnitude.mean(dim=axes, keepdim=True)
-        alpha = (magnitude * kept).sum(dim=axes, keepdim=True) / kept.sum(dim=axes, keepdim=True).clamp(min=1)
+        count = kept.sum(dim=axes, keepdim=True).clamp_(min=1)
+        alpha = magnitude.mul_(kept).sum(dim=axes, keepdim=True) / count
         alpha = alpha.where(alpha > 0, 1.0)  # all weights 0: any scale will do
-        return w.sign() * kept, alpha if self.per_filter else alpha.reshape(())
+        return kept, alpha if self.per_filter else alpha.reshape(())
 
     def forward(self, w: Tensor) -> Tensor:
-        ternary, alpha = self._parts(w)
-        return substitute(w, alpha * ternary)
+        kept, alpha = self._parts(w)
+        value = kept * alpha
+        return substitute(w, torch.copysign(value, w.detach(), out=value))
 
     def grid(self, w: Tensor) -> Grid:
         return Grid(TERNARY, self._parts(w)[1])

@@ -17,7 +17,7 @@ class _RoundSTE(torch.autograd.Function):
         ctx.window = start, stop
         if ctx.window != (-math.inf, math.inf):
             ctx.save_for_backward(x)
-        return (x / scale).round().clamp(low, high) * scale
+        return (x / scale).round_().clamp_(low, high).mul_(scale)
 
     @staticmethod
     def backward(ctx, grad):

@@ -12,6 +12,7 @@ from hwbnn_train.recipes.few_multiplications import FewMultiplications
 from hwbnn_train.recipes.gxnor import Gxnor
 from hwbnn_train.recipes.lab import LossAwareBinarization
 from hwbnn_train.recipes.qnn import QuantizedNeuralNetwork
+from hwbnn_train.recipes.real import RealNetwork
 from hwbnn_train.recipes.twn import TernaryWeightNetwork
 
 __all__ = ["RECIPES", "recipe", "recipes"]
@@ -33,6 +34,8 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (
     BnnPlus(),
     LossAwareBinarization(),
     LossAwareBinarization(name="lab2-mlp", activation_bits=1),
+    RealNetwork(),
+    RealNetwork(name="float-conv", **_SMALL_CONVNET),
 )}
 
 

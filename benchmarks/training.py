@@ -1,0 +1,150 @@
+"""Train every method to its bar, and measure what quantization costs a training step.
+
+    python benchmarks/training.py run [RECIPE ...]   # 3 seeds each, into runs/training; goes on where it stopped
+    python benchmarks/training.py overhead           # interleaved steps, quantized against real
+    python benchmarks/training.py table              # training.md from what there is
+
+MNIST is read from HWBNN_DATA. The epoch is chosen on 5,000 held-out training images; the test set is looked at once.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import hwbnn_train
+from hwbnn.errors import UserError
+from hwbnn_train.losses import LOSSES
+from hwbnn_train.optimizers import set_learning_rate
+from hwbnn_train.recipes import RECIPES
+
+HERE = Path(__file__).parent
+RUNS = HERE.parent / "runs" / "training"
+SEEDS = (0, 1, 2)
+# recipe: (bar on the mean test accuracy in percent, the paper's test error on MNIST with its network)
+ROWS = {
+    "float-mlp": (None, ""),
+    "mnist-mlp": (98.0, "0.96 % (3 x 4096, 1000 epochs)"),
+    "shift-mlp": (None, "1.40 % (3 x 2048)"),
+    "binaryconnect-mlp": (98.0, "1.29 +- 0.08 % (3 x 1024, 1000 epochs)"),
+    "binaryconnect-stochastic-mlp": (None, "1.18 +- 0.04 % with real weights"),
+    "few-multiplications-mlp": (98.0, "1.15 % with real weights (3 x 1024, 1000 epochs)"),
+    "qnn-mlp": (98.0, ""),
+    "twn-mlp": (98.0, ""),
+    "gxnor-mlp": (97.5, ""),
+    "bnnplus-mlp": (None, ""),
+    "lab-mlp": (98.0, "1.17 % (3 x 2048, 50 epochs)"),
+    "lab2-mlp": (None, "1.38 % (3 x 2048, 50 epochs)"),
+    "float-conv": (None, ""),
+    "mnist-conv": (98.8, ""),
+    "gxnor-conv": (98.8, ""),
+}
+
+
+def run(names: list[str]) -> None:
+    """Train what is not yet trained, going on with what was interrupted."""
+    for seed in SEEDS:
+        for name in names or ROWS:
+            folder = RUNS / f"{name}-{seed}"
+            metrics = folder / "metrics.json"
+            config = {**RECIPES[name].config(), "seed": seed}
+            if metrics.exists() and json.loads(metrics.read_text())["config"] == config:
+                continue
+            print(f"{name}, seed {seed}", flush=True)
+            try:
+                result = hwbnn_train.train(name, folder, seed=seed, resume=(folder / "checkpoint.pt").exists())
+            except UserError as error:
+                if "configuration" not in str(error):
+                    raise
+                result = hwbnn_train.train(name, folder, seed=seed)
+            print(f"  {result['accuracy']['test']:.2%} in {result['seconds']:.0f} s", flush=True)
+            table()
+
+
+def stepper(name: str) -> Callable[[], float]:
+    """Return a function that takes a training step on random images and returns its seconds."""
+    recipe = RECIPES[name]
+    model = recipe.model((1, 28, 28), 10)
+    optimizer, loss_of = recipe.optimizer(model), LOSSES[recipe.loss]
+    set_learning_rate(optimizer, recipe.lr)
+    x, y = torch.randint(0, 256, (recipe.batch, 1, 28, 28)).float(), torch.randint(10, (recipe.batch,))
+
+    def step() -> float:
+        started = time.perf_counter()
+        loss = loss_of(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return time.perf_counter() - started
+
+    for _ in range(3):
+        step()
+    return step
+
+
+def overhead(count: int = 60) -> None:
+    """Measure a step of each recipe against one of the same network with real numbers, in turns."""
+    torch.set_num_threads(1)
+    results = {}
+    for kind in ("mlp", "conv"):
+        names = [name for name in ROWS if name.endswith(kind)]
+        functions = {name: stepper(name) for name in names}
+        seconds = {name: [] for name in names}
+        for _ in range(count):
+            for name, function in functions.items():
+                seconds[name].append(function())
+        medians = {name: statistics.median(values) for name, values in seconds.items()}
+        for name in names:
+            results[name] = {"milliseconds": medians[name] * 1e3, "ratio": medians[name] / medians[f"float-{kind}"]}
+            print(f"{name:30} {results[name]['milliseconds']:6.1f} ms  {results[name]['ratio']:.2f}")
+    RUNS.mkdir(parents=True, exist_ok=True)
+    (RUNS / "overhead.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+def table() -> None:
+    """Write training.md from the runs that are finished."""
+    file = RUNS / "overhead.json"
+    ratios = json.loads(file.read_text()) if file.exists() else {}
+    lines = ["# Accuracy and cost of training", "",
+             "Made by `python benchmarks/training.py`. MNIST, 784-3x512-10 or a convolutional network of 47,520",
+             "weights, 20 epochs, 8-bit pixels; test accuracy in percent at the epoch that is best on 5,000 held-out",
+             "training images, mean and range over the seeds. Step: median time of a training step over that of the",
+             "same network with real numbers, in turns, one thread. Papers' figures are test errors of their own,",
+             "larger networks.", "",
+             "| recipe | seeds | test accuracy | with real weights | bar | minutes a run | step | paper |",
+             "|---|---|---|---|---|---|---|---|"]
+    for name, (bar, paper) in ROWS.items():
+        files = [RUNS / f"{name}-{seed}" / "metrics.json" for seed in SEEDS]
+        found = [json.loads(path.read_text()) for path in files if path.exists()]
+        found = [m for m in found if m["config"] == {**RECIPES[name].config(), "seed": m["seed"]}]
+        ratio = f"{ratios[name]['ratio']:.2f}" if name in ratios else ""
+        if not found and not ratio:
+            continue
+        real = [m["accuracy_real_weights"]["test"] for m in found if "accuracy_real_weights" in m]
+        minutes = f"{statistics.mean(m['seconds'] for m in found) / 60:.1f}" if found else ""
+        lines.append(f"| {name} | {len(found)} | {_spread([m['accuracy']['test'] for m in found])} | {_spread(real)} | "
+                     f"{bar or ''} | {minutes} | {ratio} | {paper} |")
+    (HERE / "training.md").write_text("\n".join(lines) + "\n")
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    return f"{100 * statistics.mean(values):.2f} ({100 * min(values):.2f} to {100 * max(values):.2f})"
+
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:] or ["help"]
+    if command == "run":
+        run(arguments)
+    elif command == "overhead":
+        overhead()
+        table()
+    elif command == "table":
+        table()
+    else:
+        print(__doc__)
