@@ -17,6 +17,10 @@ class FrameInputStage(Stage):
     """
 
     @property
+    def is_combinational(self):
+        return True
+
+    @property
     def latency(self):
         return 0
 
@@ -32,6 +36,10 @@ class FrameInputStage(Stage):
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrameOutputStage(Stage):
     """Marks the last beat of each frame."""
+
+    @property
+    def is_combinational(self):
+        return True
 
     @property
     def latency(self):

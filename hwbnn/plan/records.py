@@ -1,9 +1,11 @@
 """The vocabulary of a plan: folding, streams, memories, and what every stage of the hardware states."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from hwbnn.ir import Levels
+from hwbnn.plan.channel import Channel
 
 __all__ = ["Fold", "Memory", "PipelineStage", "Stage", "Stream", "Style", "ceil_div", "span_bits"]
 
@@ -113,13 +115,47 @@ class Stage:
     nodes : tuple of :class:`str`
         The IR nodes it computes; empty for plumbing.
     i, o : :class:`Stream`
-        What enters and what leaves.
+        What enters and what leaves; where there are several ports, what crosses the first of them.
     """
 
     name: str
     nodes: tuple[str, ...]
     i: Stream
     o: Stream
+
+    @property
+    def inputs(self) -> Mapping[str, Stream]:
+        """Its input ports by name."""
+        return {"i": self.i}
+
+    @property
+    def outputs(self) -> Mapping[str, Stream]:
+        """Its output ports by name."""
+        return {"o": self.o}
+
+    @property
+    def is_combinational(self) -> bool:
+        """Whether an input's ready follows another port in the same cycle; two such stages never meet."""
+        return False
+
+    def moves(self, inputs: Sequence[Channel], outputs: Sequence[Channel], begun: list[int],
+              depth: int) -> Iterator[Channel]:
+        """Move beats from ``inputs`` to ``outputs`` for ever, in exactly the cycles that the hardware takes.
+
+        Parameters
+        ----------
+        inputs, outputs : sequence of :class:`Channel`
+            In the order of the ports.
+        begun : :class:`list`
+            To be extended by the cycle in which each output's place in the FIFO is first claimed.
+        depth : :class:`int`
+            Of the output FIFO, in place of the stage's own.
+
+        Yields
+        ------
+        The channel without which it cannot go on.
+        """
+        raise TypeError(f"Stage must have a schedule, and {type(self).__name__} has none")
 
     @property
     def latency(self) -> int:
@@ -149,7 +185,8 @@ class PipelineStage(Stage):
     A frame has ``o.beats`` outputs ("groups"). Each takes ``group_beats`` issued beats, one per cycle; those
     of every ``period``-th group are input transfers, the others repeat stored inputs. ``delay`` cycles after
     its last beat was issued the output stands in a FIFO of ``fifo_depth`` entries; credits never let more
-    outputs be under way than fit. ``fifo_depth`` 0 means :attr:`least_fifo_depth`.
+    outputs be under way than fit. ``fifo_depth`` 0 means :attr:`least_fifo_depth`. Where there are several
+    inputs, a beat is taken from all of them in the same cycle.
     """
 
     fifo_depth: int = 0
@@ -189,6 +226,32 @@ class PipelineStage(Stage):
     @property
     def ii(self) -> int:
         return self.o.beats * self.group_beats
+
+    def moves(self, inputs, outputs, begun, depth):
+        (o,) = outputs
+        group, now = 0, -1
+        while True:
+            earliest = now + 1
+            if group >= depth:
+                while len(o.moved) <= group - depth:
+                    yield o
+                earliest = max(earliest, o.moved[group - depth] + 1)
+            if group % self.period == 0:
+                for beat in range(self.group_beats):
+                    for i in inputs:
+                        while not i.ready():
+                            yield i
+                    now = max(earliest, *(i.visible() for i in inputs))
+                    for i in inputs:
+                        i.take(now)
+                    if beat == 0:
+                        begun.append(now)
+                    earliest = now + 1
+            else:
+                begun.append(earliest)
+                now = earliest + self.group_beats - 1
+            o.offer(now + self.delay)
+            group += 1
 
     @property
     def fifo(self) -> Memory:

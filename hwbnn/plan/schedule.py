@@ -1,21 +1,21 @@
-"""When every beat moves: an exact model of a chain of stages, backpressure and FIFO capacities included.
+"""When every beat moves: an exact model of a graph of stages, backpressure and FIFO capacities included.
 
-Each stage is a process over time stamps in place of data. A channel between two stages holds, for each of
-its beats, when it was first offered and when it was transferred. All waiting is a maximum and all work a sum,
-so the processes may run in any order that has the stamps they read. Cost: one step per beat, whatever the
-number of cycles.
+Each stage is a process over time stamps in place of data (:meth:`Stage.moves`). All waiting is a maximum and all
+work a sum, so the processes may run in any order that has the stamps they read; each runs on until it needs a
+stamp that is not known yet, and again when its channel has moved on. Cost: one step per beat, whatever the number
+of cycles.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hwbnn.plan.channel import UNLIMITED, Channel
+from hwbnn.plan.graph import Edge, chain
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.records import PipelineStage, Stage
-from hwbnn.plan.width_converter import PartStage
 
-__all__ = ["Cycles", "Schedule", "schedule"]
-
-UNLIMITED = 2**62  # a FIFO that never fills
+__all__ = ["Blocked", "Cycles", "Schedule", "schedule"]
 
 
 @dataclass(frozen=True)
@@ -31,29 +31,6 @@ class Cycles:
     interval: int
 
 
-class Channel:
-    """The beats between two stages: when each was offered, and when it was transferred."""
-
-    def __init__(self):
-        self.offered: list[int] = []
-        self.moved: list[int] = []
-
-    def offer(self, cycle: int):
-        self.offered.append(cycle)
-
-    def ready(self) -> bool:
-        """Whether the next beat's offer is known."""
-        return len(self.moved) < len(self.offered)
-
-    def visible(self) -> int:
-        """When the next beat is seen at the head."""
-        j = len(self.moved)
-        return max(self.offered[j], self.moved[-1] + 1) if j else self.offered[0]
-
-    def take(self, cycle: int):
-        self.moved.append(cycle)
-
-
 @dataclass(frozen=True)
 class Schedule:
     """Time stamps of a run of several frames.
@@ -67,42 +44,90 @@ class Schedule:
     occupied: tuple[int, ...]
 
 
-def _pipeline(stage: PipelineStage, i: Channel, o: Channel, depth: int, started: list[int]) -> Iterator[None]:
-    group, now = 0, -1
-    while True:
-        earliest = now + 1
-        if group >= depth:
-            while len(o.moved) <= group - depth:
-                yield
-            earliest = max(earliest, o.moved[group - depth] + 1)
-        if group % stage.period == 0:
-            for beat in range(stage.group_beats):
-                while not i.ready():
-                    yield
-                now = max(earliest, i.visible())
-                i.take(now)
-                if beat == 0:
-                    started.append(now)
-                earliest = now + 1
-        else:
-            started.append(earliest)
-            now = earliest + stage.group_beats - 1
-        o.offer(now + stage.delay)
-        group += 1
+class Blocked(RuntimeError):
+    """No stage can move: each waits for the next along ``circle``, streams with what is wrong with them."""
+
+    def __init__(self, circle: Sequence[tuple[Edge, str]]):
+        self.circle = tuple(circle)
+        super().__init__(f"Streams must not wait for each other in a circle: {self.streams}")
+
+    @property
+    def streams(self) -> str:
+        """The circle in words: which stream is empty, which is full."""
+        return ", ".join(f"{edge} ({state})" for edge, state in self.circle)
 
 
-def _part(stage: PartStage, i: Channel, o: Channel) -> Iterator[None]:
-    now = -1
-    while True:
-        while not i.ready():
-            yield
-        seen = i.visible()
-        for _ in range(stage.ratio):
-            o.offer(max(seen, now + 1))
-            while len(o.moved) < len(o.offered):
-                yield
-            now = o.moved[-1]
-        i.take(now)
+class _Run:
+    """The processes of a graph, the channels between them, and who waits for which."""
+
+    def __init__(self, stages: Sequence[Stage], edges: Sequence[Edge], *, unlimited: bool):
+        self.stages = [stage for stage in stages if not isinstance(stage, FrameInputStage | FrameOutputStage)]
+        self.source, self.sink = Channel(self.woken), Channel(self.woken)
+        self.ends: dict[Channel, list[int | None]] = {self.source: [None, None], self.sink: [None, None]}
+        self.edges: dict[Channel, Edge] = {}
+        number = {stage.name: n for n, stage in enumerate(self.stages)}
+        out: dict[tuple[str, str], Channel] = {}
+        into: dict[tuple[str, str], Channel] = {}
+        for edge in edges:
+            if edge.source in number and edge.target in number:
+                channel = Channel(self.woken)
+                self.edges[channel] = edge
+                out[edge.source, edge.port] = into[edge.target, edge.into] = channel
+                self.ends[channel] = [number[edge.source], number[edge.target]]
+        self.begun: list[list[int]] = [[] for _ in self.stages]  # first issue of each group
+        self.outputs: list[Channel] = []
+        self.processes: list[Iterator[Channel]] = []
+        if not self.stages:
+            self.sink = self.source
+        for n, stage in enumerate(self.stages):
+            i = [into.get((stage.name, port), self.source) for port in stage.inputs]
+            o = [out.get((stage.name, port), self.sink) for port in stage.outputs]
+            if self.source in i:
+                self.ends[self.source][1] = n
+            if self.sink in o:
+                self.ends[self.sink][0] = n
+            depth = stage.fifo_depth if isinstance(stage, PipelineStage) and not unlimited else UNLIMITED
+            self.processes.append(iter(stage.moves(i, o, self.begun[n], depth)))
+            self.outputs.append(o[0])
+        self.processes.append(self._drain())
+        self.ends[self.sink][1] = len(self.stages)
+        self.waits: list[Channel | None] = [None] * len(self.processes)
+        self.runnable = deque(range(len(self.processes)))
+
+    def _drain(self) -> Iterator[Channel]:
+        while True:
+            while not self.sink.ready():
+                yield self.sink
+            self.sink.take(self.sink.visible())
+
+    def woken(self, channel: Channel):
+        """Let those go on who waited for ``channel``."""
+        for n in self.ends[channel]:
+            if n is not None and self.waits[n] is channel:
+                self.waits[n] = None
+                self.runnable.append(n)
+
+    def run(self):
+        """Go on until every process waits."""
+        while self.runnable:
+            n = self.runnable.popleft()
+            self.waits[n] = next(self.processes[n])
+
+    def circle(self) -> list[tuple[Edge, str]]:
+        """The streams along which stages wait for each other, from the output on; none if they wait for input."""
+        n: int | None = len(self.stages)
+        path: list[tuple[int, Channel]] = []
+        while n is not None and n not in (stage for stage, _ in path):
+            channel = self.waits[n]
+            assert channel is not None  # nobody can move
+            path.append((n, channel))
+            source, target = self.ends[channel]
+            n = source if target == n else target
+        if n is None:
+            return []
+        first = next(k for k, (stage, _) in enumerate(path) if stage == n)
+        return [(self.edges[channel], "empty" if self.ends[channel][1] == stage else "full")
+                for stage, channel in path[first:]]
 
 
 def _occupied(begun: Sequence[int], moved: Sequence[int]) -> int:
@@ -115,14 +140,17 @@ def _occupied(begun: Sequence[int], moved: Sequence[int]) -> int:
     return most
 
 
-def schedule(stages: Sequence[Stage], frames: int, *, interval: int = 1, unlimited: bool = False) -> Schedule:
-    """Run ``frames`` frames through a chain of stages.
+def schedule(stages: Sequence[Stage], frames: int, *, edges: Sequence[Edge] | None = None, interval: int = 1,
+             unlimited: bool = False) -> Schedule:
+    """Run ``frames`` frames through a graph of stages.
 
     Parameters
     ----------
     stages : sequence of :class:`Stage`
-        In order; the ends of the accelerator take no time and may be left out.
+        In topological order; the ends of the accelerator take no time and may be left out.
     frames : :class:`int`
+    edges : sequence of :class:`Edge` or None
+        How they are connected; None: in a chain.
     interval : :class:`int`
         Frame k is not offered before cycle ``k · interval``; its beats as fast as they are taken.
     unlimited : :class:`bool`
@@ -130,38 +158,23 @@ def schedule(stages: Sequence[Stage], frames: int, *, interval: int = 1, unlimit
 
     Raises
     ------
+    Blocked
+        Stages wait for each other in a circle.
     RuntimeError
-        The chain blocks: no stage can move.
+        The stages wait for input that does not come.
     """
-    inner = [stage for stage in stages if not isinstance(stage, FrameInputStage | FrameOutputStage)]
-    channels = [Channel() for _ in range(len(inner) + 1)]
-    begun: list[list[int]] = [[] for _ in inner]  # first issue of each group
-    processes: list[Iterator[None]] = []
-    for n, stage in enumerate(inner):
-        i, o = channels[n:n + 2]
-        if isinstance(stage, PipelineStage):
-            depth = UNLIMITED if unlimited else stage.fifo_depth
-            processes.append(_pipeline(stage, i, o, depth, begun[n]))
-        elif isinstance(stage, PartStage):
-            processes.append(_part(stage, i, o))
-        else:
-            raise TypeError(f"Stage must have a schedule, and {type(stage).__name__} has none")
-
-    source, sink = channels[0], channels[-1]
+    run = _Run(stages, chain(stages) if edges is None else edges, unlimited=unlimited)
     beats_in, beats_out = stages[0].i.beats, stages[-1].o.beats
     for frame in range(frames):
-        source.offered.extend([frame * interval] * beats_in)
-    done = 0
-    while done < frames * beats_out:
-        before = sum(len(channel.offered) + len(channel.moved) for channel in channels)
-        for process in processes:
-            next(process)
-        while sink.ready() and done < frames * beats_out:
-            sink.take(sink.visible())
-            done += 1
-        if before == sum(len(channel.offered) + len(channel.moved) for channel in channels):
-            raise RuntimeError(f"Chain {' -> '.join(stage.name for stage in inner)} blocks after {done} outputs")
-    needed = iter([_occupied(times, o.moved) for times, o in zip(begun, channels[1:], strict=True)])
-    occupied = tuple(next(needed) if stage in inner else 0 for stage in stages)
-    return Schedule(tuple(source.moved[::beats_in][:frames]),
-                    tuple(sink.moved[beats_out - 1::beats_out]), occupied)
+        run.source.offered.extend([frame * interval] * beats_in)
+    run.run()
+    done = len(run.sink.moved)
+    if done < frames * beats_out:
+        if circle := run.circle():
+            raise Blocked(circle)
+        raise RuntimeError(f"Chain {' -> '.join(stage.name for stage in run.stages)} blocks after {done} outputs")
+    needed = {stage.name: _occupied(begun, o.moved)
+              for stage, begun, o in zip(run.stages, run.begun, run.outputs, strict=True)}
+    return Schedule(tuple(run.source.moved[::beats_in][:frames]),
+                    tuple(run.sink.moved[beats_out - 1::beats_out]),
+                    tuple(needed.get(stage.name, 0) for stage in stages))

@@ -79,6 +79,23 @@ class PartStage(WidthConverterStage):
         return self.o, self.i
 
     @property
+    def is_combinational(self):
+        return True
+
+    def moves(self, inputs, outputs, begun, depth):
+        (i,), (o,), now = inputs, outputs, -1
+        while True:
+            while not i.ready():
+                yield i
+            seen = i.visible()
+            for _ in range(self.ratio):
+                o.offer(max(seen, now + 1))
+                while len(o.moved) < len(o.offered):
+                    yield o
+                now = o.moved[-1]
+            i.take(now)
+
+    @property
     def latency(self):
         return 0
 
