@@ -1,12 +1,15 @@
 """Random small graphs over the supported operations: import equals the executor on all of them."""
 
+import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from zoo_onnx import GraphBuilder, check_import
+
+from hwbnn.errors import UserError
 
 ROUNDINGS = ("ROUND", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN")
 
@@ -209,4 +212,9 @@ def test_import_equals_the_executor(data):
     else:
         x = np.rint(growth.rng.normal(0, 12, (8, *growth.known[0][1])) * 2).astype(np.float32) / 2
     with tempfile.TemporaryDirectory() as folder:
-        check_import(growth.g.save(Path(folder) / "net.onnx", growth.t), x)
+        try:
+            check_import(growth.g.save(Path(folder) / "net.onnx", growth.t), x)
+        except UserError as error:
+            # onnxruntime's tanh wavers by a last place; where a quantizer steps just there, the graph is not monotone
+            assume(not re.search("tanh.* turn in channel", str(error)))
+            raise

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hwbnn import ir
 from hwbnn.frontend.elementwise import broadcast
-from hwbnn.frontend.integers import integers_of, scale_of
+from hwbnn.frontend.integers import integers_of, scale_of, uniform
 from hwbnn.frontend.layout import as_map, as_vector, trimmed
 from hwbnn.frontend.problems import refuse
 from hwbnn.frontend.thresholds import settle
@@ -135,16 +135,15 @@ def _depth_to_space(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     graph = np.arange(channels).reshape((block**2, depth) if attrs.get("mode", "DCR") == "DCR"
                                         else (depth, block**2))
     wanted = order[graph if attrs.get("mode", "DCR") == "DCR" else graph.T].ravel()
-    live = _permuted(walk, node, live, wanted)
-    scale = live.chain.take(np.arange(depth)) if live.width > 1 else live.chain
     if live.width > 1:
-        rows = scale_of(live).reshape(block**2, depth)
-        if np.any(rows != rows[0]):
-            refuse(node, inputs, "must read blocks of one scale, and their scales differ", "use one activation scale")
+        rows = scale_of(live)[wanted].reshape(block**2, depth)
+        live = uniform(walk, node, inputs, live) if np.any(rows != rows[0]) else live
+    live = _permuted(walk, node, live, wanted)
+    chain = live.chain.take(np.arange(depth)) if live.width > 1 else live.chain
     root = walk.emit(ir.DepthToSpace(walk.fresh_node(node.name), (live.root,), (walk.fresh_tensor(node.output[0]),),
                                      block), [node.name])
     index = np.arange(height * block * width * block * depth).reshape(height * block, width * block, depth)
-    return [Live(node.output[0], root, index.transpose(2, 0, 1)[None], scale)]
+    return [Live(node.output[0], root, index.transpose(2, 0, 1)[None], chain)]
 
 
 def _permuted(walk: Walk, node, live: Live, wanted: NDArray[np.int64]) -> Live:
