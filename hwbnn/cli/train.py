@@ -24,12 +24,17 @@ def train(
     epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", show_default=False,
                                                help="Instead of the recipe's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in RUN.")] = False,
+    data: Annotated[str | None, typer.Option("--data", metavar="SET", show_default=False,
+                                             help="Data set instead of the recipe's, such as fashion-mnist.")] = None,
+    data_root: Annotated[str | None, typer.Option("--data-root", metavar="FOLDER", show_default=False,
+                                                  help="Folder of the data sets; otherwise the one that HWBNN_DATA "
+                                                       "names, otherwise OpenML.")] = None,
     names: Annotated[bool, typer.Option("--list", help="List the recipes and exit.")] = False,
     as_json: Json = False,
 ):
     """Train a network and export it as QONNX.
 
-    Data sets are read from the folder that HWBNN_DATA names, or come with scikit-learn (digits).
+    The digits come with scikit-learn; other data sets are read from files, or fetched from OpenML.
     """
     if names:
         for name in hwbnn_train.recipes():
@@ -38,8 +43,8 @@ def train(
     if recipe is None or output is None:
         raise UserError("Training must be told what and where to: `hwbnn train RECIPE -o RUN`; "
                         "`hwbnn train --list` names the recipes")
-    metrics = hwbnn_train.train(recipe, output, seed=seed, epochs=epochs, resume=resume,
-                                progress=sys.stderr.isatty())
+    metrics = hwbnn_train.train(recipe, output, seed=seed, epochs=epochs, resume=resume, data=data,
+                                data_root=data_root, progress=sys.stderr.isatty())
     if as_json:
         console.print_json(metrics)
         return
@@ -50,6 +55,6 @@ def train(
         ("Accuracy", (f"[bold]{console.percent(accuracy['test'])}[/bold] test, "
                       f"{console.percent(accuracy['validation'])} validation, "
                       f"{console.percent(accuracy['train'])} train")),
-        ("Model", str(Path(output) / "model.onnx")),
+        ("Model", str(Path(output) / "model.onnx") if "model_sha256" in metrics else "for comparison only"),
         ("Log", f"tensorboard --logdir {Path(output) / 'tensorboard'}"),
     ])
