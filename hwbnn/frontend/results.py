@@ -4,17 +4,18 @@ from itertools import permutations
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from hwbnn import ir
 from hwbnn.errors import UserError
 from hwbnn.frontend.layout import as_map, trimmed
 from hwbnn.frontend.thresholds import settle
-from hwbnn.frontend.values import Live, Scale
-from hwbnn.frontend.walk import Walk
+from hwbnn.frontend.values import Function, Live, NodeStep, Scale
+from hwbnn.frontend.walk import Walk, attributes
 
 __all__ = ["MAX_VALUES", "output_of", "outputs"]
 
-MAX_VALUES = 2**22  # entries of a table of output values; beyond, a scale and a bias
+MAX_VALUES = 2**23  # entries of a table of output values; beyond, a scale and a bias
 
 
 def outputs(walk: Walk) -> ir.Network:
@@ -69,18 +70,51 @@ def _axes(walk: Walk, live: Live) -> tuple[int, ...] | None:
                  if np.array_equal(order.transpose(axes).ravel(), live.index.ravel())), None)
 
 
-def _line(walk: Walk, name: str, live: Live):
-    """Scale and bias of a chain over too many integers to tabulate."""
+def _line(walk: Walk, name: str, live: Live) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and bias of a chain over too many integers to tabulate: its steps joined in float64.
+
+    They give what the graph's float32 approximates; the difference is tested to be rounding.
+    """
+    gain, bias = np.ones(1), np.zeros(1)
+    for step in live.chain.steps:
+        line = _step_line(step)
+        if line is None:
+            gain = gain * np.nan  # no line, so no agreement below
+            break
+        gain, bias = gain * line[0], bias * line[0] + line[1]
     levels = walk.tensors[live.root].levels
-    if len(live.chain.steps) == 1 and isinstance(live.chain.steps[0], Scale):
-        return live.chain.steps[0].scale, np.zeros_like(live.chain.steps[0].scale)
-    places = np.linspace(0, len(levels) - 1, 257).astype(np.int64)
-    x = levels.low + levels.step * places
-    y = live.chain(x[:, None]).T.astype(np.float64)
-    scale = (y[:, -1] - y[:, 0]) / (x[-1] - x[0])
-    bias = y[:, 0] - scale * x[0]
-    error = np.abs(scale[:, None] * x + bias[:, None] - y).max(axis=1)
-    if np.any(error > 1e-5 * np.abs(y).max(axis=1)):
+    x = levels.low + levels.step * np.linspace(0, len(levels) - 1, 257).astype(np.int64)
+    y = live.chain(x[:, None]).astype(np.float64)
+    error = np.abs(gain * x[:, None] + bias - y).max(axis=0)
+    if not np.all(error <= 2.0**-20 * np.abs(y).max(axis=0)):
         raise UserError(f"Output {name} must be an affine function of its integers where they are more than "
                         f"{MAX_VALUES}, and {live.chain.labels} are not; end the graph earlier")
-    return scale, bias
+    return np.broadcast_arrays(gain, bias)  # pyright: ignore[reportReturnType]  # two arrays, two results
+
+
+def _step_line(step: Function) -> tuple[NDArray, NDArray] | None:
+    """Gain and bias of one step, in float64; None where it is not known to be affine."""
+    if isinstance(step, Scale):
+        return step.scale, np.zeros(1)
+    if not isinstance(step, NodeStep) or step.node.op_type not in _LINES:
+        return None
+    constants = [o.array.astype(np.float64).reshape(-1) for o in step.operands if o is not None and o.array is not None]
+    return _LINES[step.node.op_type](constants, step.operands[0] is None, attributes(step.node))
+
+
+def _norm_line(constants, first, attrs):
+    gain, offset, mean, variance = constants
+    gain = gain / np.sqrt(variance + attrs.get("epsilon", 1e-5))
+    return gain, offset - gain * mean
+
+
+_ONE, _NONE = np.ones(1), np.zeros(1)
+_LINES = {
+    "Mul": lambda c, first, attrs: (c[0], _NONE),
+    "Div": lambda c, first, attrs: (1 / c[0], _NONE) if first else None,
+    "Add": lambda c, first, attrs: (_ONE, c[0]),
+    "Sub": lambda c, first, attrs: (_ONE, -c[0]) if first else (-_ONE, c[0]),
+    "Neg": lambda c, first, attrs: (-_ONE, _NONE),
+    "Cast": lambda c, first, attrs: (_ONE, _NONE),
+    "BatchNormalization": _norm_line,
+}
