@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 from amaranth import ClockDomain, ClockSignal, Module, ResetSignal, Signal
@@ -13,29 +12,38 @@ from amaranth.lib.wiring import In, Out
 
 from hwbnn import plan
 from hwbnn.plan.interface import ERROR_BITS
+from hwbnn.rtl.add import Add
 from hwbnn.rtl.affine import AffineUnit
 from hwbnn.rtl.argmax import ArgMaxUnit
+from hwbnn.rtl.concat import Concat, Slice
+from hwbnn.rtl.fork import Fork
 from hwbnn.rtl.frame import FrameInput, FrameOutput, byte_padded
 from hwbnn.rtl.matrix_vector import MatrixVectorUnit
+from hwbnn.rtl.queue import BranchFifo
 from hwbnn.rtl.thresholds import ThresholdUnit
 from hwbnn.rtl.width_converter import Join, Part
 
 __all__ = ["Accelerator", "Core", "component", "instance_name", "verilog"]
 
 _COMPONENTS: dict[type[plan.Stage], Callable[..., wiring.Component]] = {
+    plan.AddStage: Add,
     plan.AffineStage: AffineUnit,
     plan.ArgMaxStage: ArgMaxUnit,
+    plan.ConcatStage: Concat,
+    plan.FifoStage: BranchFifo,
+    plan.ForkStage: Fork,
     plan.FrameInputStage: FrameInput,
     plan.FrameOutputStage: FrameOutput,
     plan.JoinStage: Join,
     plan.MatrixVectorStage: MatrixVectorUnit,
     plan.PartStage: Part,
+    plan.SliceStage: Slice,
     plan.ThresholdStage: ThresholdUnit,
 }
 
 
 def component(stage: plan.Stage) -> wiring.Component:
-    """The hardware of one stage, a component with streams ``i`` and ``o``."""
+    """The hardware of one stage, a component with a stream for each of its ports."""
     return _COMPONENTS[type(stage)](stage)
 
 
@@ -59,7 +67,7 @@ def _axi(plan: plan.Plan) -> dict[str, wiring.Member]:
 
 
 class Core(wiring.Component):
-    """The stages of a plan in a chain, with AXI4-Stream ports, in the clock domain ``sync``.
+    """The stages of a plan, connected, with AXI4-Stream ports, in the clock domain ``sync``.
 
     Beats are laid out as :func:`hwbnn.rtl.stream_words` and :func:`hwbnn.rtl.result_values` say. Every input
     packet gives one output packet; see :class:`FrameInput` for packets of a wrong length.
@@ -95,17 +103,17 @@ class Core(wiring.Component):
 
     @cached_property
     def units(self) -> Mapping[str, Any]:
-        """The component of each stage, by instance name, in the order of the chain."""
+        """The component of each stage, by instance name, in topological order."""
         return {instance_name(stage): component(stage) for stage in self._plan.stages}
 
     def elaborate(self, platform):
         m = Module()
         for name, unit in self.units.items():
             m.submodules[name] = unit
-        units = list(self.units.values())
-        for before, after in pairwise(units):
-            wiring.connect(m, before.o, after.i)
-        first, last = units[0], units[-1]
+        by_stage = {stage.name: self.units[instance_name(stage)] for stage in self._plan.stages}
+        for edge in self._plan.edges:
+            wiring.connect(m, getattr(by_stage[edge.source], edge.port), getattr(by_stage[edge.target], edge.into))
+        first, *_, last = self.units.values()
         m.d.comb += [
             first.i.payload.data.eq(self.s_axis_tdata),
             first.i.payload.last.eq(self.s_axis_tlast),

@@ -1,0 +1,264 @@
+"""Collects the stages and edges of a network, node by node."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hwbnn import ir
+from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, JoiningStage, SliceStage
+from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
+from hwbnn.plan.graph import Edge
+from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
+from hwbnn.plan.lanes import lane_for, weight_levels
+from hwbnn.plan.matrix_vector import MatrixVectorStage
+from hwbnn.plan.records import Fold, Stage, Stream, Style
+from hwbnn.plan.storage import buffer_style
+from hwbnn.plan.tables import Thresholds, rom_style
+from hwbnn.plan.width_converter import JoinStage, PartStage
+
+__all__ = ["Builder", "buffered", "converters"]
+
+
+def converters(stream: Stream, lanes: int, before: str) -> list[Stage]:
+    """The stages that bring ``stream`` to ``lanes`` lanes, by way of their least common multiple where needed."""
+    stages: list[Stage] = []
+    for size in (math.lcm(lanes, stream.lanes), lanes):
+        if size != stream.lanes:
+            o = Stream(stream.levels, size, stream.lanes * stream.beats // size)
+            kind, verb = (JoinStage, "join") if size > stream.lanes else (PartStage, "part")
+            stages.append(kind(name=f"{before}.{verb}", nodes=(), i=stream, o=o))
+            stream = o
+    return stages
+
+
+@dataclass(frozen=True)
+class _Head:
+    """An output port that nobody reads yet, and what it gives out."""
+
+    stage: str
+    port: str
+    stream: Stream
+
+
+class Builder:
+    """Appends stages; ``stream`` is what the last of them gives out on the branch that is being built.
+
+    A tensor that several nodes read leaves its stage through a fork. A node's stages begin with :meth:`enter` and
+    end with :meth:`leave`.
+    """
+
+    def __init__(self, network: ir.Network, folds: Mapping[str, Fold], styles: Mapping[str, Style]):
+        self.network, self.folds, self.styles = network, folds, styles
+        self.stages: list[Stage] = []
+        self.edges: list[Edge] = []
+        self.fused: set[str] = set()
+        self.heads: dict[str, deque[_Head]] = {}
+        tensor = network.tensors[network.input.name]
+        first = next((node for node in network.nodes if isinstance(node, ir.MatMul)), None)
+        values = math.prod(tensor.shape)
+        lanes = folds[first.name].simd if first is not None and tensor.channels % folds[first.name].simd == 0 \
+            else 1
+        stream = Stream(tensor.levels, lanes, values // lanes)
+        self.stages.append(FrameInputStage(name="input", nodes=(), i=stream, o=stream))
+        self.head = _Head("input", "o", stream)
+        self.leave(network.input.name)
+
+    @property
+    def stream(self) -> Stream:
+        return self.head.stream
+
+    def push(self, stage: Stage):
+        """Append a stage that reads the branch."""
+        self.edges.append(Edge(self.head.stage, stage.name, self.head.port))
+        self.stages.append(stage)
+        self.head = _Head(stage.name, "o", stage.o)
+
+    def meet(self, stage: Stage, heads: Iterable[_Head]):
+        """Append a stage that reads several branches."""
+        self.edges += [Edge(head.stage, stage.name, head.port, into)
+                       for head, into in zip(heads, stage.inputs, strict=True)]
+        self.stages.append(stage)
+        self.head = _Head(stage.name, "o", stage.o)
+
+    def enter(self, tensor: str):
+        """Go on where ``tensor`` is given out."""
+        self.head = self.heads[tensor].popleft()
+
+    def leave(self, tensor: str):
+        """The branch has come to ``tensor``: give every reader a port of its own."""
+        readers = sum(node.inputs.count(tensor) for node in self.network.nodes)
+        readers += sum(output.tensor == tensor for output in self.network.outputs)
+        heads = [self.head]
+        if readers > 1:
+            self.push(ForkStage(name=f"{self.head.stage}.fork", nodes=(), i=self.stream, o=self.stream,
+                                count=readers))
+            heads = [_Head(self.head.stage, f"o_{n}", self.stream) for n in range(readers)]
+        self.heads[tensor] = deque(heads)
+
+    def out(self, node: ir.Node, lanes: int) -> Stream:
+        tensor = self.network.tensors[node.output]
+        return Stream(tensor.levels, lanes, math.prod(tensor.shape) // lanes)
+
+    def convert(self, lanes: int, before: str):
+        """Bring the branch to ``lanes`` lanes."""
+        for stage in converters(self.stream, lanes, before):
+            self.push(stage)
+
+    def add(self, node: ir.Node):
+        """Append the stages of ``node``, unless another node's stage computes it."""
+        if node.name in self.fused:
+            return
+        self.enter(node.input)
+        match node:
+            case ir.MatMul():
+                node = self.matrix(node)
+            case ir.Threshold() | ir.Affine() | ir.TopK():
+                channels = self.network.tensors[node.input].channels
+                self.convert(math.gcd(self.stream.lanes, channels), node.name)
+                self.push(self.elementwise(node, channels))
+            case ir.Add():
+                self.sum(node)
+            case ir.Concat():
+                self.concat(node)
+            case ir.Slice():
+                self.slice(node)
+        self.leave(node.output)
+
+    def elementwise(self, node: ir.Threshold | ir.Affine | ir.TopK, channels: int) -> Stage:
+        lanes, levels = self.stream.lanes, self.stream.levels
+        if isinstance(node, ir.TopK):
+            return ArgMaxStage(name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, 1),
+                               channels=channels)
+        if isinstance(node, ir.Affine):
+            return AffineStage(
+                name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, lanes),
+                multipliers=_spread(node.multipliers, channels), offsets=_spread(node.offsets, channels),
+                style=self.styles.get(f"{node.name}.constants"))
+        thresholds = Thresholds.of(node, channels, low=levels.low, high=levels.high, lanes=lanes,
+                                   name=f"{node.name}.thresholds", style=self.styles.get(f"{node.name}.thresholds"))
+        return ThresholdStage(name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, lanes),
+                              thresholds=thresholds)
+
+    def matrix(self, node: ir.MatMul) -> ir.Node:
+        """Append a matrix-vector unit; return the last node it computes."""
+        fold = self.folds[node.name]
+        self.convert(fold.simd, node.name)
+        lane = lane_for(self.stream.levels, weight_levels(node.weights))
+        readers = self.network.consumers(node.output)
+        is_output = any(output.tensor == node.output for output in self.network.outputs)
+        threshold = readers[0] if len(readers) == 1 and not is_output and isinstance(readers[0], ir.Threshold) \
+            else None
+        thresholds, nodes, last = None, (node.name,), node
+        if threshold is not None:
+            self.fused.add(threshold.name)
+            nodes, last = (node.name, threshold.name), threshold
+            thresholds = Thresholds.of(
+                threshold, node.rows, low=node.columns * lane.low, high=node.columns * lane.high,
+                scale=lane.scale, offsets=lane.offsets(node.weights), lanes=fold.pe,
+                name=f"{node.name}.thresholds", style=self.styles.get(f"{node.name}.thresholds"))
+        sf, nf = node.columns // fold.simd, node.rows // fold.pe
+        width = fold.lanes * lane.w.bits
+        self.push(MatrixVectorStage(
+            name=node.name, nodes=nodes, i=self.stream, o=self.out(last, fold.pe), rows=node.rows,
+            columns=node.columns, fold=fold, weights=node.weights, lane=lane, thresholds=thresholds,
+            weight_style=self.styles.get(f"{node.name}.weights") or rom_style(width, sf * nf),
+            input_style=self.styles.get(f"{node.name}.inputs") or buffer_style(self.stream.bits, sf),
+            offset_style=self.styles.get(f"{node.name}.offsets")))
+        return last
+
+    def branches(self, node: ir.Node, lanes: Sequence[int], heads: Sequence[_Head]) -> list[_Head]:
+        """Bring the branches that ``node`` reads to so many lanes each."""
+        converted = []
+        for n, (head, size) in enumerate(zip(heads, lanes, strict=True)):
+            self.head = head
+            self.convert(size, f"{node.name}.i_{n}")
+            converted.append(self.head)
+        return converted
+
+    def gather(self, node: ir.Node) -> list[_Head]:
+        """Where the tensors that ``node`` reads are given out, the first of which was entered."""
+        return [self.head, *(self.heads[tensor].popleft() for tensor in node.inputs[1:])]
+
+    def sum(self, node: ir.Add):
+        """Append an adder with as many lanes as the wider of its branches."""
+        heads = self.gather(node)
+        lanes = max(head.stream.lanes for head in heads)
+        first, second = heads = self.branches(node, [lanes] * 2, heads)
+        self.meet(AddStage(name=node.name, nodes=(node.name,), i=first.stream, others=(second.stream,),
+                           o=self.out(node, lanes)), heads)
+
+    def concat(self, node: ir.Concat):
+        """Append a unit that joins channels, wide enough not to be slower than what feeds it."""
+        heads = self.gather(node)
+        channels = tuple(self.network.tensors[name].channels for name in node.inputs)
+        total, common = sum(channels), math.gcd(*channels)
+        pixels = self.network.tensors[node.output].pixels
+        beats = max(head.stream.beats for head in heads)
+        enough = [lanes for lanes in range(1, common + 1) if common % lanes == 0 and pixels * total // lanes <= beats]
+        lanes = [enough[0]] * len(heads) if enough else channels
+        heads = self.branches(node, lanes, heads)
+        first, *others = (head.stream for head in heads)
+        self.meet(ConcatStage(name=node.name, nodes=(node.name,), i=first, others=tuple(others),
+                              o=self.out(node, enough[0] if enough else total), channels=channels), heads)
+
+    def slice(self, node: ir.Slice):
+        """Append a unit that keeps some channels: whole beats where that is possible, else lanes of whole pixels."""
+        channels = self.network.tensors[node.input].channels
+        lanes = math.gcd(self.stream.lanes, channels)
+        whole = self.stream.lanes == channels or bool(node.start % lanes or node.stop % lanes)
+        self.convert(channels if whole else lanes, node.name)
+        self.push(SliceStage(
+            name=node.name, nodes=(node.name,), i=self.stream, channels=channels, start=node.start, stop=node.stop,
+            o=self.out(node, node.stop - node.start if whole else lanes)))
+
+    def finish(self) -> tuple[list[Stage], list[Edge]]:
+        """Append the output; return all stages and edges, with FIFOs where branches need them."""
+        self.enter(self.network.outputs[0].tensor)
+        self.push(FrameOutputStage(name="output", nodes=(), i=self.stream, o=self.stream))
+        return buffered(self.stages, self.edges)
+
+
+def buffered(stages: Sequence[Stage], edges: Sequence[Edge]) -> tuple[list[Stage], list[Edge]]:
+    """Insert FIFOs, of the least depth, where a branch may have to wait for another or ready would run too far.
+
+    One reader of a fork goes without, so that it sets the pace at which beats leave the FIFO before the fork; those
+    whose own output FIFO can hold whatever comes need none.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    cut: dict[Edge, FifoStage] = {}
+    paced: set[str] = set()  # forks that have a reader without FIFO
+    for edge in edges:
+        source, target = by_name[edge.source], by_name[edge.target]
+        needed = source.is_combinational and target.is_combinational
+        if isinstance(source, ForkStage) and not needed and not _absorbs(target):
+            needed = source.name in paced or isinstance(target, JoiningStage)
+            if not needed:
+                paced.add(source.name)
+        if needed:
+            stream = target.inputs[edge.into]
+            suffix = edge.into.removeprefix("i")
+            cut[edge] = FifoStage(name=f"{target.name}.buffer{suffix}", nodes=(), i=stream, o=stream)
+    ordered: list[Stage] = []
+    for stage in stages:
+        ordered += [fifo for edge, fifo in cut.items() if edge.target == stage.name]
+        ordered.append(stage)
+    connected: list[Edge] = []
+    for edge in edges:
+        if edge in cut:
+            connected.append(Edge(edge.source, cut[edge].name, edge.port))
+            connected.append(Edge(cut[edge].name, edge.target, into=edge.into))
+        else:
+            connected.append(edge)
+    return ordered, connected
+
+
+def _absorbs(stage: Stage) -> bool:
+    """Whether the stage takes a beat in every cycle in which its own output FIFO has room."""
+    if isinstance(stage, MatrixVectorStage):
+        return stage.nf == 1
+    return isinstance(stage, ThresholdStage | AffineStage | ArgMaxStage | JoinStage | SliceStage)
+
+
+def _spread(values, channels: int):
+    return values.repeat(channels) if len(values) == 1 else values
