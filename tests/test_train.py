@@ -247,4 +247,5 @@ def test_digits_reach_95_percent(tmp_path):
     with torch.no_grad():
         model = recipe("digits-mlp").model((64,), 10)
         model.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["best"]["model"])
+        hwbnn_train.settle(model.eval())
         assert hwbnn_train.compare(model, onnx.load(tmp_path / "model.onnx"), x) <= 1e-5

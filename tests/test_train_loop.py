@@ -144,10 +144,14 @@ def test_reported_and_logged_figures(tmp_path):
         def add_scalar(self, name, value, step):
             logged.append((name, value, step))
 
+        def add_histogram(self, name, value, step):
+            logged.append((name, value.shape, step))
+
     _, state = run(tmp_path / "c.pt", Tiny(epochs=2), report=seen.append, writer=Writer())
     assert [m["epoch"] for m in seen] == [1, 2]
     assert [m["learning rate"] for m in state.history] == [1e-2, 1e-2 * 0.1**0.5]
     assert 0 < state.history[0]["flips/fc1"] < 1 and 0 < state.history[0]["flips/fc2"] < 1
+    assert state.history[0]["gradient/fc1"] > 0 and ("weights/fc1", (16, 12), 2) in logged
     assert {(name, 2) for name in state.history[1]} <= {(name, step) for name, _, step in logged}
 
 

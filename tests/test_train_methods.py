@@ -17,7 +17,7 @@ from torch.nn import functional
 from hwbnn import datasets, golden
 from hwbnn.frontend import load_onnx
 from hwbnn.ir import BIPOLAR, TERNARY, Levels
-from hwbnn_train import compare, execute, export
+from hwbnn_train import compare, execute, export, settle
 from hwbnn_train.evaluation import evaluate, real_weights, recalibrate
 from hwbnn_train.layers import Quantized, QuantLinear
 from hwbnn_train.loop import fit, penalty
@@ -479,6 +479,7 @@ def test_small_convnet_is_small():
 
 def agree(folder, model, x):
     """Hold torch, qonnx's executor and the integer network to each other on all of ``x``."""
+    settle(model.eval())
     proto = export(model, x.shape[1:])
     assert compare(model, proto, x) <= 1e-4
     (folder / "model.onnx").write_bytes(proto.SerializeToString())

@@ -8,14 +8,16 @@ A network of your own: build it from :mod:`~hwbnn_train.layers` and :mod:`~hwbnn
 loop and an optimizer from :mod:`~hwbnn_train.optimizers`, and hand it to :func:`export`.
 """
 
+from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.export import compare, execute, export
 from hwbnn_train.layers import QuantConv2d, QuantLinear
 from hwbnn_train.quantizers import Grid, Quantizer, Sign, Uniform
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import recipes
+from hwbnn_train.settle import settle
 from hwbnn_train.training import train
 
 __all__ = [
-    "Grid", "QuantConv2d", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "execute", "export",
-    "recipes", "train",
+    "Grid", "QuantConv2d", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "diagnose", "execute",
+    "export", "recipes", "settle", "train",
 ]

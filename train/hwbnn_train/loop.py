@@ -95,6 +95,8 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         measured = {"epoch": epoch + 1, "learning rate": lr, "loss/train": total / steps,
                     "loss/validation": validation_loss, "accuracy/validation": accuracy}
         for name, new in weights.items():
+            gradient = model.get_submodule(name).weight.grad
+            measured[f"gradient/{name}"] = float(gradient.square().mean().sqrt())
             measured[f"flips/{name}"] = float(((new - before[name]).abs() > 0.5).float().mean())
 
         state.epoch = epoch + 1
@@ -110,5 +112,8 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         if writer is not None:
             for name, value in measured.items():
                 writer.add_scalar(name, value, epoch + 1)
+            if (epoch + 1) % max(1, recipe.epochs // 20) == 0:
+                for name in weights:
+                    writer.add_histogram(f"weights/{name}", model.get_submodule(name).weight, epoch + 1)
         report({**measured, "best epoch": state.best["epoch"], "best accuracy": state.best["accuracy"]})
     return state

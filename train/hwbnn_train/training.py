@@ -21,12 +21,14 @@ import hwbnn
 from hwbnn import datasets
 from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
+from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.evaluation import Data, evaluate, real_weights, recalibrate
 from hwbnn_train.export import compare, export
 from hwbnn_train.loop import fit
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import recipe as find_recipe
+from hwbnn_train.settle import settle
 
 __all__ = ["train"]
 
@@ -94,9 +96,11 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
                                         if file.exists() else "Training was interrupted in its first epoch") from None
 
         model.load_state_dict(state.best["model"])
+        settled = settle(model.eval())
         splits["test"] = _tensors(*datasets.load(chosen.data, "test", data_root))
         accuracy = {split: evaluate(model, data, LOSSES[chosen.loss])[0] for split, data in splits.items()}
         exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else ({}, None)
+        layers = [dataclasses.asdict(report) for report in diagnose(model, splits["validation"][0][:1000])]
         real = _with_real_weights(model, chosen, splits) if chosen.real_weights else {}
 
     metrics = {
@@ -110,6 +114,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         "seconds": round(state.seconds, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
         **exported,
+        "settled_channels": settled,
+        "layers": layers,
         "config": config,
         "versions": {"hwbnn": hwbnn.__version__, "python": platform.python_version(),
                      **{name: version(name) for name in ("torch", "numpy", "onnx", "qonnx")}},

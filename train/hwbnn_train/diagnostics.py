@@ -1,0 +1,102 @@
+"""What a trained network looks like inside, layer by layer, measured on images."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hwbnn_train.layers import Quantized
+from hwbnn_train.quantizers import States
+
+__all__ = ["LayerReport", "diagnose"]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer with quantized weights.
+
+    Parameters
+    ----------
+    name : :class:`str`
+        Of the layer in the model.
+    weights : :class:`int`
+        How many.
+    bits : :class:`int`
+        That hardware stores for a weight.
+    training_bits : :class:`int`
+        That training must keep for a weight between steps, without the optimizer's moments: 32, or ``bits`` where the
+        weights are states and no real ones stand behind them.
+    zeros : :class:`float`
+        Share of the weights that are 0.
+    angle : :class:`float`
+        Degrees between the real and the quantized weights; 37.07 is what a random direction and its signs have in
+        high dimensions (Anderson and Berg, arXiv:1705.07199).
+    proportionality : :class:`float`
+        Correlation, over images and outputs, of the products with the real and with the quantized weights (dot product
+        proportionality, same paper); 1 where the weights are states.
+    resting : :class:`float`
+        Share of the products of an input and a weight that need no work because one of them is 0 (GXNOR-Net,
+        arXiv:1705.09283); padding is not counted.
+    dead : :class:`float`
+        Share of the layer's inputs that have the same value on all images.
+    """
+
+    name: str
+    weights: int
+    bits: int
+    training_bits: int
+    zeros: float
+    angle: float
+    proportionality: float
+    resting: float
+    dead: float
+
+
+@torch.no_grad()
+def diagnose(model: nn.Module, x: Tensor) -> list[LayerReport]:
+    """Return a report of each layer of ``model`` that has quantized weights, for the images ``x`` (N x ...)."""
+    inputs: dict[str, Tensor] = {}
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, Quantized)}
+
+    def keep(name: str):
+        def hook(layer: Quantized, received: tuple[Tensor, ...]) -> None:
+            inputs[name] = received[0] if layer.quantize_input is None else layer.quantize_input(received[0])
+        return hook
+
+    model.eval()
+    handles = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]
+    try:
+        model(x.float())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [_report(name, layer, inputs[name]) for name, layer in layers.items()]
+
+
+def _report(name: str, layer: Quantized, a: Tensor) -> LayerReport:
+    real, quantized = layer.weight, layer.quantize_weight(layer.weight)
+    levels = layer.quantize_weight.grid(real).levels
+    bits = 32 if levels is None else (len(levels) - 1).bit_length()
+    live = layer.product((a != 0).float(), (quantized != 0).float(), None).sum(dtype=torch.float64)
+    products = layer.product(torch.ones_like(a), torch.ones_like(real), None).sum(dtype=torch.float64)
+    return LayerReport(
+        name=name,
+        weights=real.numel(),
+        bits=bits,
+        training_bits=bits if isinstance(layer.quantize_weight, States) else 32,
+        zeros=float((quantized == 0).float().mean()),
+        angle=_angle(real, quantized),
+        proportionality=_correlation(layer.product(a, real, None), layer.product(a, quantized, None)),
+        resting=float(1.0 - live / products),
+        dead=float((a == a[:1]).all(dim=0).float().mean()),
+    )
+
+
+def _angle(u: Tensor, v: Tensor) -> float:
+    cosine = torch.nn.functional.cosine_similarity(u.flatten().double(), v.flatten().double(), dim=0)
+    return float(torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0))))
+
+
+def _correlation(u: Tensor, v: Tensor) -> float:
+    u, v = (t.flatten().double() - t.double().mean() for t in (u, v))
+    return float((u @ v) / (u.norm() * v.norm()).clamp(min=1e-300))
