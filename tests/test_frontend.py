@@ -449,3 +449,17 @@ def test_trailing_scale_and_softmax(tmp_path, rng):
     net = load_onnx(path)
     assert net.metadata["softmax"] == {"node": "softmax5", "axis": -1}
     assert np.array_equal(net.outputs[0].values, net.outputs[1].values)
+
+
+def test_what_was_folded_into_what(tmp_path, rng):
+    g = GraphBuilder([1, 6])
+    weights = g.bipolar(rng.normal(size=(6, 8)), name="weights")
+    t = g.add("MatMul", g.quant(g.add("Div", "x", 4.0, name="div"), name="inputs"), weights, name="fc")
+    t = g.add("Cast", g.add("Greater", g.add("Relu", t, name="relu"), g.constant(2.0), name="fires"), to=1, name="cast")
+    t = g.add("Sub", g.add("Mul", t, 2.0, name="twice"), 1.0, name="less")
+    t = g.add("MatMul", t, g.bipolar(rng.normal(size=(8, 3)), name="weights2"), name="fc2")
+    net = check_import(g.save(tmp_path / "net.onnx", t), floats(rng, 20, 6))
+    assert operations(net) == ["MatMul", "Threshold", "MatMul"]
+    assert net.metadata["folded"] == {
+        "x": ["div", "inputs"], "fc": ["weights", "fc"], "fires": ["fc", "relu", "fires", "cast", "twice", "less"],
+        "fc2": ["weights2", "fc2"]}

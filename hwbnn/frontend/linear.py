@@ -1,5 +1,7 @@
 """Dot products of integers: MatMul and Gemm."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -50,7 +52,7 @@ def _gemm(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     if attrs.get("transA", 0):
         refuse(node, inputs, "must not transpose its first operand", "export with transA = 0")
     weights = weights_of(walk, node, inputs, constant, rows_last=not attrs.get("transB", 0))
-    weights = Weights(weights.matrix, weights.scale * float(attrs.get("alpha", 1.0)), weights.levels)
+    weights = replace(weights, scale=weights.scale * float(attrs.get("alpha", 1.0)))
     result = _product(walk, node, inputs, live, weights)
     if bias is not None:
         beta = np.float32(attrs.get("beta", 1.0))
@@ -82,6 +84,6 @@ def _product(walk: Walk, node, inputs, live: Live, weights: Weights) -> Live:
     np.add.at(matrix.T, columns, weights.matrix.T)
     levels = weights.levels if weights.levels.holds(matrix) else weights.levels.hull(ir.Levels.of(matrix))
     output = walk.emit(ir.MatMul(walk.fresh_node(node.name), (live.root,), (walk.fresh_tensor(node.output[0]),),
-                                 matrix, levels), [node.name, *weights.covers])
+                                 matrix, levels), [*weights.covers, node.name])
     index = pixels.reshape(*live.shape[:-1], 1) * weights.rows + np.arange(weights.rows)
     return Live(node.output[0], output, index, Chain((Scale(node.name, scale_of(live) * weights.scale),)))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -78,9 +78,27 @@ def import_onnx(path: str | os.PathLike) -> Import:
         for name in {name for name in node.input if last.get(name) == node.name}:
             del walk.values[name]  # large weights and maps are not kept
     network = tidy(outputs(walk))
+    network = replace(network, metadata={**network.metadata, "folded": _folded(walk, network)})
     kept = {name: live for name, live in walk.quantizers.items() if live.root in network.tensors
             and network.tensors[live.root].levels == walk.tensors[live.root].levels}
     return Import(network, kept)
+
+
+def _folded(walk: Walk, network: ir.Network) -> dict[str, list[str]]:
+    """What each node of the finished network, and its input, stands for in the graph."""
+    makers = {node.output: node for node in walk.nodes}
+    readers = {name: node for node in walk.nodes for name in node.inputs}
+    made = {node.name for node in network.nodes} | {network.input.name}
+    folded = {name: [] for name in (network.input.name, *(node.name for node in network.nodes))}
+    for node in walk.nodes:
+        home = node
+        while home is not None and home.name not in made:  # a pass moved it into a neighbour
+            home = makers.get(home.input) if isinstance(home, ir.Affine | ir.MatMul) else readers.get(home.output)
+        name = network.input.name if home is None else home.name
+        folded[name] += [cover for cover in walk.folded[node.name] if cover not in folded[name]]
+    first = folded[network.input.name]
+    first += [cover for cover in walk.folded.get(network.input.name, []) if cover not in first]
+    return {name: covers for name, covers in folded.items() if covers}
 
 
 def _lower(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> list[Value]:
@@ -107,12 +125,14 @@ def _lower(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> list[Value]
 def _constant(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> list[Value]:
     _check(walk, node, inputs)
     try:
+        covers = tuple(dict.fromkeys([name for value in inputs if isinstance(value, Constant) for name in value.covers]
+                                     + [node.name]))
         if node.op_type in _FOLDED:
-            return [quantizers.fold(walk, node, inputs)]
+            return [replace(quantizers.fold(walk, node, inputs), covers=covers)]
         arrays = walk.execute(node, [value.value if isinstance(value, Constant) else None for value in inputs])
     except ExecutionError as error:
         refuse(node, inputs, f"must be evaluated, and it fails ({error})", "export it again")
-    return [Constant(array) for array in arrays]
+    return [Constant(array, covers=covers) for array in arrays]
 
 
 def _check(walk: Walk, node: onnx.NodeProto, inputs: list[Value]) -> None:

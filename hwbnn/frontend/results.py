@@ -35,8 +35,7 @@ def outputs(walk: Walk) -> ir.Network:
             live = as_map(walk, end, [live], live)
         made.append(output_of(walk, name, live))
     assert walk.input is not None  # or no output would be made of integers
-    metadata = {"folded": walk.folded, **walk.notes}
-    return ir.Network(walk.graph.name, walk.input, tuple(walk.nodes), tuple(made), metadata)
+    return ir.Network(walk.graph.name, walk.input, tuple(walk.nodes), tuple(made), walk.notes)
 
 
 def output_of(walk: Walk, name: str, live: Live) -> ir.Output:

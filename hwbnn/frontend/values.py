@@ -26,12 +26,15 @@ class Constant:
         Of the shape of ``value``, which is ``integers * scale`` rounded to float32. The scale is float64.
     levels : :class:`~hwbnn.ir.Levels` or None
         The set that the quantizer draws ``integers`` from.
+    covers : tuple of str
+        Nodes of the graph that computed it.
     """
 
     value: NDArray
     integers: NDArray[np.int64] | None = None
     scale: NDArray[np.float64] | None = None
     levels: ir.Levels | None = None
+    covers: tuple[str, ...] = ()
 
 
 class Spread(Enum):

@@ -1,6 +1,6 @@
 """Weights of a layer as integers with one scale per row."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,14 @@ class Weights:
         Weight = integer · scale of the row, before rounding to float32.
     levels : :class:`~hwbnn.ir.Levels`
         The set that the integers were drawn from.
+    covers : tuple of str
+        Nodes of the graph that made them.
     """
 
     matrix: NDArray[np.int64]
     scale: NDArray[np.float64]
     levels: ir.Levels
-    covers: tuple[str, ...] = field(default=())
+    covers: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -53,7 +55,7 @@ def weights_of(walk: Walk, node, inputs, constant: Constant, *, rows_last: bool)
         refuse(node, inputs, "must have finite weights, and one is NaN or infinite", "train the model again")
     if constant.integers is None or constant.scale is None or constant.levels is None:
         matrix, scale, levels = _guess(walk, node, inputs, _rows(constant.value, rows_last))
-        return Weights(matrix, _short(scale), levels)
+        return Weights(matrix, _short(scale), levels, constant.covers)
     matrix, scales = _rows(constant.integers, rows_last), _rows(constant.scale, rows_last)
     levels = constant.levels
     if np.any(scales != scales[:, :1]):
@@ -62,8 +64,8 @@ def weights_of(walk: Walk, node, inputs, constant: Constant, *, rows_last: bool)
             refuse(node, inputs, "must have one weight scale per output, and scales differ within an output",
                    "use one scale per tensor or per output channel")
         matrix = matrix * found[0].reshape(matrix.shape)
-        return Weights(matrix, np.array([found[1]]), ir.Levels.of(matrix))
-    return Weights(matrix, _short(scales[:, 0].astype(np.float64)), levels)
+        return Weights(matrix, np.array([found[1]]), ir.Levels.of(matrix), constant.covers)
+    return Weights(matrix, _short(scales[:, 0].astype(np.float64)), levels, constant.covers)
 
 
 def _rows(array: NDArray, rows_last: bool) -> NDArray:

@@ -101,16 +101,16 @@ def _conv(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     arranged[..., order if groups == 1 else slice(None)] = kernels
     record = ir.Conv(walk.fresh_node(node.name), (live.root,), (walk.fresh_tensor(node.output[0]),), arranged,
                      weights.levels, window.stride, window.padding, window.dilation, groups)
-    root = _fits(walk, node, inputs, record)
+    root = _fits(walk, node, inputs, record, weights.covers)
     index = map_index(walk.tensors[root].shape, np.arange(rows), len(live.shape))
     result = Live(node.output[0], root, index, Chain((Scale(node.name, scale * weights.scale),)))
     return [with_bias(walk, node, inputs, result, bias)]
 
 
-def _fits(walk: Walk, node, inputs, record: ir.Node) -> str:
+def _fits(walk: Walk, node, inputs, record: ir.Node, covers: tuple[str, ...] = ()) -> str:
     """Emit a node whose kernel must fit its input."""
     try:
-        return walk.emit(record, [node.name])
+        return walk.emit(record, [*covers, node.name])
     except ValueError as error:
         if "must fit" not in str(error):
             raise
