@@ -99,6 +99,54 @@ def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=N
     return seen_i, seen_o
 
 
+def exchange(dut, puts, gets, *, timeout=2_000, patience=5):
+    """Send payloads into several streams and take them from several, each at its own pace.
+
+    Parameters
+    ----------
+    puts : list of (stream, payloads, gaps)
+    gets : list of (stream, number of payloads, gaps)
+        Gaps are iterables of idle cycles before each transfer, zero once they run out.
+
+    Returns
+    -------
+    list of lists of (cycle, payload), for each of ``puts`` and each of ``gets``
+    """
+    seen = [[] for _ in (*puts, *gets)]
+
+    async def expire(ctx):
+        await ctx.delay(timeout * CLOCK_PERIOD)
+        raise TimeoutError(f"no end after {timeout} cycles; transfers: {[len(one) for one in seen]}")
+
+    def producer(stream, payloads, gaps):
+        async def testbench(ctx):
+            for payload, gap in zip(payloads, chain(gaps, repeat(0)), strict=False):
+                await idle(ctx, gap)
+                await put(ctx, stream, payload)
+        return testbench
+
+    def consumer(stream, count, gaps):
+        async def testbench(ctx):
+            for _, gap in zip(range(count), chain(gaps, repeat(0)), strict=False):
+                await idle(ctx, gap)
+                await get(ctx, stream)
+            ctx.set(stream.ready, 1)
+            await idle(ctx, patience)
+        return testbench
+
+    sim = Simulator(dut)
+    sim.add_clock(CLOCK_PERIOD)
+    for (stream, _, _), transfers in zip((*puts, *gets), seen, strict=True):
+        sim.add_testbench(watcher(stream, transfers), background=True)
+    sim.add_testbench(expire, background=True)
+    for one in puts:
+        sim.add_testbench(producer(*one))
+    for one in gets:
+        sim.add_testbench(consumer(*one))
+    sim.run()
+    return seen
+
+
 class AxiPort:
     """The four signals of one AXI4-Stream port of ``dut`` as a stream; tlast is the payload's highest bit."""
 
