@@ -181,16 +181,13 @@ def test_recipes():
         assert recipe(name).name == name and recipe(name).data in datasets.names()
 
 
-@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.exported])
-def test_recipes_make_networks_that_export(name):
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_recipes_make_networks(name):
+    """Small ones of each are exported in test_train_methods."""
     chosen = recipe(name)
     shape = {"digits": (64,), "mnist": (1, 28, 28)}[chosen.data]
-    with torch.random.fork_rng():
-        model = chosen.model(shape, 10).eval()
-        x = torch.randint(0, 17, (3, *shape)).float()
-    proto = hwbnn_train.export(model, shape)
-    onnx.checker.check_model(proto)
-    assert hwbnn_train.compare(model, proto, x.numpy()) <= 1e-4
+    with torch.no_grad(), torch.random.fork_rng():
+        assert chosen.model(shape, 10).eval()(torch.zeros(2, *shape)).shape == (2, 10)
 
 
 def test_recipe_for_comparison_only(tmp_path):
