@@ -78,7 +78,8 @@ class Input(_ByValue):
             if self.boundaries.shape[-1] != len(self.levels) - 1 or self.boundaries.ndim > 2:
                 raise ValueError(f"Input boundaries must have {len(self.levels) - 1} entries for {self.levels}, "
                                  f"not {self.boundaries.shape}")
-            if np.any(np.isnan(self.boundaries)) or np.any(np.diff(self.boundaries, axis=-1) < 0):
+            if np.any(np.isnan(self.boundaries)) or np.any(
+                    self.boundaries[..., 1:] < self.boundaries[..., :-1]):
                 raise ValueError("Input boundaries must ascend")
 
 
