@@ -169,7 +169,9 @@ def _conv(node: ir.Conv, x: Integers) -> Integers:
 
 
 def _threshold(node: ir.Threshold, x: Integers) -> Integers:
-    x = x * node.signs
+    x = x if np.all(node.signs == 1) else x * node.signs
+    if node.thresholds.shape[1] == 1:
+        return np.where(x >= node.thresholds[:, 0], node.levels.high, node.levels.low)
     if len(node.thresholds) == 1:
         count = np.searchsorted(node.thresholds[0], x, side="right")
     elif node.thresholds.shape[1] <= 8:
@@ -183,8 +185,10 @@ def _threshold(node: ir.Threshold, x: Integers) -> Integers:
 
 
 def _maxpool(node: ir.MaxPool, x: Integers) -> Integers:
-    x = _padded(x * node.signs, node.padding, np.iinfo(np.int64).min)
-    return reduce(np.maximum, _taps(x, node.kernel, node.stride)) * node.signs
+    turned = not np.all(node.signs == 1)
+    x = _padded(x * node.signs if turned else x, node.padding, np.iinfo(np.int64).min)
+    y = reduce(np.maximum, _taps(x, node.kernel, node.stride))
+    return y * node.signs if turned else y
 
 
 def _sumpool(node: ir.SumPool, x: Integers) -> Integers:
