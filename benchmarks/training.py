@@ -39,6 +39,8 @@ ROWS = {
     "bnnplus-mlp": (None, ""),
     "lab-mlp": (98.0, "1.17 % (3 x 2048, 50 epochs)"),
     "lab2-mlp": (None, "1.38 % (3 x 2048, 50 epochs)"),
+    "xnor-mlp": (None, ""),
+    "bwn-mlp": (None, ""),
     "float-conv": (None, ""),
     "mnist-conv": (98.8, ""),
     "gxnor-conv": (98.8, ""),

@@ -25,6 +25,7 @@ from hwbnn_train.losses import squared_hinge
 from hwbnn_train.optimizers import loss_aware, parameter_groups, prepare, set_learning_rate, transition
 from hwbnn_train.quantizers import (
     LossAware,
+    MeanScaledSign,
     Real,
     ScaledSign,
     Sign,
@@ -69,8 +70,8 @@ def gradient(quantizer, x):
 @pytest.mark.parametrize("make", [
     lambda filters: Sign(), lambda filters: StochasticSign(), lambda filters: TernaryWeights(),
     lambda filters: TernaryWeights(per_filter=True), lambda filters: StochasticTernary(0.3),
-    lambda filters: LossAware(), ScaledSign, lambda filters: Uniform(3, signed=True, scale=0.25),
-    lambda filters: States()])
+    lambda filters: LossAware(), lambda filters: MeanScaledSign(), ScaledSign,
+    lambda filters: Uniform(3, signed=True, scale=0.25), lambda filters: States()])
 @given(w=weights)
 def test_values_lie_on_the_grid(make, w):
     quantizer = make(len(w)).eval()
@@ -358,6 +359,19 @@ def test_penalty_of_a_network_is_the_sum_of_its_layers():
     layers = [model.fc1, model.fc2, model.fc3, model.fc4]
     assert penalty(model).item() == pytest.approx(sum(fc.quantize_weight.penalty(fc.weight).item() for fc in layers))
     assert penalty(RECIPES["mnist-mlp"].model((12,), 3)) == 0.0
+
+
+# XNOR-Net
+
+def test_mean_scaled_sign():
+    w = torch.tensor([[0.5, -0.25, 0.0], [-2.0, 1.0, 0.5]], requires_grad=True)
+    upstream = torch.tensor([[1.0, 2.0, -1.0], [0.5, -1.0, 3.0]])
+    y = MeanScaledSign()(w)
+    assert torch.allclose(y, torch.tensor([[0.25, -0.25, 0.25], [-3.5 / 3, 3.5 / 3, 3.5 / 3]]))
+    y.backward(upstream)
+    signs, alpha = sign(w), w.detach().abs().mean(dim=1, keepdim=True)
+    within = (upstream * signs).sum(dim=1, keepdim=True) * w.detach().sign() / 3  # the slope of |w| at 0 is 0
+    assert torch.allclose(w.grad, alpha * upstream * (w.detach().abs() <= 1) + within)
 
 
 # loss-aware binarization

@@ -7,11 +7,12 @@ from hwbnn_train.quantizers.base import Grid, Quantizer, Real, Rectified, sign
 from hwbnn_train.quantizers.binary import Sign, StochasticSign, substitute
 from hwbnn_train.quantizers.discrete import States, Steps, space
 from hwbnn_train.quantizers.powers import StochasticPower
-from hwbnn_train.quantizers.scaled import LossAware, ScaledSign, SwishSign
+from hwbnn_train.quantizers.scaled import LossAware, MeanScaledSign, ScaledSign, SwishSign
 from hwbnn_train.quantizers.ternary import StochasticTernary, TernaryWeights
 from hwbnn_train.quantizers.uniform import Uniform
 
 __all__ = [
-    "Grid", "LossAware", "Quantizer", "Real", "Rectified", "ScaledSign", "Sign", "States", "Steps", "StochasticPower",
-    "StochasticSign", "StochasticTernary", "SwishSign", "TernaryWeights", "Uniform", "sign", "space", "substitute",
+    "Grid", "LossAware", "MeanScaledSign", "Quantizer", "Real", "Rectified", "ScaledSign", "Sign", "States", "Steps",
+    "StochasticPower", "StochasticSign", "StochasticTernary", "SwishSign", "TernaryWeights", "Uniform", "sign", "space",
+    "substitute",
 ]

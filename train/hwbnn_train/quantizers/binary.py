@@ -8,7 +8,7 @@ from torch import Tensor
 from hwbnn.ir import BIPOLAR
 from hwbnn_train.quantizers.base import Grid, Quantizer, sign
 
-__all__ = ["Sign", "StochasticSign", "substitute"]
+__all__ = ["Sign", "StochasticSign", "sign_window", "substitute"]
 
 
 class _SignSTE(torch.autograd.Function):
@@ -25,6 +25,11 @@ class _SignSTE(torch.autograd.Function):
             return grad, None
         (x,) = ctx.saved_tensors
         return grad * (x.abs() <= ctx.window), None
+
+
+def sign_window(x: Tensor, window: float) -> Tensor:
+    """Return the sign of ``x``; the gradient passes where ``|x| <= window``."""
+    return _SignSTE.apply(x, window)
 
 
 class Sign(Quantizer):
@@ -50,7 +55,7 @@ class Sign(Quantizer):
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
-        return _SignSTE.apply(x, self.window)
+        return sign_window(x, self.window)
 
     def grid(self, x: Tensor) -> Grid:
         return Grid(BIPOLAR, torch.ones((), dtype=x.dtype))

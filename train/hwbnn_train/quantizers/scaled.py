@@ -1,13 +1,13 @@
-"""One bit times a scale that training chooses: BNN+'s, and loss-aware binarization's."""
+"""One bit times a scale: of the weights' mean magnitude, trained, or the one that costs the loss least."""
 
 import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import BIPOLAR
 from hwbnn_train.quantizers.base import Grid, Quantizer, sign
-from hwbnn_train.quantizers.binary import substitute
+from hwbnn_train.quantizers.binary import sign_window, substitute
 
-__all__ = ["LossAware", "ScaledSign", "SwishSign"]
+__all__ = ["LossAware", "MeanScaledSign", "ScaledSign", "SwishSign"]
 
 
 class _SwishSign(torch.autograd.Function):
@@ -100,6 +100,26 @@ class ScaledSign(Quantizer):
 
     def extra_repr(self) -> str:
         return f"filters={len(self.alpha)}, kind={self.kind!r}, rate={self.rate}"
+
+
+class MeanScaledSign(Quantizer):
+    """One bit times the mean magnitude of the filter's weights, which fits them best.
+
+    Forward: ``q(w) = alpha sign(w)`` with ``alpha = mean |w|`` over each filter (the first axis). Backward: that of the
+    product, with ``dsign(w)/dw = 1`` where ``|w| <= 1``:
+    ``alpha g 1[|w| <= 1] + sign(w) / n * sum g sign(w)``. Binary-Weight-Networks and XNOR-Net (Rastegari et al.,
+    arXiv:1603.05279, sections 3.1 and 3.2), whose printed gradient leaves out the terms between different weights.
+    """
+
+    @staticmethod
+    def _scale(w: Tensor) -> Tensor:
+        return w.abs().mean(dim=tuple(range(1, w.ndim)), keepdim=True).clamp(min=1e-12)
+
+    def forward(self, w: Tensor) -> Tensor:
+        return self._scale(w) * sign_window(w, 1.0)
+
+    def grid(self, w: Tensor) -> Grid:
+        return Grid(BIPOLAR, self._scale(w.detach()))
 
 
 class LossAware(Quantizer):

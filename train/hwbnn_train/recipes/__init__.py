@@ -14,6 +14,7 @@ from hwbnn_train.recipes.lab import LossAwareBinarization
 from hwbnn_train.recipes.qnn import QuantizedNeuralNetwork
 from hwbnn_train.recipes.real import RealNetwork
 from hwbnn_train.recipes.twn import TernaryWeightNetwork
+from hwbnn_train.recipes.xnor import XnorNet
 
 __all__ = ["RECIPES", "recipe", "recipes"]
 
@@ -34,6 +35,8 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (
     BnnPlus(),
     LossAwareBinarization(),
     LossAwareBinarization(name="lab2-mlp", activation_bits=1),
+    XnorNet(),
+    XnorNet(name="bwn-mlp", activation_bits=4),
     RealNetwork(),
     RealNetwork(name="float-conv", **_SMALL_CONVNET),
 )}
