@@ -82,7 +82,11 @@ def test_interrupted_and_resumed(finished, tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "tensorboard").iterdir()] == ["run-1"]
 
 
-def test_interrupted_in_the_first_epoch(tmp_path):
+@pytest.mark.parametrize("earlier", [False, True])
+def test_interrupted_in_the_first_epoch(tmp_path, earlier):
+    if earlier:
+        hwbnn_train.train(SMALL, tmp_path, epochs=1, progress=False)
+
     class Interrupted(Digits):
         def augment(self, x):
             raise KeyboardInterrupt
@@ -152,7 +156,7 @@ def test_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "write_atomic", full)
     message = (f"Results must be written to {tmp_path}, and that fails: No space left on device; make room and go on "
                f"with --resume")
-    monkeypatch.setattr(training, "_writable", lambda path: path)
+    monkeypatch.setattr(training, "_check_writable", lambda path: None)
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         hwbnn_train.train(SMALL, tmp_path, epochs=1, seed=1, progress=False)
     assert files(tmp_path) == before
@@ -229,9 +233,16 @@ def test_unknown_data(tmp_path):
         hwbnn_train.train("mnist-mlp", tmp_path / "out", data="minst")
 
 
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(UserError, match=r"^Checkpoint .* must exist to resume from; train without --resume first$"):
+        hwbnn_train.train(SMALL, tmp_path / "out", resume=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_missing_data(tmp_path):
     with pytest.raises(UserError, match=r"^Data set mnist must have the file .*; put it there, or .*$"):
         hwbnn_train.train("mnist-mlp", tmp_path / "out", data_root=tmp_path)
+    assert not (tmp_path / "out").exists()
 
 
 # the bars

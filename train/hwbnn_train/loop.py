@@ -17,7 +17,8 @@ from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
 from hwbnn_train.recipe import Recipe
 
-__all__ = ["fit"]
+__all__ = ["fit", "penalty"]
+
 
 def penalty(model: nn.Module) -> Tensor | float:
     """Return the sum of what the quantizers of the weights add to the loss."""

@@ -21,6 +21,7 @@ import hwbnn
 from hwbnn import datasets
 from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
+from hwbnn_train import checkpoint as checkpoints
 from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.evaluation import Data, evaluate, real_weights, recalibrate
 from hwbnn_train.export import compare, export
@@ -79,21 +80,31 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         chosen = dataclasses.replace(chosen, data=data)
     if not 0 <= seed < 2**63:
         raise UserError(f"Seed must be from 0 to 2^63-1, not {seed}")
-    directory = _writable(Path(output_dir))
     splits = {split: _tensors(*datasets.load(chosen.data, split, data_root)) for split in ("train", "validation")}
     shape = tuple(splits["train"][0].shape[1:])
     config = {**chosen.config(), "seed": seed}
+    directory = Path(output_dir)
     file = directory / "checkpoint.pt"
+    if resume:
+        checkpoints.load(file, config)  # before anything is written
+    _check_writable(directory)
 
     with _reproducible(seed, chosen.threads), _bar(chosen.epochs, progress) as report:
         model = chosen.model(shape, datasets.classes(chosen.data))
         with SummaryWriter(_log_folder(directory / "tensorboard", resume)) as writer:
+            kept = resume  # whether there is a checkpoint of this training
+
+            def note(measured: dict[str, float]) -> None:
+                nonlocal kept
+                kept = True
+                report(measured)
+
             try:
                 state = fit(model, chosen, splits["train"], splits["validation"], config=config, file=file,
-                            resume=resume, writer=writer, report=report)
+                            resume=resume, writer=writer, report=note)
             except KeyboardInterrupt:
-                raise KeyboardInterrupt(f"Training was interrupted; go on with --resume, from {file}"
-                                        if file.exists() else "Training was interrupted in its first epoch") from None
+                raise KeyboardInterrupt(f"Training was interrupted; go on with --resume, from {file}" if kept else
+                                        "Training was interrupted in its first epoch") from None
 
         model.load_state_dict(state.best["model"])
         settled = settle(model.eval())
@@ -152,14 +163,13 @@ def _tensors(x: np.ndarray, y: np.ndarray) -> Data:
     return torch.as_tensor(x), torch.as_tensor(y)
 
 
-def _writable(directory: Path) -> Path:
+def _check_writable(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         write_atomic(directory / ".writable", "")
         (directory / ".writable").unlink()
     except OSError as error:
         raise UserError(f"Output folder {directory} must be writable: {error.strerror}") from None
-    return directory
 
 
 def _log_folder(parent: Path, resume: bool) -> str:
