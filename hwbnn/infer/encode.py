@@ -7,6 +7,7 @@ from hwbnn import golden, ir
 from hwbnn.errors import UserError
 from hwbnn.infer.code import Code
 from hwbnn.infer.engine import Engine
+from hwbnn.infer.steps import dtype_of
 
 __all__ = ["Encoder"]
 
@@ -36,7 +37,7 @@ class Encoder:
     def __call__(self, x: NDArray) -> NDArray:
         """Level numbers (N, *shape), or dense integers where they do not fit a byte."""
         if not self._numbers:
-            return golden.encode(self._net, x)
+            return golden.encode(self._net, x).astype(dtype_of(self._net.input.levels), copy=False)
         numbers = None
         per_channel = self._net.input.boundaries is not None and self._boundaries is None
         if not per_channel and x.dtype in (np.uint8, np.int8, np.bool_):

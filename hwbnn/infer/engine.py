@@ -1,11 +1,12 @@
 """What carries out the steps of a program: the interface between sessions and devices."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwbnn.infer.steps import Product, Step
+from hwbnn.infer.program import Program
+from hwbnn.infer.steps import Product
 
 __all__ = ["Engine"]
 
@@ -23,16 +24,8 @@ class Engine(Protocol):
         """Bring a product's weights into the order in which the device reads them."""
         ...
 
-    def enter(self, x: NDArray) -> Any:
-        """Take level numbers, or dense integers, from the host."""
-        ...
-
-    def execute(self, step: Step, *inputs: Any) -> Any:
-        """Return what ``step`` makes of its inputs."""
-        ...
-
-    def leave(self, y: Any) -> NDArray:
-        """Give dense integers back to the host."""
+    def run(self, program: Program, x: NDArray) -> NDArray:
+        """Return the output of ``program``, dense, for level numbers (or dense integers) ``x`` of a batch."""
         ...
 
     def look_up(self, x: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uint8]:

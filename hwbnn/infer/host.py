@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from hwbnn import golden, ir
 from hwbnn.infer import steps
 from hwbnn.infer.code import Code
+from hwbnn.infer.program import Program
 from hwbnn.infer.weights import Weights
 from hwbnn.infer.windows import Window
 
@@ -30,11 +31,8 @@ class HostEngine:
     def prepare(self, step: steps.Product) -> None:
         self.order(step.weights)
 
-    def enter(self, x: NDArray) -> NDArray:
-        return x
-
-    def leave(self, y: NDArray) -> NDArray:
-        return y
+    def run(self, program: Program, x: NDArray) -> NDArray:
+        return program.walk(x, self.execute)
 
     def execute(self, step: steps.Step, *inputs: NDArray) -> NDArray:
         x = inputs[0]

@@ -55,6 +55,33 @@ def _read(path: Path) -> ir.Network:
 
 def engine_for(device: str) -> Engine:
     """The engine for ``device``; a line on standard error where a wish or a package is not to be had."""
+    if device in ("auto", "cuda"):
+        try:
+            return _cuda()
+        except UserError as error:
+            if device == "cuda":
+                raise
+            print(f"hwbnn: using the processor, since {error}", file=sys.stderr)
+    return _cpu()
+
+
+def _cuda() -> Engine:
+    for package in ("cuda.core", "cuda.bindings"):
+        if not _installed(package):
+            raise UserError(f"CUDA must have the package {package.replace('.', '-')}, which is missing: "
+                            "pip install 'hwbnn[cuda]'")
+    driver = import_module("hwbnn.infer.cuda.driver").open_device()  # asks NVIDIA's driver; not for those without
+    return import_module("hwbnn.infer.cuda.engine").CudaEngine(driver, _cpu())
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # its parent is missing
+        return False
+
+
+def _cpu() -> Engine:
     if find_spec("numba") is not None:
         return import_module("hwbnn.infer.cpu").NumbaEngine()  # compiles; not imported with the package
     engine = NumpyEngine()

@@ -1,33 +1,19 @@
 """From an integer network to a packed program: what runs on bits, what on integers, and what as golden does."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from hwbnn import ir
 from hwbnn.infer import steps
 from hwbnn.infer.code import Code, Layout
+from hwbnn.infer.program import Program
 from hwbnn.infer.weights import FAR, Weights
 from hwbnn.infer.windows import Window
 
-__all__ = ["Program", "lower"]
+__all__ = ["lower"]
 
 _FEW_CHANNELS = 48  # below this, level numbers are gathered and packed per window rather than per pixel
-
-
-@dataclass(eq=False)
-class Program:
-    """Steps in order, with the slots that may be dropped after each.
-
-    ``entry`` is the slot that the encoded input fills: level numbers where they fit a byte, else dense.
-    """
-
-    net: ir.Network
-    entry: str
-    steps: list[steps.Step]
-    output: str
-    last_use: list[tuple[str, ...]]
 
 
 def lower(net: ir.Network) -> Program:

@@ -13,7 +13,8 @@ from hwbnn import golden, ir
 from hwbnn.errors import UserError
 from hwbnn.infer.encode import Encoder
 from hwbnn.infer.engine import Engine
-from hwbnn.infer.lower import Program, lower
+from hwbnn.infer.lower import lower
+from hwbnn.infer.program import Program
 from hwbnn.infer.steps import Product
 
 __all__ = ["Session"]
@@ -155,12 +156,7 @@ class Session:
 
     def _forward(self, x: NDArray) -> NDArray:
         """The output tensor, dense, for a batch in the graph's form."""
-        slots = {self.program.entry: self.engine.enter(self._encoder(x))}
-        for step, dropped in zip(self.program.steps, self.program.last_use, strict=True):
-            slots[step.writes] = self.engine.execute(step, *(slots[name] for name in step.reads))
-            for slot in dropped:
-                slots.pop(slot, None)
-        return self.engine.leave(slots[self.program.output]).astype(np.int64, copy=False)
+        return self.engine.run(self.program, self._encoder(x)).astype(np.int64, copy=False)
 
 
 def read_images(path: str | os.PathLike) -> NDArray:

@@ -22,7 +22,7 @@ class Window:
     padding: tuple[int, int, int, int]
 
     @classmethod
-    def of(cls, node: ir.Conv | ir.MaxPool, shape: tuple[int, ...]) -> "Window":
+    def of(cls, node: ir.Conv | ir.MaxPool | ir.SumPool, shape: tuple[int, ...]) -> "Window":
         """The windows that ``node`` takes of an input of ``shape``."""
         return cls(shape[0], shape[1], node.kernel, node.stride, getattr(node, "dilation", (1, 1)), node.padding)
 

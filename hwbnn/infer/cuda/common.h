@@ -50,7 +50,10 @@ HD int weighted_sum(int count, int row_ones, bool bipolar) { return bipolar ? 2 
 // One bit of the next layer.
 HD u32 reached(int sum, int limit) { return sum >= limit ? 1u : 0u; }
 
-// Accumulators before the next pass: a new plane doubles them (binary) or keeps them (thermometer), and the sign is
-// turned around each pass over negative weights.
-HD int before_negative(int acc, int shift) { return -(acc << shift); }
-HD int before_positive(int acc) { return -acc; }
+// What accumulators are multiplied by before a pass: a new plane doubles them (binary, shift 1) or keeps them (thermometer,
+// shift 0), and passes over negative weights, which come first of a plane's `parts`, have the sign turned.
+HD int pass_factor(int pass, int parts, int shift) {
+  if (pass == 0) return 1;
+  if (pass % parts) return -1;
+  return parts == 2 ? -(1 << shift) : 1 << shift;
+}

@@ -1,5 +1,6 @@
 // The instructions that C++ has no word for.
 #pragma once
+#ifndef HWBNN_NO_DEVICE  // a host that runs kernels in its own way brings its own
 
 __device__ __forceinline__ u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
@@ -19,3 +20,4 @@ __device__ __forceinline__ void mma_and(int (&acc)[4], const u32 (&a)[4], const 
       : "+r"(acc[0]), "+r"(acc[1]), "+r"(acc[2]), "+r"(acc[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+#endif

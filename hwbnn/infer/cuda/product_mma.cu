@@ -60,15 +60,13 @@ product_mma(const u32* __restrict__ a, const u32* __restrict__ b, const int* __r
     }
     __syncthreads();
     if (step && step % stages == 0) {
-      bool turned = step / stages % parts != 0;  // positive weights after negative ones
+      int factor = pass_factor(step / stages, parts, shift);
 #pragma unroll
       for (int m = 0; m < 2; m++)
 #pragma unroll
         for (int n = 0; n < 4; n++)
 #pragma unroll
-          for (int j = 0; j < 4; j++)
-            acc[m][n][j] = turned ? before_positive(acc[m][n][j])
-                                  : parts == 2 ? before_negative(acc[m][n][j], shift) : acc[m][n][j] << shift;
+          for (int j = 0; j < 4; j++) acc[m][n][j] *= factor;
     }
     const Tile& tile = tiles[step & 1];
 #pragma unroll
