@@ -8,6 +8,7 @@ A network of your own: build it from :mod:`~hwbnn_train.layers` and :mod:`~hwbnn
 loop and an optimizer from :mod:`~hwbnn_train.optimizers`, and hand it to :func:`export`.
 """
 
+from hwbnn_train.convert import convert
 from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.export import compare, execute, export
 from hwbnn_train.layers import QuantConv2d, QuantLinear
@@ -18,6 +19,6 @@ from hwbnn_train.settle import settle
 from hwbnn_train.training import train
 
 __all__ = [
-    "Grid", "QuantConv2d", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "diagnose", "execute",
-    "export", "recipes", "settle", "train",
+    "Grid", "QuantConv2d", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "convert", "diagnose",
+    "execute", "export", "recipes", "settle", "train",
 ]

@@ -1,0 +1,65 @@
+"""Converting networks of real numbers."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hwbnn.errors import UserError
+from hwbnn_train import QuantConv2d, QuantLinear, compare, convert, export
+from hwbnn_train.quantizers import Real, Rectified, ScaledSign, Sign, TernaryWeights, Uniform
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def float_network():
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, stride=2), nn.BatchNorm2d(4), nn.ReLU()), nn.Flatten(),
+        nn.Linear(64, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 3))
+    model(torch.randn(50, 1, 8, 8))
+    return model.eval()
+
+
+def test_real_quantizers_change_nothing():
+    model = float_network()
+    same = convert(model, weights=lambda outputs: Real(), activations=Rectified, input=Real())
+    x = torch.randn(5, 1, 8, 8)
+    assert torch.allclose(same(x), model(x), atol=1e-6)
+
+
+def test_converted_network_trains_and_exports():
+    model = float_network()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    quantized = convert(model.train(), weights=lambda outputs: TernaryWeights(per_filter=True),
+                        activations=lambda: Uniform(3, scale=0.5), input=Uniform(4))
+    assert quantized.training and isinstance(quantized[0][0], QuantConv2d) and isinstance(quantized[2], QuantLinear)
+    assert quantized[0][0].quantize_input.bits == 4 and quantized[2].quantize_input is None
+    assert quantized[2].limit == model[2].weight.abs().max().item()
+    x = torch.randint(0, 16, (20, 1, 8, 8)).float()
+    quantized(x).sum().backward()
+    assert all(p.grad is not None for p in quantized.parameters())
+    proto = export(quantized.eval(), (1, 8, 8))
+    assert compare(quantized, proto, x.numpy()) <= 1e-4
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_quantizers_see_the_weights_they_start_from():
+    model = nn.Sequential(nn.Linear(4, 2))
+    converted = convert(model, weights=ScaledSign, activations=Sign, input=Sign())
+    assert np.allclose(converted[0].quantize_weight.alpha.detach(), model[0].weight.detach().abs().mean(dim=1))
+
+
+@pytest.mark.parametrize(("model", "message"), [
+    (nn.Linear(2, 2), "Model to convert must be a Sequential, not Linear"),
+    (nn.Sequential(nn.ReLU()), "Model to convert must have a linear layer or a convolution, and it has none"),
+])
+def test_what_cannot_be_converted(model, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        convert(model, weights=ScaledSign, activations=Sign, input=Sign())
