@@ -21,14 +21,19 @@ from numpy.typing import NDArray
 
 from hwbnn import pack
 from hwbnn.plan import (
+    AddStage,
     AffineStage,
     ArgMaxStage,
+    ConcatStage,
+    FifoStage,
+    ForkStage,
     FrameInputStage,
     FrameOutputStage,
     JoinStage,
     MatrixVectorStage,
     PartStage,
     PipelineStage,
+    SliceStage,
     Stage,
     ThresholdStage,
 )
@@ -223,6 +228,22 @@ def _argmax(stage: ArgMaxStage) -> Forms:
     return compare * compares + _counter(stage.group_beats) + _fifo(stage) + Forms(registers=stage.i.bits)
 
 
+def _branch_fifo(stage: FifoStage) -> Forms:
+    """Pointers, level and the flag that there is room; in block memory a second level and the output's flag."""
+    index, level = index_bits(stage.words), stage.fifo_depth.bit_length()
+    block = Forms(control=2.0 * level + 3, chains=int(level >= CHAIN_BITS)) if stage.style == "block" else Forms()
+    return Forms(control=4.0 * index + 2.0 * level, chains=int(level >= CHAIN_BITS)) + block
+
+
+def _concat(stage: ConcatStage) -> Forms:
+    """Side by side is wires but for the handshake; in turns there is a multiplexer."""
+    streams = len(stage.inputs)
+    if stage.is_parallel:
+        return _fifo(stage) + Forms(control=float(streams))
+    return _fifo(stage) + _counter(sum(stage.turns)) + Forms(datapath=0.7 * (streams - 1) * stage.o.bits,
+                                                             control=2.0 * streams)
+
+
 def forms(stage: Stage) -> Forms:
     """Return the uncalibrated closed form of one stage. Raises ``TypeError`` for a stage it does not know."""
     match stage:
@@ -238,6 +259,17 @@ def forms(stage: Stage) -> Forms:
             return _counter(stage.ratio) + _fifo(stage) + Forms(registers=(stage.ratio - 1) * stage.i.bits)
         case PartStage():
             return _counter(stage.ratio) + Forms(datapath=0.7 * (stage.ratio - 1) * stage.o.bits, control=2.0)
+        case ForkStage():
+            return Forms(control=2.0 * stage.count + 1)
+        case FifoStage():
+            return _branch_fifo(stage)
+        case AddStage():
+            out = stage.o.levels.bits
+            return Forms(datapath=float(out), chains=int(out >= CHAIN_BITS)) * stage.o.lanes + _fifo(stage)
+        case ConcatStage():
+            return _concat(stage)
+        case SliceStage():
+            return _counter(len(stage.turns)) + _fifo(stage) + Forms(control=2.0 * (len(stage.turns) > 1))
         case FrameInputStage():
             return _counter(stage.i.beats) + Forms(datapath=float(stage.i.bits), control=30.0, chains=1)
         case FrameOutputStage():

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hwbnn.cost.forms import multiplier_bits
 from hwbnn.plan import (
+    AddStage,
     AffineStage,
     ArgMaxStage,
     MatrixVectorStage,
@@ -73,6 +74,8 @@ def operations(stage: Stage) -> Operations:
         bits = macs * (stage.i.levels.bits * multiplier_bits(stage) + stage.o.levels.bits)
     elif isinstance(stage, ArgMaxStage):
         bits = stage.i.beats * stage.i.lanes * stage.value_bits
+    elif isinstance(stage, AddStage):
+        bits = stage.o.beats * stage.o.lanes * stage.o.levels.bits
     weights, features = [], []
     for memory in stage.memories:
         part = memory.name.removeprefix(f"{stage.name}.")

@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 from hwbnn import ir
 from hwbnn.errors import UserError
-from hwbnn.plan.branches import FifoStage
+from hwbnn.plan.branches import FifoStage, ForkStage
 from hwbnn.plan.build import Builder, converters
 from hwbnn.plan.graph import Edge, chain, check
 from hwbnn.plan.matrix_vector import MatrixVectorStage
-from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style
+from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style, ceil_div
 from hwbnn.plan.schedule import Blocked, Cycles, Schedule, schedule
 from hwbnn.plan.storage import buffer_style
 
@@ -62,13 +62,14 @@ class Plan:
     @cached_property
     def cycles(self) -> Cycles:
         """Exact cycles from first input to last output of the first frame, and between frames later on."""
-        frames = 2 * len(self.stages) + 4
+        frames, window = 2 * len(self.stages) + 4, len(self.stages) + 2
         for _ in range(6):
             run = self.schedule(frames)
             intervals = [b - a for a, b in zip(run.finished, run.finished[1:], strict=False)]
-            settled = intervals[-(len(self.stages) + 2):]
-            if len(set(settled)) == 1:
-                return Cycles(run.finished[0] - run.started[0], settled[0])
+            settled = intervals[-window:]
+            for period in range(1, window // 2 + 1):
+                if settled[period:] == settled[:-period]:
+                    return Cycles(run.finished[0] - run.started[0], ceil_div(sum(settled[:period]), period))
             frames *= 2
         raise RuntimeError(f"Frames of {self.network.name} do not settle to a steady interval")
 
@@ -119,7 +120,7 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
     """
     matrices = _matrices(_checked(network), folds)
     stages, edges = _built(network, folds, styles)
-    sized = _with_fifos(stages, edges, styles, fifo_depths)
+    sized = _deepened(_with_fifos(stages, edges, styles), fifo_depths)
     known = {memory.name: memory.style for stage in sized for memory in stage.memories}
     for name, style in styles.items():
         if name not in known:
@@ -192,32 +193,72 @@ def _checked(network: ir.Network) -> Sequence[ir.Node]:
     return network.nodes
 
 
-def _with_fifos(stages: Sequence[Stage], edges: Sequence[Edge], styles: Mapping[str, Style],
-                depths: Mapping[str, int]) -> list[Stage]:
+def _with_fifos(stages: Sequence[Stage], edges: Sequence[Edge], styles: Mapping[str, Style]) -> list[Stage]:
     """Give every FIFO the depth that the schedule asks for when frames come at the slowest stage's pace."""
-    pipelines = [stage.name for stage in stages if isinstance(stage, PipelineStage)]
-    for name in depths:
-        if name not in pipelines:
-            raise UserError(f"FIFO depths must be given for {', '.join(pipelines) or 'no stage'}, not {name}")
     slowest = max(stage.ii for stage in stages)
     while True:
         needed = schedule(stages, len(stages) + 4, edges=edges, interval=slowest, unlimited=True).occupied
-        sized = [_sized(stage, depth, styles, depths) for stage, depth in zip(stages, needed, strict=True)]
+        sized = [_sized(stage, depth, styles) for stage, depth in zip(stages, needed, strict=True)]
         if all(stage.latency == before.latency for stage, before in zip(sized, stages, strict=True)):
-            return sized
+            break
         stages = sized  # a FIFO went to block memory, which gives out a cycle later
+    return _trimmed(sized, edges) if any(isinstance(stage, ForkStage) for stage in sized) else sized
 
 
-def _sized(stage: Stage, depth: int, styles: Mapping[str, Style], depths: Mapping[str, int]) -> Stage:
-    """The stage with a FIFO of ``depth``, or of the depth that is asked for."""
+def _trimmed(stages: Sequence[Stage], edges: Sequence[Edge]) -> list[Stage]:
+    """Take from every FIFO what no frame needs to pass as early: where streams meet again, one may wait elsewhere.
+
+    Deeper FIFOs never make a schedule later, so the least depth that keeps it is found by bisection.
+    """
+    trimmed = list(stages)
+
+    def finished(place: int, depth: int) -> tuple[int, ...]:
+        shallower = list(trimmed)
+        shallower[place] = replace(trimmed[place], fifo_depth=depth)  # pyright: ignore[reportCallIssue]  # has one
+        try:
+            return schedule(shallower, len(stages) + 4, edges=edges).finished
+        except Blocked:
+            return ()
+
+    wanted = schedule(trimmed, len(stages) + 4, edges=edges).finished
+    places = [n for n, stage in enumerate(trimmed)
+              if isinstance(stage, PipelineStage) and stage.fifo_depth > stage.least_fifo_depth]
+    for place in sorted(places, key=lambda n: -trimmed[n].o.bits):
+        stage = trimmed[place]
+        assert isinstance(stage, PipelineStage)  # places are of these
+        low, high = stage.least_fifo_depth, stage.fifo_depth  # the latter suffices
+        middle = high - 1  # most often nothing can be taken
+        while low < high:
+            if finished(place, middle) == wanted:
+                high = middle
+            else:
+                low = middle + 1
+            middle = (low + high) // 2
+        trimmed[place] = replace(stage, fifo_depth=high)
+    return trimmed
+
+
+def _sized(stage: Stage, depth: int, styles: Mapping[str, Style]) -> Stage:
+    """The stage with a FIFO of ``depth``, or the least if that is more; a branch FIFO in the memory that suits it."""
     if not isinstance(stage, PipelineStage):
         return stage
-    depth = depths.get(stage.name, max(depth, stage.least_fifo_depth))
     if not isinstance(stage, FifoStage):
-        return replace(stage, fifo_depth=depth)
+        return replace(stage, fifo_depth=max(depth, stage.least_fifo_depth))
     style = styles.get(stage.fifo.name) or ("block" if stage.style == "block" else buffer_style(stage.i.bits, depth))
     try:
-        return replace(stage, style=style, fifo_depth=depth if stage.name in depths or style != "block"
-                       else max(depth, 3))
+        return replace(stage, style=style, fifo_depth=max(depth, 3 if style == "block" else 2))
     except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _deepened(stages: Sequence[Stage], depths: Mapping[str, int]) -> list[Stage]:
+    """Give FIFOs the depths that were asked for, by stage name."""
+    pipelines = {stage.name: stage for stage in stages if isinstance(stage, PipelineStage)}
+    for name in depths:
+        if name not in pipelines:
+            raise UserError(f"FIFO depths must be given for {', '.join(pipelines) or 'no stage'}, not {name}")
+    try:
+        return [replace(pipelines[stage.name], fifo_depth=depths[stage.name]) if stage.name in depths else stage
+                for stage in stages]
+    except (TypeError, ValueError) as error:
         raise UserError(str(error)) from None

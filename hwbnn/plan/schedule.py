@@ -24,7 +24,8 @@ class Cycles:
 
     ``first`` is the cycle of the last output transfer of the first frame less that of its first input transfer
     (a result in the same cycle would be 0). ``interval`` is the cycles between the last output transfers of
-    consecutive frames in the steady state.
+    consecutive frames in the steady state; their mean, rounded up, where they differ in turns, as they may
+    where a FIFO is shallower than the schedule asks for.
     """
 
     first: int
