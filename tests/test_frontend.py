@@ -1,12 +1,17 @@
 """Import equals qonnx's executor: every quantizer, every output, on every image."""
 
+import re
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto
 from zoo_onnx import GraphBuilder, check_import, digits_mlp, execute, qonnx_execute
 
 from hwbnn import ir
 from hwbnn.frontend import load_onnx
+from hwbnn.frontend.walk import HANDLERS
 
 
 @pytest.fixture
@@ -463,3 +468,38 @@ def test_what_was_folded_into_what(tmp_path, rng):
     assert net.metadata["folded"] == {
         "x": ["div", "inputs"], "fc": ["weights", "fc"], "fires": ["fc", "relu", "fires", "cast", "twice", "less"],
         "fc2": ["weights2", "fc2"]}
+
+
+@pytest.mark.parametrize("opset", sorted({9, 11, 13, 15, 17, 18, 21, onnx.defs.onnx_opset_version()}))
+def test_opsets(tmp_path, rng, opset):
+    g = GraphBuilder([1, 2, 6, 5], opset=opset)
+    t = g.add("Conv", g.quant("x"), g.bipolar(rng.normal(size=(4, 2, 3, 3))), rng.normal(size=4), kernel_shape=[3, 3])
+    t = g.add("Dropout", g.batchnorm(t, 4, rng, spread=20))
+    t = g.add("Clip", t, min=-1.0, max=1.0) if opset < 11 else g.add("Clip", t, g.constant(-1.0), g.constant(1.0))
+    t = g.bipolar(g.add("MaxPool", g.add("LeakyRelu", t), kernel_shape=[2, 2]))
+    t = g.add("AveragePool", t, kernel_shape=[2, 2])
+    t = g.add("ReduceMean", t, axes=[2, 3]) if opset < 18 else g.add("ReduceMean", t, g.constant([2, 3], np.int64))
+    t = g.add("Squeeze", t, axes=[2, 3]) if opset < 13 else g.add("Squeeze", t, g.constant([2, 3], np.int64))
+    t = g.add("Gemm", g.quant(t, 0.25, 0.0, 4.0, signed=1), g.bipolar(rng.normal(size=(4, 5))), rng.normal(size=5))
+    t = g.add("Mul", t, 0.5)
+    net = check_import(g.save(tmp_path / "net.onnx", t), floats(rng, 30, 2, 6, 5), quantizers=3)
+    assert operations(net)[:3] == ["Conv", "Threshold", "MaxPool"]
+
+
+@pytest.mark.parametrize("rounding", ["FLOOR", "ROUND", "CEIL"])
+def test_truncation_of_the_second_version(tmp_path, rng, rounding):
+    """With a scale of its own, as Brevitas exports an average that is truncated."""
+    g = image(3, (4, 4), qonnx=2)
+    t = g.add("AveragePool", g.quant("x", 0.5, 0.0, 4.0), kernel_shape=[2, 2], strides=[2, 2])
+    t = g.add("Mul", t, 4.0)
+    t = g.add("Trunc", t, 0.5, 0.0, 6.0, 2.0, 4.0, domain="qonnx.custom_op.general", rounding_mode=rounding, signed=0,
+              narrow=0)
+    t = g.add("MatMul", g.add("Flatten", t), g.bipolar(rng.normal(size=(12, 3))))
+    net = check_import(g.save(tmp_path / "net.onnx", t), floats(rng, 40, 3, 4, 4), quantizers=2)
+    assert operations(net) == ["SumPool", "Threshold", "Reshape", "MatMul"]
+
+
+def test_the_page_lists_the_operations():
+    page = (Path(__file__).parents[1] / "docs/import.md").read_text()
+    table = page.split("## What can be imported")[1].split("Opsets 9")[0]
+    assert set(re.findall(r"`([A-Z]\w+)`", table)) == set(HANDLERS)

@@ -23,8 +23,8 @@ DOMAIN = "qonnx.custom_op.general"
 class GraphBuilder:
     """Write a graph node by node; every method returns the name of the tensor it makes."""
 
-    def __init__(self, shape, *, name="net", kind=TensorProto.FLOAT, datatype=None, opset=13):
-        self.name, self.opset = name, opset
+    def __init__(self, shape, *, name="net", kind=TensorProto.FLOAT, datatype=None, opset=13, qonnx=1):
+        self.name, self.opset, self.qonnx = name, opset, qonnx
         self.nodes, self.constants, self.annotations = [], [], []
         self.inputs = [helper.make_tensor_value_info("x", kind, shape)]
         if datatype:
@@ -72,7 +72,7 @@ class GraphBuilder:
         values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
         graph = helper.make_graph(self.nodes, self.name, self.inputs, values, self.constants)
         graph.quantization_annotation.extend(self.annotations)
-        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(DOMAIN, 1)]
+        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(DOMAIN, self.qonnx)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
     def save(self, path, *outputs) -> Path:
@@ -106,7 +106,7 @@ def execute(path, x) -> dict[str, np.ndarray]:
     graph = read(path)
     executor = Executor(graph.opsets)
     name = next(iter(graph.inputs))
-    constants = {"": None, **graph.constants}
+    constants = {"": None, "no bias": np.zeros(1, np.float32), **graph.constants}
     live = {name}
     for node in graph.nodes:  # constants once
         if live.isdisjoint(node.input):
@@ -131,7 +131,7 @@ def _parts(node):
         return [node]
     product, add = onnx.NodeProto(), helper.make_node("Add", [node.output[0], node.input[2]], node.output)
     product.CopyFrom(node)
-    del product.input[2:]
+    product.input[2] = "no bias"
     return [product, add]
 
 

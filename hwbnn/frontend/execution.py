@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 from qonnx.custom_op.registry import getCustomOp, is_custom_op
+from qonnx.util.basic import get_preferred_qonnx_opset
 
 __all__ = ["ExecutionError", "Executor"]
 
@@ -36,7 +37,7 @@ class Executor:
 
     def __init__(self, opsets):
         self._opsets = dict(opsets)
-        self._sessions: dict[tuple, onnxruntime.InferenceSession] = {}
+        self._sessions: dict[tuple, tuple[onnx.NodeProto, onnxruntime.InferenceSession]] = {}
         self._options = onnxruntime.SessionOptions()
         self._options.log_severity_level = 4  # problems are raised, and the raiser names the node
         self._options.intra_op_num_threads = 1  # single nodes are too small for a pool of spinning threads
@@ -53,19 +54,23 @@ class Executor:
         except Exception as error:  # onnxruntime's exceptions have no common base, qonnx asserts
             raise ExecutionError(error) from error
 
+    def opset(self, domain: str) -> int:
+        """Version of a domain's operations; qonnx's preferred one where the model does not say."""
+        return self._opsets.get(domain, get_preferred_qonnx_opset())
+
     def _custom(self, node, arrays):
         context = dict(zip(node.input, arrays, strict=True))
         context |= {name: np.zeros(()) for name in node.output}
-        getCustomOp(node, onnx_opset_version=self._opsets.get(node.domain, 1)).execute_node(context, onnx.GraphProto())
+        getCustomOp(node, onnx_opset_version=self.opset(node.domain)).execute_node(context, onnx.GraphProto())
         return [np.asarray(context[name]) for name in node.output]
 
     def _standard(self, node, arrays):
         feeds = {f"i{k}": np.ascontiguousarray(array) if array.ndim else array
                  for k, array in enumerate(arrays) if array is not None}
         key = (id(node), *((name, array.dtype.str) for name, array in feeds.items()))
-        session = self._sessions.get(key)
-        if session is None:
-            session = self._sessions[key] = self._session(node, feeds)
+        if key not in self._sessions:
+            self._sessions[key] = node, self._session(node, feeds)  # the node is kept, so its id stays its own
+        session = self._sessions[key][1]
         results = session.run(None, feeds)
         return [np.asarray(result) for result in results]
 

@@ -81,7 +81,10 @@ def _product(walk: Walk, node, inputs, live: Live, weights: Weights) -> Live:
                "move the channels last with a Transpose, or flatten everything")
     live = uniform(walk, node, inputs, live)
     matrix = np.zeros((weights.rows, walk.tensors[live.root].channels), np.int64)
-    np.add.at(matrix.T, columns, weights.matrix.T)
+    if len(np.unique(columns)) == len(columns):
+        matrix[:, columns] = weights.matrix
+    else:  # the graph reads some value more than once
+        np.add.at(matrix.T, columns, weights.matrix.T)
     levels = weights.levels if weights.levels.holds(matrix) else weights.levels.hull(ir.Levels.of(matrix))
     output = walk.emit(ir.MatMul(walk.fresh_node(node.name), (live.root,), (walk.fresh_tensor(node.output[0]),),
                                  matrix, levels), [*weights.covers, node.name])

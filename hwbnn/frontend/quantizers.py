@@ -236,7 +236,7 @@ def _compare(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
 def _trunc(walk: Walk, node: onnx.NodeProto, inputs) -> list[Value]:
     """Fewer bits of a quantized value: whatever levels the operation gives for the integers there are."""
     live = inputs[0]
-    second = walk.graph.opsets.get(node.domain, 1) >= 2
+    second = walk.execute.opset(node.domain) >= 2
     names = ("scale", "zero point", "input bit width", *(("output scale",) if second else ()), "output bit width")
     parameters = _parameters(node, inputs, names)
     scales = [parameters[0], parameters[3]] if second else [parameters[0]]
