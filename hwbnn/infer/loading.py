@@ -9,10 +9,11 @@ from pathlib import Path
 from hwbnn import ir
 from hwbnn.errors import UserError
 from hwbnn.infer.engine import Engine
+from hwbnn.infer.host import HostEngine
 from hwbnn.infer.plain import NumpyEngine
 from hwbnn.infer.session import Session
 
-__all__ = ["DEVICES", "engine_for", "load"]
+__all__ = ["DEVICES", "engine_for", "host_engine", "load"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -62,7 +63,7 @@ def engine_for(device: str) -> Engine:
             if device == "cuda":
                 raise
             print(f"hwbnn: using the processor, since {error}", file=sys.stderr)
-    return _cpu()
+    return host_engine()
 
 
 def _cuda() -> Engine:
@@ -71,7 +72,7 @@ def _cuda() -> Engine:
             raise UserError(f"CUDA must have the package {package.replace('.', '-')}, which is missing: "
                             "pip install 'hwbnn[cuda]'")
     driver = import_module("hwbnn.infer.cuda.driver").open_device()  # asks NVIDIA's driver; not for those without
-    return import_module("hwbnn.infer.cuda.engine").CudaEngine(driver, _cpu())
+    return import_module("hwbnn.infer.cuda.engine").CudaEngine(driver, host_engine())
 
 
 def _installed(package: str) -> bool:
@@ -81,7 +82,8 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _cpu() -> Engine:
+def host_engine() -> HostEngine:
+    """The compiled engine, or NumPy's with a line on standard error that says what it costs."""
     if find_spec("numba") is not None:
         return import_module("hwbnn.infer.cpu").NumbaEngine()  # compiles; not imported with the package
     engine = NumpyEngine()
