@@ -5,16 +5,22 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hwbnn import ir
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, JoiningStage, SliceStage
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.lanes import lane_for, weight_levels
+from hwbnn.plan.maps import MAPS, input_lanes
+from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage
+from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Stage, Stream, Style
 from hwbnn.plan.storage import buffer_style
-from hwbnn.plan.tables import Thresholds, rom_style
+from hwbnn.plan.tables import Borders, Thresholds, rom_style
 from hwbnn.plan.width_converter import JoinStage, PartStage
 
 __all__ = ["Builder", "buffered", "converters"]
@@ -55,10 +61,11 @@ class Builder:
         self.fused: set[str] = set()
         self.heads: dict[str, deque[_Head]] = {}
         tensor = network.tensors[network.input.name]
-        first = next((node for node in network.nodes if isinstance(node, ir.MatMul)), None)
-        values = math.prod(tensor.shape)
-        lanes = folds[first.name].simd if first is not None and tensor.channels % folds[first.name].simd == 0 \
-            else 1
+        first = next((node for node in network.nodes if isinstance(node, ir.MatMul | ir.Conv)), None)
+        values, lanes = math.prod(tensor.shape), 1
+        if first is not None:
+            wanted = input_lanes(first, folds[first.name].pe, folds[first.name].simd)
+            lanes = wanted if tensor.channels % wanted == 0 else 1
         stream = Stream(tensor.levels, lanes, values // lanes)
         self.stages.append(FrameInputStage(name="input", nodes=(), i=stream, o=stream))
         self.head = _Head("input", "o", stream)
@@ -123,6 +130,8 @@ class Builder:
                 self.concat(node)
             case ir.Slice():
                 self.slice(node)
+            case _ if type(node) in MAPS:
+                node = MAPS[type(node)](self, node) or node
         self.leave(node.output)
 
     def elementwise(self, node: ir.Threshold | ir.Affine | ir.TopK, channels: int) -> Stage:
@@ -140,11 +149,13 @@ class Builder:
         return ThresholdStage(name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, lanes),
                               thresholds=thresholds)
 
-    def matrix(self, node: ir.MatMul) -> ir.Node:
+    def matrix(self, node: ir.MatMul | ir.Conv, *, borders: Borders | None = None,
+               corrections: NDArray[np.int64] | None = None) -> ir.Node:
         """Append a matrix-vector unit; return the last node it computes."""
-        fold = self.folds[node.name]
-        self.convert(fold.simd, node.name)
-        lane = lane_for(self.stream.levels, weight_levels(node.weights))
+        fold, matrix = self.folds[node.name], Matrix.of(node)
+        assert matrix is not None  # of these nodes there is one
+        self.convert(fold.lanes if matrix.is_depthwise else fold.simd, node.name)
+        lane = lane_for(self.stream.levels, weight_levels(matrix.weights))
         readers = self.network.consumers(node.output)
         is_output = any(output.tensor == node.output for output in self.network.outputs)
         threshold = readers[0] if len(readers) == 1 and not is_output and isinstance(readers[0], ir.Threshold) \
@@ -153,16 +164,20 @@ class Builder:
         if threshold is not None:
             self.fused.add(threshold.name)
             nodes, last = (node.name, threshold.name), threshold
+            offsets = lane.offsets(matrix.weights)
             thresholds = Thresholds.of(
                 threshold, node.rows, low=node.columns * lane.low, high=node.columns * lane.high,
-                scale=lane.scale, offsets=lane.offsets(node.weights), lanes=fold.pe,
-                name=f"{node.name}.thresholds", style=self.styles.get(f"{node.name}.thresholds"))
-        sf, nf = node.columns // fold.simd, node.rows // fold.pe
+                scale=lane.scale, offsets=offsets if corrections is None else (offsets + corrections).ravel(),
+                lanes=fold.pe, name=f"{node.name}.thresholds", style=self.styles.get(f"{node.name}.thresholds"),
+                borders=borders)
+        sf = node.columns // fold.simd
         width = fold.lanes * lane.w.bits
         self.push(MatrixVectorStage(
             name=node.name, nodes=nodes, i=self.stream, o=self.out(last, fold.pe), rows=node.rows,
-            columns=node.columns, fold=fold, weights=node.weights, lane=lane, thresholds=thresholds,
-            weight_style=self.styles.get(f"{node.name}.weights") or rom_style(width, sf * nf),
+            columns=node.columns, fold=fold, weights=matrix.weights, lane=lane, thresholds=thresholds,
+            groups=node.rows // fold.pe if matrix.is_depthwise else matrix.groups, apart=matrix.is_depthwise,
+            borders=borders, corrections=corrections,
+            weight_style=self.styles.get(f"{node.name}.weights") or rom_style(width, sf * (node.rows // fold.pe)),
             input_style=self.styles.get(f"{node.name}.inputs") or buffer_style(self.stream.bits, sf),
             offset_style=self.styles.get(f"{node.name}.offsets")))
         return last
@@ -257,7 +272,7 @@ def _absorbs(stage: Stage) -> bool:
     """Whether the stage takes a beat in every cycle in which its own output FIFO has room."""
     if isinstance(stage, MatrixVectorStage):
         return stage.nf == 1
-    return isinstance(stage, ThresholdStage | AffineStage | ArgMaxStage | JoinStage | SliceStage)
+    return isinstance(stage, ThresholdStage | AffineStage | ArgMaxStage | JoinStage | PoolStage | SliceStage)
 
 
 def _spread(values, channels: int):

@@ -10,10 +10,14 @@ from hwbnn.errors import UserError
 from hwbnn.plan.branches import FifoStage, ForkStage
 from hwbnn.plan.build import Builder, converters
 from hwbnn.plan.graph import Edge, chain, check
+from hwbnn.plan.maps import MAPS
+from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage
-from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style, ceil_div
-from hwbnn.plan.schedule import Blocked, Cycles, Schedule, schedule
+from hwbnn.plan.pad import PadStage
+from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style
+from hwbnn.plan.schedule import Blocked, Cycles, Schedule, schedule, steady
 from hwbnn.plan.storage import buffer_style
+from hwbnn.plan.window import WindowStage
 
 __all__ = ["Plan", "converters", "lower", "unsized"]
 
@@ -23,7 +27,7 @@ class Plan:
     """The hardware of one network: stages in topological order, from the AXI4-Stream input to the output.
 
     ``edges`` are the streams between them; None where the stages are a chain.
-    ``folds`` is keyed by the names of the MatMul nodes. ``input`` and ``output`` are what crosses the two
+    ``folds`` is keyed by the names of the MatMul and Conv nodes. ``input`` and ``output`` are what crosses the two
     AXI4-Stream ports, before padding to bytes.
     """
 
@@ -62,16 +66,7 @@ class Plan:
     @cached_property
     def cycles(self) -> Cycles:
         """Exact cycles from first input to last output of the first frame, and between frames later on."""
-        frames, window = 2 * len(self.stages) + 4, len(self.stages) + 2
-        for _ in range(6):
-            run = self.schedule(frames)
-            intervals = [b - a for a, b in zip(run.finished, run.finished[1:], strict=False)]
-            settled = intervals[-window:]
-            for period in range(1, window // 2 + 1):
-                if settled[period:] == settled[:-period]:
-                    return Cycles(run.finished[0] - run.started[0], ceil_div(sum(settled[:period]), period))
-            frames *= 2
-        raise RuntimeError(f"Frames of {self.network.name} do not settle to a steady interval")
+        return steady(self.stages, edges=self.edges)
 
     def schedule(self, frames: int) -> Schedule:
         """When ``frames`` frames pass, sent as fast as they are taken."""
@@ -103,9 +98,10 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
     Parameters
     ----------
     network : :class:`ir.Network`
-        Of MatMul, Threshold, Affine, TopK (k = 1), Reshape, Add, Concat and Slice, with one output.
+        Of MatMul, Threshold, Affine, TopK (k = 1), Reshape, Add, Concat, Slice, Conv, MaxPool, SumPool, Pad,
+        Upsample, DepthToSpace and Transpose, with one output.
     folds : mapping
-        PE and SIMD of each MatMul, by node name; none may be missing.
+        PE and SIMD of each MatMul and Conv, by node name; none may be missing.
     styles : mapping
         What memories are made of, by memory name (``fc1.weights``, ``fc1.inputs``, ``fc1.thresholds``, ...);
         the others follow :func:`rom_style` and :func:`buffer_style`.
@@ -157,23 +153,23 @@ def _built(network: ir.Network, folds: Mapping[str, Fold],
     return builder.finish()
 
 
-def _matrices(nodes: Sequence[ir.Node], folds: Mapping[str, Fold]) -> dict[str, ir.MatMul]:
+def _matrices(nodes: Sequence[ir.Node], folds: Mapping[str, Fold]) -> dict[str, Matrix]:
     """The matrices by name, once every one has a fold that suits it and nothing else has one."""
-    matrices = {node.name: node for node in nodes if isinstance(node, ir.MatMul)}
+    matrices = {node.name: matrix for node in nodes if (matrix := Matrix.of(node)) is not None}
     for name in folds:
         if name not in matrices:
             raise UserError(f"Folds must be given for {', '.join(matrices) or 'no node'}, not {name}")
-    for name, node in matrices.items():
+    for name, matrix in matrices.items():
         if name not in folds:
-            raise UserError(f"Folds must be given for every MatMul, and {name} has none")
+            raise UserError(f"Folds must be given for every MatMul and Conv, and {name} has none")
         try:
-            folds[name].check(node.rows, node.columns)
+            folds[name].check(matrix.rows, matrix.columns)
         except ValueError as error:
             raise UserError(f"{name}: {error}") from None
     return matrices
 
 
-_SUPPORTED = (ir.MatMul, ir.Threshold, ir.Affine, ir.TopK, ir.Reshape, ir.Add, ir.Concat, ir.Slice)
+_SUPPORTED = (ir.MatMul, ir.Threshold, ir.Affine, ir.TopK, ir.Reshape, ir.Add, ir.Concat, ir.Slice, *MAPS)
 
 
 def _checked(network: ir.Network) -> Sequence[ir.Node]:
@@ -196,13 +192,44 @@ def _checked(network: ir.Network) -> Sequence[ir.Node]:
 def _with_fifos(stages: Sequence[Stage], edges: Sequence[Edge], styles: Mapping[str, Style]) -> list[Stage]:
     """Give every FIFO the depth that the schedule asks for when frames come at the slowest stage's pace."""
     slowest = max(stage.ii for stage in stages)
+    has_maps = any(isinstance(stage, WindowStage | PadStage) for stage in stages)
+    if has_maps and not any(isinstance(stage, FifoStage) for stage in stages):
+        least = [_sized(stage, 0, styles) for stage in stages]
+        if _keeps_pace(least, edges, slowest):
+            return least
     while True:
         needed = schedule(stages, len(stages) + 4, edges=edges, interval=slowest, unlimited=True).occupied
         sized = [_sized(stage, depth, styles) for stage, depth in zip(stages, needed, strict=True)]
         if all(stage.latency == before.latency for stage, before in zip(sized, stages, strict=True)):
             break
         stages = sized  # a FIFO went to block memory, which gives out a cycle later
+    if has_maps:
+        sized = _leaner(sized, edges, slowest)
     return _trimmed(sized, edges) if any(isinstance(stage, ForkStage) for stage in sized) else sized
+
+
+def _keeps_pace(stages: Sequence[Stage], edges: Sequence[Edge], slowest: int) -> bool:
+    try:
+        return steady(stages, edges=edges).interval <= slowest
+    except Blocked:
+        return False
+
+
+def _leaner(stages: Sequence[Stage], edges: Sequence[Edge], slowest: int) -> list[Stage]:
+    """The same with shallower FIFOs behind the stages, all of a common depth at most, where the pace stays.
+
+    A stage that works through a map faster than the slowest would otherwise store the rest of the map.
+    """
+    deepest = max(stage.fifo_depth for stage in stages if isinstance(stage, PipelineStage))
+    cap = 1
+    while cap < deepest:
+        trial = [replace(stage, fifo_depth=max(stage.least_fifo_depth, min(stage.fifo_depth, cap)))
+                 if isinstance(stage, PipelineStage) and not isinstance(stage, FifoStage)
+                 else stage for stage in stages]
+        if _keeps_pace(trial, edges, slowest):
+            return trial
+        cap *= 4
+    return list(stages)
 
 
 def _trimmed(stages: Sequence[Stage], edges: Sequence[Edge]) -> list[Stage]:

@@ -9,15 +9,10 @@ from numpy.typing import NDArray
 from hwbnn import pack
 from hwbnn.plan.lanes import Lane
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Style, index_bits, span_bits
-from hwbnn.plan.tables import Table, Thresholds
+from hwbnn.plan.tables import Borders, Table, Thresholds
 from hwbnn.plan.tree import Tree
 
-__all__ = ["MatrixVectorStage", "buffer_style"]
-
-
-def buffer_style(width: int, depth: int) -> Style:
-    """Where a vector is kept for its later passes: more than 64 words and 8192 bits go to block memory."""
-    return "block" if depth > 64 and depth * width > 8192 else "distributed"
+__all__ = ["MatrixVectorStage"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,6 +22,11 @@ class MatrixVectorStage(PipelineStage):
     The input is taken during the first of NF passes and kept for the others. Accumulators leave as true
     values, or through ``thresholds`` as output levels.
 
+    A grouped matrix is ``groups`` matrices below each other, of ``rows / groups`` rows each: vector v is multiplied
+    by number v modulo ``groups``, and NF counts the row groups of one of them. In a depthwise unit
+    (``apart``) each PE has its own SIMD inputs, lane k of PE p at ``k · PE + p``, and a vector of all PEs makes
+    one output beat: ``groups`` is rows/PE.
+
     Parameters
     ----------
     rows, columns : :class:`int`
@@ -35,6 +35,12 @@ class MatrixVectorStage(PipelineStage):
     lane : :class:`Lane`
     thresholds : :class:`Thresholds` or None
         In the domain of the sum of terms.
+    groups : :class:`int`
+    apart : :class:`bool`
+    borders : :class:`Borders` or None
+        Classes of pixels that differ in what zero padding leaves out.
+    corrections : int64 array (classes, rows) or None
+        What each class adds to the value of each row.
     offset_style, weight_style, input_style : :class:`str`
         What the memories are made of.
     """
@@ -48,9 +54,17 @@ class MatrixVectorStage(PipelineStage):
     weight_style: Style
     input_style: Style
     offset_style: Style | None = None
+    groups: int = 1
+    apart: bool = False
+    borders: Borders | None = None
+    corrections: NDArray[np.int64] | None = None
 
     def __post_init__(self):
-        self.fold.check(self.rows, self.columns)
+        if self.groups < 1 or self.rows % self.groups:
+            raise ValueError(f"{self.name} groups must divide {self.rows} rows, not be {self.groups}")
+        if self.apart and self.groups * self.fold.pe != self.rows:
+            raise ValueError(f"{self.name} groups of a depthwise unit must be {self.rows} rows by PE, not {self.groups}")
+        self.fold.check(self.rows // self.groups, self.columns)
         if self.weights.shape != (self.rows, self.columns):
             raise ValueError(f"{self.name} weights must have shape ({self.rows}, {self.columns}), not "
                              f"{self.weights.shape}")
@@ -64,7 +78,17 @@ class MatrixVectorStage(PipelineStage):
     @property
     def nf(self) -> int:
         """Neuron fold: groups of rows per vector."""
-        return self.rows // self.fold.pe
+        return self.rows // self.groups // self.fold.pe
+
+    @property
+    def weight_depth(self) -> int:
+        """Words of weights."""
+        return self.sf * self.nf * self.groups
+
+    @property
+    def input_lanes(self) -> int:
+        """Activations per beat."""
+        return self.fold.lanes if self.apart else self.fold.simd
 
     @property
     def group_beats(self):
@@ -97,7 +121,7 @@ class MatrixVectorStage(PipelineStage):
     @property
     def has_weight_memory(self) -> bool:
         """False where a single word is left, which becomes wires."""
-        return self.sf * self.nf > 1
+        return self.weight_depth > 1
 
     @property
     def has_input_memory(self) -> bool:
@@ -126,8 +150,9 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def offsets(self) -> NDArray[np.int64]:
-        """What the weights contribute to each row's value besides ``lane.scale`` times the sum."""
-        return self.lane.offsets(self.weights)
+        """What is added to ``lane.scale`` times the sum for each row's value; with borders class after class."""
+        offsets = self.lane.offsets(self.weights)
+        return offsets if self.corrections is None else (offsets + self.corrections).ravel()
 
     @property
     def offset_span(self) -> range:
@@ -140,7 +165,8 @@ class MatrixVectorStage(PipelineStage):
         if self.thresholds is not None:
             return None
         bits = span_bits(self.offset_span.start, self.offset_span.stop - 1)
-        return Table.of(f"{self.name}.offsets", [(self.offsets, bits)], self.fold.pe, self.offset_style)
+        return Table.of(f"{self.name}.offsets", [(self.offsets, bits)], self.fold.pe, self.offset_style,
+                        self.borders)
 
     @property
     def tail_latency(self) -> int:
@@ -154,12 +180,14 @@ class MatrixVectorStage(PipelineStage):
     @property
     def flip_flops(self):
         pe, simd = self.fold.pe, self.fold.simd
-        a_bits, w_bits = simd * self.lane.x.bits, pe * simd * self.lane.w.bits
+        a_bits, w_bits = self.input_lanes * self.lane.x.bits, pe * simd * self.lane.w.bits
         total = index_bits(self.sf)
+        if self.nf * self.groups > 1:
+            total += index_bits(self.weight_depth)
         if self.nf > 1:
-            total += index_bits(self.sf * self.nf) + 1  # weight address, first pass
+            total += 1 + (index_bits(self.nf) if self.groups > 1 else 0)  # first pass, and how many
         if self.has_weight_memory:
-            total += w_bits + (self.front - self.weight_latency) * index_bits(self.sf * self.nf)
+            total += w_bits + (self.front - self.weight_latency) * index_bits(self.weight_depth)
         total += a_bits * (1 + self.front - self.input_latency)
         if self.has_input_memory and self.input_style == "block":
             total += a_bits + 1  # the bypass of the first pass
@@ -178,10 +206,10 @@ class MatrixVectorStage(PipelineStage):
     def memories(self):
         result = []
         if self.has_weight_memory:
-            result.append(Memory(f"{self.name}.weights", self.fold.lanes * self.lane.w.bits, self.sf * self.nf,
+            result.append(Memory(f"{self.name}.weights", self.fold.lanes * self.lane.w.bits, self.weight_depth,
                                  self.weight_style))
         if self.has_input_memory:
-            result.append(Memory(f"{self.name}.inputs", self.fold.simd * self.lane.x.bits, self.sf,
+            result.append(Memory(f"{self.name}.inputs", self.input_lanes * self.lane.x.bits, self.sf,
                                  self.input_style))
         table = self.thresholds.table if self.thresholds is not None else self.offset_table
         assert table is not None

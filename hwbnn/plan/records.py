@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hwbnn.ir import Levels
 from hwbnn.plan.channel import Channel
 
@@ -139,7 +142,7 @@ class Stage:
         return False
 
     def moves(self, inputs: Sequence[Channel], outputs: Sequence[Channel], begun: list[int],
-              depth: int) -> Iterator[Channel]:
+              depth: int) -> Iterator[Channel | tuple[Channel, ...]]:
         """Move beats from ``inputs`` to ``outputs`` for ever, in exactly the cycles that the hardware takes.
 
         Parameters
@@ -153,9 +156,14 @@ class Stage:
 
         Yields
         ------
-        The channel without which it cannot go on.
+        The channel without which it cannot go on; several where any of them lets it do something.
         """
         raise TypeError(f"Stage must have a schedule, and {type(self).__name__} has none")
+
+    @property
+    def memory(self) -> int:
+        """Frames back that the cycles of a frame may depend on."""
+        return 1
 
     @property
     def latency(self) -> int:
@@ -176,6 +184,10 @@ class Stage:
     def memories(self) -> tuple[Memory, ...]:
         """Every memory in the emitted RTL, exactly."""
         return ()
+
+    def rearranged(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what leaves a stage that computes no node, (frames, values), for what enters it."""
+        return values
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -208,6 +220,10 @@ class PipelineStage(Stage):
     def period(self) -> int:
         """Every how many groups new inputs are taken."""
         return 1
+
+    @property
+    def memory(self) -> int:
+        return 1 + ceil_div(self.fifo_depth, self.o.beats)
 
     @property
     def delay(self) -> int:

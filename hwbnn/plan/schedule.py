@@ -7,15 +7,16 @@ of cycles.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import sub
 
 from hwbnn.plan.channel import UNLIMITED, Channel
 from hwbnn.plan.graph import Edge, chain
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.records import PipelineStage, Stage
 
-__all__ = ["Blocked", "Cycles", "Schedule", "schedule"]
+__all__ = ["Blocked", "Cycles", "Schedule", "schedule", "steady"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,7 @@ class Cycles:
 
     ``first`` is the cycle of the last output transfer of the first frame less that of its first input transfer
     (a result in the same cycle would be 0). ``interval`` is the cycles between the last output transfers of
-    consecutive frames in the steady state; their mean, rounded up, where they differ in turns, as they may
-    where a FIFO is shallower than the schedule asks for.
+    consecutive frames in the steady state.
     """
 
     first: int
@@ -77,7 +77,7 @@ class _Run:
                 self.ends[channel] = [number[edge.source], number[edge.target]]
         self.begun: list[list[int]] = [[] for _ in self.stages]  # first issue of each group
         self.outputs: list[Channel] = []
-        self.processes: list[Iterator[Channel]] = []
+        self.processes: list[Iterator[Channel | tuple[Channel, ...]]] = []
         if not self.stages:
             self.sink = self.source
         for n, stage in enumerate(self.stages):
@@ -92,7 +92,7 @@ class _Run:
             self.outputs.append(o[0])
         self.processes.append(self._drain())
         self.ends[self.sink][1] = len(self.stages)
-        self.waits: list[Channel | None] = [None] * len(self.processes)
+        self.waits: list[tuple[Channel, ...]] = [()] * len(self.processes)
         self.runnable = deque(range(len(self.processes)))
 
     def _drain(self) -> Iterator[Channel]:
@@ -104,23 +104,23 @@ class _Run:
     def woken(self, channel: Channel):
         """Let those go on who waited for ``channel``."""
         for n in self.ends[channel]:
-            if n is not None and self.waits[n] is channel:
-                self.waits[n] = None
+            if n is not None and channel in self.waits[n]:
+                self.waits[n] = ()
                 self.runnable.append(n)
 
     def run(self):
         """Go on until every process waits."""
         while self.runnable:
             n = self.runnable.popleft()
-            self.waits[n] = next(self.processes[n])
+            waits = next(self.processes[n])
+            self.waits[n] = (waits,) if isinstance(waits, Channel) else waits
 
     def circle(self) -> list[tuple[Edge, str]]:
         """The streams along which stages wait for each other, from the output on; none if they wait for input."""
         n: int | None = len(self.stages)
         path: list[tuple[int, Channel]] = []
         while n is not None and n not in (stage for stage, _ in path):
-            channel = self.waits[n]
-            assert channel is not None  # nobody can move
+            channel = self.waits[n][0]  # nobody can move
             path.append((n, channel))
             source, target = self.ends[channel]
             n = source if target == n else target
@@ -139,6 +139,54 @@ def _occupied(begun: Sequence[int], moved: Sequence[int]) -> int:
             freed += 1
         most = max(most, group - freed + 1)
     return most
+
+
+def steady(stages: Sequence[Stage], *, edges: Sequence[Edge] | None = None, limit: int = 4096) -> Cycles:
+    """Return the cycles of the first frame, and between frames once they have settled, exactly.
+
+    Frames are sent as fast as they are taken, until as many in a row as a later one may depend on were alike but
+    for their time; all that follow then are.
+
+    Raises
+    ------
+    Blocked
+        Stages wait for each other in a circle.
+    RuntimeError
+        Frames do not become alike within ``limit``.
+    """
+    run = _Run(stages, chain(stages) if edges is None else edges, unlimited=False)
+    beats = {run.source: stages[0].i.beats, run.sink: stages[-1].o.beats}
+    for channel, edge in run.edges.items():
+        beats[channel] = next(stage for stage in stages if stage.name == edge.source).outputs[edge.port].beats
+    memory = 1 + max(stage.memory for stage in stages)
+    alike, last = 0, None
+    for frame in range(limit):
+        run.source.offered.extend([frame] * beats[run.source])
+        run.woken(run.source)
+        run.run()
+        if len(run.sink.moved) < (frame + 1) * beats[run.sink]:
+            if circle := run.circle():
+                raise Blocked(circle)
+            raise RuntimeError(f"Chain {' -> '.join(s.name for s in run.stages)} blocks after "
+                               f"{len(run.sink.moved)} outputs")
+        shift = _shift(beats, frame) if frame else None
+        alike, last = (alike + 1, shift) if shift is not None and shift == last else (0, shift)
+        if last is not None and alike >= memory:
+            return Cycles(run.sink.moved[beats[run.sink] - 1] - run.source.moved[0], last)
+    raise RuntimeError(f"Frames from {stages[0].name} to {stages[-1].name} do not settle to a steady interval")
+
+
+def _shift(beats: Mapping[Channel, int], frame: int) -> int | None:
+    """By how many cycles every transfer of a frame is later than in the frame before; None where they differ."""
+    shifts: set[int] = set()
+    for channel, count in beats.items():
+        before, now = (channel.moved[n * count:(n + 1) * count] for n in (frame - 1, frame))
+        if len(now) < count:
+            return None
+        shifts.update(map(sub, now, before))
+        if len(shifts) > 1:
+            return None
+    return shifts.pop()
 
 
 def schedule(stages: Sequence[Stage], frames: int, *, edges: Sequence[Edge] | None = None, interval: int = 1,

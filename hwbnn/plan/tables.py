@@ -11,7 +11,7 @@ from hwbnn.ir import Threshold as ThresholdNode
 from hwbnn.plan.records import Memory, Style, index_bits, span_bits
 from hwbnn.plan.tree import Tree
 
-__all__ = ["Table", "Thresholds", "rom_style"]
+__all__ = ["Borders", "Table", "Thresholds", "rom_style"]
 
 
 def rom_style(width: int, depth: int) -> Style:
@@ -23,9 +23,31 @@ def rom_style(width: int, depth: int) -> Style:
     return "block" if depth > 32 and depth * width > 2048 else "logic"
 
 
+@dataclass(frozen=True)
+class Borders:
+    """Which pixels of a map are alike: the class of each row and of each column, counted from 0.
+
+    The class of a pixel is ``row class · column classes + column class``.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+    @property
+    def column_classes(self) -> int:
+        return max(self.columns) + 1
+
+    @property
+    def classes(self) -> int:
+        return (max(self.rows) + 1) * self.column_classes
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """``words`` of ``width`` bits read in order, over and over; equal words are wires, not a memory.
+
+    With ``borders`` there is a run of words for each class of pixels, one class after another, and each pixel of
+    a map reads the run of its own.
 
     ``latency`` cycles pass from asking to the word: 0 for wires, 1 from logic into a register, 2 through a
     block memory's own register and one in fabric.
@@ -35,6 +57,7 @@ class Table:
     width: int
     words: tuple[int, ...]
     style: Style
+    borders: Borders | None = None
 
     @cached_property
     def is_constant(self) -> bool:
@@ -51,11 +74,22 @@ class Table:
     @property
     def flip_flops(self) -> int:
         """The reader's counter and the fabric register."""
-        return 0 if self.is_constant else index_bits(len(self.words)) + self.width
+        if self.is_constant:
+            return 0
+        place = 0 if self.borders is None else index_bits(len(self.borders.rows)) + index_bits(len(self.borders.columns))
+        return index_bits(self.run) + place + self.width
+
+    @property
+    def run(self) -> int:
+        """Words per pixel, or all of them without borders."""
+        return len(self.words) if self.borders is None else len(self.words) // self.borders.classes
 
     @classmethod
-    def of(cls, name: str, columns: list[tuple[ArrayLike, int]], lanes: int, style: Style | None) -> "Table":
+    def of(cls, name: str, columns: list[tuple[ArrayLike, int]], lanes: int, style: Style | None,
+           borders: Borders | None = None) -> "Table":
         """Lay out fields per channel: each is (integers of shape (channels, ...), bits of each integer).
+
+        With ``borders`` there are as many times more channels as there are classes.
 
         Channel p of a group is at bits ``p · (all fields' bits)``, its fields follow each other.
         """
@@ -74,7 +108,7 @@ class Table:
                         shift += width
             words.append(word)
         width = lanes * sum(bits)
-        return cls(name, width, tuple(words), style or rom_style(width, len(words)))
+        return cls(name, width, tuple(words), style or rom_style(width, len(words)), borders)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,22 +140,27 @@ class Thresholds:
 
     @classmethod
     def of(cls, node: ThresholdNode, channels: int, *, low: int, high: int, scale: int = 1,
-           offsets: NDArray[np.int64] | int = 0, lanes: int, name: str, style: Style | None = None) -> "Thresholds":
-        """Fold ``scale`` and ``offsets`` into ``node``'s thresholds, in exact integers."""
-        n = node.thresholds.shape[1]
-        limits = np.broadcast_to(node.thresholds, (channels, n)).astype(object)
-        signs = np.broadcast_to(node.signs, (channels,)).astype(object)
+           offsets: NDArray[np.int64] | int = 0, lanes: int, name: str, style: Style | None = None,
+           borders: Borders | None = None) -> "Thresholds":
+        """Fold ``scale`` and ``offsets`` into ``node``'s thresholds, in exact integers.
+
+        With ``borders`` the offsets are those of all channels for one class after another.
+        """
+        n, classes = node.thresholds.shape[1], borders.classes if borders is not None else 1
+        limits = np.tile(np.broadcast_to(node.thresholds, (channels, n)), (classes, 1)).astype(object)
+        signs = np.tile(np.broadcast_to(node.signs, (channels,)), classes).astype(object)
         a, b = (signs * scale)[:, None], (signs * np.asarray(offsets).astype(object))[:, None]
         # a S + b >= T: for a > 0, S >= ceil((T - b) / a); for a < 0 not S >= floor((b - T) / -a) + 1
         rising = a > 0
         size = abs(scale)
         constants = np.where(rising, -((b - limits) // size), (b - limits) // size + 1)
         constants = np.clip(constants, low, high + 1).astype(np.int64)
-        inverts = (~np.broadcast_to(rising, (channels, 1))[:, 0].astype(bool)).astype(np.int64)
+        inverts = (~rising[:, 0].astype(bool)).astype(np.int64)
         fields: list[tuple[ArrayLike, int]] = [(constants, span_bits(low, high + 1))]
         if len(set(inverts.tolist())) > 1:
             fields.append((inverts, 1))
-        return cls(constants, inverts, low, high, node.levels, lanes, Table.of(name, fields, lanes, style))
+        return cls(constants, inverts, low, high, node.levels, lanes,
+                   Table.of(name, fields, lanes, style, borders))
 
     @property
     def count(self) -> int:

@@ -20,8 +20,11 @@ from hwbnn.rtl.fork import Fork
 from hwbnn.rtl.frame import FrameInput, FrameOutput, byte_padded
 from hwbnn.rtl.matrix_vector import MatrixVectorUnit
 from hwbnn.rtl.queue import BranchFifo
+from hwbnn.rtl.pad import Pad
+from hwbnn.rtl.pool import Pool
 from hwbnn.rtl.thresholds import ThresholdUnit
 from hwbnn.rtl.width_converter import Join, Part
+from hwbnn.rtl.window import WindowUnit
 
 __all__ = ["Accelerator", "Core", "component", "instance_name", "verilog"]
 
@@ -36,9 +39,12 @@ _COMPONENTS: dict[type[plan.Stage], Callable[..., wiring.Component]] = {
     plan.FrameOutputStage: FrameOutput,
     plan.JoinStage: Join,
     plan.MatrixVectorStage: MatrixVectorUnit,
+    plan.PadStage: Pad,
     plan.PartStage: Part,
+    plan.PoolStage: Pool,
     plan.SliceStage: Slice,
     plan.ThresholdStage: ThresholdUnit,
+    plan.WindowStage: WindowUnit,
 }
 
 

@@ -6,7 +6,7 @@ from amaranth.lib import data
 from hwbnn.ir import Levels
 from hwbnn.plan import Stream
 
-__all__ = ["decode", "encode", "encode_level", "payload"]
+__all__ = ["decode", "encode", "encode_level", "payload", "recoded"]
 
 
 def payload(stream: Stream) -> data.ArrayLayout:
@@ -30,6 +30,11 @@ def encode(number: Value, levels: Levels) -> Value:
     if levels.is_ternary:
         return Cat(number != 0, number < 0)
     return _low_bits(number, levels.bits)
+
+
+def recoded(code: Value, levels: Levels, target: Levels) -> Value:
+    """Return the code in ``target`` of the number that ``code`` stands for in ``levels``, which is in both."""
+    return code if levels == target else encode(decode(code, levels), target)
 
 
 def encode_level(index: Value, levels: Levels) -> Value:

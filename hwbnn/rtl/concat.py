@@ -4,7 +4,7 @@ from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 
 from hwbnn.plan import ConcatStage, SliceStage
-from hwbnn.rtl.codes import decode, encode, payload
+from hwbnn.rtl.codes import payload, recoded
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.ports import ports
 
@@ -42,12 +42,12 @@ class Concat(wiring.Component):
         stage = self._stage
         m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
         inputs = [getattr(self, name) for name in stage.inputs]
-        recoded = [Cat(_recoded(code, of.levels, stage.o.levels) for code in i.payload)
+        codes = [Cat(recoded(code, of.levels, stage.o.levels) for code in i.payload)
                    for i, of in zip(inputs, stage.inputs.values(), strict=True)]
         issue, word = Signal(), Signal(stage.o.bits)
         if stage.is_parallel:
             valid = Cat(i.valid for i in inputs)
-            m.d.comb += [issue.eq(fifo.room & valid.all()), word.eq(Cat(recoded))]
+            m.d.comb += [issue.eq(fifo.room & valid.all()), word.eq(Cat(codes))]
             for n, i in enumerate(inputs):
                 others = Cat(valid[:n], valid[n + 1:])
                 m.d.comb += i.ready.eq(fifo.room & others.all())
@@ -55,7 +55,7 @@ class Concat(wiring.Component):
             total = sum(stage.turns)
             beat = Signal(range(total))
             begin = 0
-            for i, code, turns in zip(inputs, recoded, stage.turns, strict=True):
+            for i, code, turns in zip(inputs, codes, stage.turns, strict=True):
                 with m.If((beat >= begin) & (beat < begin + turns)):
                     m.d.comb += [i.ready.eq(fifo.room), issue.eq(fifo.room & i.valid), word.eq(code)]
                 begin += turns
@@ -64,10 +64,6 @@ class Concat(wiring.Component):
         m.d.comb += [fifo.issue.eq(issue), fifo.w_en.eq(issue), fifo.w_data.as_value().eq(word)]
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
-
-
-def _recoded(code, levels, target):
-    return code if levels == target else encode(decode(code, levels), target)
 
 
 class Slice(wiring.Component):

@@ -1,6 +1,6 @@
 """The folded matrix-vector unit."""
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,6 +18,8 @@ __all__ = ["MatrixVectorUnit"]
 class MatrixVectorUnit(wiring.Component):
     """Multiply each vector of a stream by a constant matrix, PE rows and SIMD columns per cycle.
 
+    Where the matrix is grouped, vectors take turns with its parts; where it is depthwise, PEs have inputs of their own.
+
     A vector takes SF · NF cycles, without a cycle between vectors: in the first of NF passes its SF beats are
     taken from :py:`i` and stored, in the others read back. The datapath has no clock enable; a beat is issued
     only while the output FIFO has credit for the output it belongs to. Latency is ``stage.latency``, II
@@ -26,7 +28,7 @@ class MatrixVectorUnit(wiring.Component):
     Members
     -------
     i : :py:`In(stream.Signature(payload(stage.i)))`
-        SIMD activation codes.
+        ``stage.input_lanes`` activation codes.
     o : :py:`Out(stream.Signature(payload(stage.o)))`
         PE codes of output levels or of accumulators.
     """
@@ -61,7 +63,8 @@ class MatrixVectorUnit(wiring.Component):
 
         # Control: which beat is issued.
         beat = Signal(range(sf))
-        address = Signal(range(sf * nf), name="address") if nf > 1 else beat
+        depth = stage.weight_depth
+        address = Signal(range(depth), name="address") if depth > sf else beat
         first_pass = Signal(init=1) if nf > 1 else Const(1)
         issue, first, last = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -73,11 +76,17 @@ class MatrixVectorUnit(wiring.Component):
         ]
         with m.If(issue):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
-            if nf > 1:
-                wraps = address == sf * nf - 1
+            if depth > sf:
+                wraps = address == depth - 1
                 m.d.sync += address.eq(Mux(wraps, 0, address + 1))
-                with m.If(last):
-                    m.d.sync += first_pass.eq(wraps)
+                if nf > 1:
+                    if stage.groups > 1:
+                        row = Signal(range(nf))
+                        wraps = row == nf - 1
+                        with m.If(last):
+                            m.d.sync += row.eq(Mux(wraps, 0, row + 1))
+                    with m.If(last):
+                        m.d.sync += first_pass.eq(wraps)
 
         # Operands, both in registers stage.front cycles after issue.
         x = self._inputs(m, beat, issue, first_pass)
@@ -90,11 +99,12 @@ class MatrixVectorUnit(wiring.Component):
             valid = flags(m, issue, stage.sum_latency, name="valid")[-1]
             starts = flags(m, issue & first, stage.sum_latency, name="starts")[-1]
         sums = data.ArrayLayout(range(stage.sums[0], stage.sums[1] + 1), pe)
-        totals = Signal(sums, name="totals", reset_less=True)
+        totals, bits = Signal(sums, name="totals", reset_less=True), stage.lane.x.bits
         weights = data.View(data.ArrayLayout(stage.fold.simd * stage.lane.w.bits, pe), w)
         for p in range(pe):
             m.submodules[f"pe_{p}"] = dot = DotProduct(stage.lane, stage.fold.simd)
-            m.d.comb += [dot.x.as_value().eq(x), dot.w.as_value().eq(weights[p])]
+            own = Cat(x.word_select(k * pe + p, bits) for k in range(stage.fold.simd)) if stage.apart else x
+            m.d.comb += [dot.x.as_value().eq(own), dot.w.as_value().eq(weights[p])]
             with m.If(valid):
                 m.d.sync += totals[p].eq(Mux(starts, 0, totals[p]) + dot.sum)
         m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data.eq(self._tail(m, totals, ends))]

@@ -1,10 +1,12 @@
 """Constants read in order: thresholds, offsets, multipliers of one group of channels after another."""
 
-from amaranth import Const, Module, Mux, Signal
+from collections.abc import Sequence
+
+from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwbnn.plan import Table
+from hwbnn.plan import Borders, Table
 
 __all__ = ["ConstantReader", "rom"]
 
@@ -42,10 +44,38 @@ class ConstantReader(wiring.Component):
             return m
         m.submodules.rom = words = rom(table.width, table.words, style=table.style)
         port = words.read_port(domain="sync" if table.style == "block" else "comb")
-        index = Signal(range(len(table.words)))
+        index = Signal(range(table.run))
         word = Signal(table.width, reset_less=True)
         m.d.comb += [port.addr.eq(index), self.data.eq(word)]
         m.d.sync += word.eq(port.data)
+        last = index == table.run - 1
         with m.If(self.advance):
-            m.d.sync += index.eq(Mux(index == len(table.words) - 1, 0, index + 1))
+            m.d.sync += index.eq(Mux(last, 0, index + 1))
+        if table.borders is not None:
+            base = self._place(m, self.advance & last, table.borders)
+            m.d.comb += port.addr.eq(base + index)
         return m
+
+    def _place(self, m: Module, advance: Value, borders: Borders) -> Value:
+        """Walk over the pixels of a map; return where the run of the pixel's class begins."""
+        run = self._table.run
+        row, column = Signal(range(len(borders.rows))), Signal(range(len(borders.columns)))
+        ends = column == len(borders.columns) - 1
+        with m.If(advance):
+            m.d.sync += column.eq(Mux(ends, 0, column + 1))
+            with m.If(ends):
+                m.d.sync += row.eq(Mux(row == len(borders.rows) - 1, 0, row + 1))
+        return (_class(m, row, borders.rows, run * borders.column_classes, name="row_base")
+                + _class(m, column, borders.columns, run, name="column_base"))
+
+
+def _class(m: Module, position: Signal, classes: Sequence[int], size: int, *, name: str) -> Signal:
+    """``size`` times the class of ``position``; the commonest class needs no compare."""
+    base = Signal(range(max(classes) * size + 1), name=name)
+    common = max(set(classes), key=classes.count)
+    m.d.comb += base.eq(common * size)
+    with m.Switch(position):
+        for number in sorted(set(classes) - {common}):
+            with m.Case(*(n for n, of in enumerate(classes) if of == number)):
+                m.d.comb += base.eq(number * size)
+    return base

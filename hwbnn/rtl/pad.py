@@ -1,0 +1,71 @@
+"""A border around a feature map."""
+
+from amaranth import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+
+from hwbnn import pack
+from hwbnn.plan import PadStage
+from hwbnn.rtl.codes import payload, recoded
+from hwbnn.rtl.fifo import OutputFifo
+from hwbnn.rtl.ports import ports
+
+__all__ = ["Pad"]
+
+
+class Pad(wiring.Component):
+    """Surround each frame by constant pixels, once its first beat is offered.
+
+    Latency is ``stage.latency``, counted from that offer; II one cycle per output beat. No combinational path
+    between ports but from storage to ``o.payload``.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(payload(stage.i)))`
+    o : :py:`Out(stream.Signature(payload(stage.o)))`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, stage: PadStage):
+        if not isinstance(stage, PadStage):
+            raise TypeError(f"Pad stage must be a PadStage, not {stage!r}")
+        self._stage = stage
+        super().__init__(ports(stage))
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first offer of a frame to the first output transfer, without stalls."""
+        return self._stage.latency
+
+    def elaborate(self, platform):
+        m = Module()
+        stage = self._stage
+        top, left, _, _ = stage.padding
+        m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
+        row, column = Signal(range(stage.padded_height)), Signal(range(stage.padded_width))
+        beat = Signal(range(stage.channel_beats))
+        inside, leading, issue = Signal(), Signal(), Signal()
+        m.d.comb += [
+            inside.eq((row >= top) & (row < top + stage.height) & (column >= left) & (column < left + stage.width)),
+            leading.eq((row < top) | ((row == top) & (column < left))),
+            issue.eq(fifo.room & (self.i.valid | ~(inside | leading))),
+            self.i.ready.eq(fifo.room & inside),
+            fifo.issue.eq(issue),
+            fifo.w_en.eq(issue),
+        ]
+        codes = pack.codes(stage.values, stage.o.levels).reshape(-1, stage.o.lanes)
+        words = [Const(word, stage.o.bits) for word in pack.lanes(codes, stage.o.levels.bits)]
+        border = words[0] if len({word.value for word in words}) == 1 else Array(words)[beat]
+        word = Cat(recoded(code, stage.i.levels, stage.o.levels) for code in self.i.payload)
+        m.d.comb += fifo.w_data.as_value().eq(Mux(inside, word, border))
+
+        step = issue
+        for counter, count in ((beat, stage.channel_beats), (column, stage.padded_width),
+                               (row, stage.padded_height)):
+            end = counter == count - 1
+            with m.If(step):
+                m.d.sync += counter.eq(Mux(end, 0, counter + 1))
+            step = step & end
+        wiring.connect(m, wiring.flipped(self.o), fifo.o)
+        return m

@@ -1,0 +1,118 @@
+"""Sliding windows, and all else that only moves values, out of a circular buffer."""
+
+from amaranth import Const, Module, Mux, Signal, Value
+from amaranth.lib import memory, stream, wiring
+
+from hwbnn.plan import WindowStage
+from hwbnn.rtl.codes import payload
+from hwbnn.rtl.fifo import OutputFifo
+from hwbnn.rtl.ports import ports
+
+__all__ = ["WindowUnit"]
+
+
+class WindowUnit(wiring.Component):
+    """Give out the beats of each frame in the order of ``stage``'s loops.
+
+    Beats are written as they come while the buffer has room; a beat is read once it is there, every cycle if the
+    output FIFO has room; what the window has passed is given up. Counters say how far the beat to be read lies behind
+    the last one written, and how many are held; addresses step by constants. Latency is ``stage.latency``, II
+    ``stage.ii`` cycles per frame. No combinational path between ports but from storage to ``o.payload``.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(payload(stage.i)))`
+    o : :py:`Out(stream.Signature(payload(stage.o)))`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, stage: WindowStage):
+        if not isinstance(stage, WindowStage):
+            raise TypeError(f"WindowUnit stage must be a WindowStage, not {stage!r}")
+        self._stage = stage
+        super().__init__(ports(stage))
+
+    @property
+    def stage(self) -> WindowStage:
+        """What it does."""
+        return self._stage
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first input transfer to the first output transfer, without stalls."""
+        return self._stage.latency
+
+    def elaborate(self, platform):
+        m = Module()
+        stage, depth = self._stage, self._stage.depth
+        block = stage.buffer.style == "block"
+        m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
+        m.submodules.buffer = buffer = memory.Memory(shape=stage.i.bits, depth=depth, init=[],
+                                                     attrs={"ram_style": stage.buffer.style})
+        write = buffer.write_port()
+        read = buffer.read_port(domain="sync" if block else "comb")
+
+        lead = Signal(stage.lead_range, init=-stage.start)  # beats written from the source on
+        held = Signal(stage.held_range)
+        w_address, r_address = Signal(range(depth)), Signal(range(depth), init=stage.start % depth)
+        given, issue = Signal(), Signal()
+        m.d.comb += [
+            self.i.ready.eq(held != depth),
+            given.eq(self.i.valid & self.i.ready),
+            issue.eq(fifo.room & (lead > 0)),
+            fifo.issue.eq(issue),
+            write.addr.eq(w_address),
+            write.data.eq(self.i.payload.as_value()),
+            write.en.eq(given),
+            read.addr.eq(r_address),
+            fifo.w_data.as_value().eq(read.data),
+        ]
+        with m.If(given):
+            m.d.sync += w_address.eq(_wrapped(w_address, 1, depth))
+
+        # The innermost loop that does not end moves the source, and the window where that is its task.
+        ends = self._count(m, issue)
+        step, jump, address = (Signal(range(min(*values, 0), max(values) + 1), name=name) for name, values in (
+            ("step", stage.steps), ("jump", stage.jumps), ("address", range(depth))))
+
+        def move(n: int):
+            m.d.comb += [step.eq(stage.steps[n]), jump.eq(stage.jumps[n]),
+                         address.eq(_wrapped(r_address, stage.steps[n] % depth, depth))]
+
+        move(len(ends))
+        for n, end in enumerate(ends):  # later assignments win: inner loops
+            with m.If(~end):
+                move(n)
+        with m.If(issue):
+            m.d.sync += [r_address.eq(address), lead.eq(lead + given - step), held.eq(held + given - jump)]
+        with m.Else():
+            m.d.sync += [lead.eq(lead + given), held.eq(held + given)]
+
+        written = issue
+        if block:
+            written = Signal()
+            m.d.sync += written.eq(issue)
+        m.d.comb += fifo.w_en.eq(written)
+        wiring.connect(m, wiring.flipped(self.o), fifo.o)
+        return m
+
+    def _count(self, m: Module, issue: Value) -> list[Value]:
+        """Make the loops' counters; return for each whether it stands at its end."""
+        ends, inner = [], Const(1)
+        for n, loop in reversed(list(enumerate(self._stage.loops))):
+            counter, end = Signal(range(loop.count), name=f"loop_{n}"), Signal(name=f"end_{n}")
+            m.d.comb += end.eq(counter == loop.count - 1)
+            with m.If(issue & inner):
+                m.d.sync += counter.eq(Mux(end, 0, counter + 1))
+            ends.insert(0, end)
+            inner = inner & end
+        return ends
+
+
+def _wrapped(address: Signal, step: int, depth: int) -> Value:
+    """``address + step`` modulo ``depth``, for a step below the depth."""
+    if step == 0:
+        return address
+    return Mux(address >= depth - step, address - (depth - step), address + step)
