@@ -67,7 +67,8 @@ def _joined(first: ir.Threshold, second: ir.Threshold, x: ir.Levels):
     outer = np.broadcast_to(second.thresholds, (rows, second.thresholds.shape[1]))
     level = -((first.levels.low - outer) // first.levels.step)  # levels that must be passed, rounded up
     signs = np.broadcast_to(first.signs, (rows,))[:, None]
-    padded = np.hstack([np.where(signs > 0, x.low, -x.high), inner, np.where(signs > 0, x.high, -x.low) + 1])
+    always, never = np.where(signs > 0, x.low, -x.high), np.where(signs > 0, x.high, -x.low) + 1
+    padded = np.hstack([always, np.clip(inner, always, never), never])
     return np.take_along_axis(padded, np.clip(level, 0, inner.shape[1] + 1), axis=1)
 
 
