@@ -503,3 +503,21 @@ def test_the_page_lists_the_operations():
     page = (Path(__file__).parents[1] / "docs/import.md").read_text()
     table = page.split("## What can be imported")[1].split("Opsets 9")[0]
     assert set(re.findall(r"`([A-Z]\w+)`", table)) == set(HANDLERS)
+
+
+def test_input_of_double_precision(tmp_path, rng):
+    g = GraphBuilder([1, 6], kind=TensorProto.DOUBLE)
+    t = g.quant(g.add("Cast", g.add("Div", "x", g.constant(3.0, np.float64)), to=1), 0.25)
+    t = g.add("MatMul", t, g.bipolar(rng.normal(size=(6, 3))))
+    check_import(g.save(tmp_path / "net.onnx", t), floats(rng, 40, 6).astype(np.float64), quantizers=1)
+
+
+@pytest.mark.parametrize("datatype,levels", [("INT3", ir.Levels(-4, 3)), ("TERNARY", ir.TERNARY), ("BINARY", ir.BINARY),
+                                             ("SCALEDINT<8>", None), ("FLOAT32", None)])
+def test_annotated_input(tmp_path, rng, datatype, levels):
+    g = GraphBuilder([1, 6], datatype=datatype)
+    t = g.add("MatMul", g.quant("x", 1.0, 0.0, 3.0, signed=1), g.bipolar(rng.normal(size=(6, 3))))
+    net = check_import(g.save(tmp_path / "net.onnx", t), integers(rng, 0, 1, 20, 6), quantizers=1)
+    assert (net.input.boundaries is None) == (levels is not None)
+    assert net.input.levels == (levels or ir.Levels(-4, 3))
+    assert operations(net)[-1] == "MatMul" and ("Threshold" in operations(net)) == (levels in (ir.TERNARY, ir.BINARY))

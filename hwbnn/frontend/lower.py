@@ -169,7 +169,8 @@ def _begin(walk: Walk) -> None:
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
     levels = _levels(graph, name, dtype)
     if levels is None:
-        walk.values[name] = Live(name, form.float_root, index, Chain())
+        first = () if dtype == np.float32 else (Cast(name, np.dtype(dtype)),)
+        walk.values[name] = Live(name, form.float_root, index, Chain(first))
         return
     walk.input = ir.Input(name, sizes, form.shape, levels, None, form.axes)
     walk.tensors[name] = ir.Tensor(form.shape, levels)
