@@ -54,4 +54,4 @@ def sums(stimulus: np.ndarray) -> np.ndarray:
 
 
 def traffic(count: int, *, stalls: bool, seed: int = 1) -> Traffic:
-    return Traffic(frames(count), beats_out=1, bytes_out=2, stalls=stalls, seed=seed, patience=500)
+    return Traffic(frames(count), beats_out=1, bytes_out=2, stalls=stalls, seed=seed, pause=100, patience=500)

@@ -353,7 +353,7 @@ def test_missing_build(tmp_path):
     ({"engine": "compiled", "jobs": 0}, "Jobs must be an integer of at least 1, not 0"),
     ({"engine": "compiled", "simulator": "icarus"}, "Simulator must be verilator for the engine compiled, not icarus"),
     ({"engine": "cocotb", "wave": "x.vcd"}, "Waveform must come from the engine compiled, not cocotb"),
-    ({"engine": "compiled", "wave": "x.lxt"}, r"Waveform must be a \.vcd or \.fst file, not x\.lxt"),
+    ({"engine": "compiled", "wave": "x.lxt"}, r"Waveform must be a \.vcd, \.fst or \.saif file, not x\.lxt"),
     ({"engine": "compiled", "wave": "x.vcd", "jobs": 2}, "Jobs must be 1 for a waveform, not 2"),
     ({"engine": "compiled", "wave": "nowhere/x.vcd"},
      "Waveform must be written to a folder that exists, and nowhere does not or is not writable"),

@@ -8,7 +8,7 @@ from hwbnn import ir
 from hwbnn.plan import Stream
 from hwbnn.sim.beats import beats_of, values_of, width
 from hwbnn.sim.taps import Tap, Tapped
-from hwbnn.sim.traffic import MAX_PAUSE, Record, Traffic, framing, pattern, stall_pattern
+from hwbnn.sim.traffic import Record, Traffic, framing, pattern, stall_pattern
 
 LEVELS = [ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels.unsigned(4), ir.Levels.signed(5), ir.Levels(-9, 7, 2)]
 
@@ -33,22 +33,32 @@ def test_unused_lanes_are_zero():
 
 
 def test_pattern_is_seeded_and_mixed():
-    one, again, other, consumer = (pattern(*key) for key in ((1, 0), (1, 0), (2, 0), (1, 1)))
+    one, again, other, consumer = (pattern(*key, 200) for key in ((1, 0), (1, 0), (2, 0), (1, 1)))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
     assert not np.array_equal(one[:1000], consumer[:1000])
     changes = np.flatnonzero(np.diff(one))
     runs = np.diff(changes)
     assert 0.2 < one.mean() < 0.6
-    assert runs.max() > MAX_PAUSE / 2 and runs.min() == 1, "bursts, long pauses and single cycles all occur"
+    assert 100 < runs.max() < 1000 and runs.min() == 1, "bursts, long pauses and single cycles all occur"
+    assert np.gcd(len(one), len(consumer)) == 1
+
+
+@given(st.integers(0, 99), st.integers(0, 1), st.integers(50, 3000))
+def test_pattern_holds_for_every_seed(seed, side, pause):
+    found = pattern(seed, side, pause)
+    assert 0.1 < found.mean() < 0.7
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], found, [0]])))
+    lengths = edges[1::2] - edges[::2]
+    assert pause / 2 < lengths.max() <= 2 * pause
 
 
 def test_no_stalls_no_pauses():
-    quiet = stall_pattern(False, seed=1, side=0)
+    quiet = stall_pattern(traffic(1, stalls=False), 0)
     assert [next(quiet) for _ in range(100)] == [0] * 100
 
 
 def test_traffic_returns_from_its_file(tmp_path):
-    sent = Traffic(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 2, 5, True, 7, 99,
+    sent = Traffic(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 2, 5, True, 7, 50, 99,
                    (Tap(("core", "fc0"), fifo=True), Tap(("a",), "i")), (4, 12))
     sent.save(tmp_path / "traffic.npz")
     back = Traffic.load(tmp_path / "traffic.npz")

@@ -12,6 +12,7 @@ from hwbnn.cli.group import command_line
 from hwbnn.cli.options import BuildPath, ImagesOption, Json, read_images, single
 from hwbnn.errors import UserError
 from hwbnn.sim import CHECKS, ENGINES, Profile
+from hwbnn.sim.activity import CLOCK, Activity, read_saif
 
 app = single()
 
@@ -31,9 +32,9 @@ def simulate(
                      ] = "outputs",
     frames: Annotated[str | None, typer.Option("--frames", metavar="START:STOP", show_default=False,
                                                help="Look at these of the images only; no result is kept.")] = None,
-    wave: Annotated[Path | None, typer.Option("--wave", metavar="FILE.vcd|FILE.fst", show_default=False,
+    wave: Annotated[Path | None, typer.Option("--wave", metavar="FILE.vcd|.fst|.saif", show_default=False,
                                               help="Write a waveform, and lists of signals for GTKWave and Surfer "
-                                                   "beside it (compiled engine).")] = None,
+                                                   "beside it; or how often nets toggle (compiled engine).")] = None,
     stalls: Annotated[bool, typer.Option("--stalls/--no-stalls",
                                          help="Also run with random pauses on both sides.")] = True,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pauses.")] = 1,
@@ -71,6 +72,8 @@ def simulate(
         ])
         if result.profile is not None:
             _print_profile(result.profile)
+        if wave is not None and wave.suffix == ".saif":
+            _print_activity(read_saif(wave, clock=CLOCK))
         for problem in result.problems():
             console.say(f"[red]✗[/red] {escape(problem)}")
         if result.first_mismatch is not None and wave is None:
@@ -89,6 +92,14 @@ def _range(text: str | None) -> tuple[int, int] | None:
         return int(start), int(stop)
     except ValueError:
         raise UserError(f"Frames must be a range such as 3:5, not {text}") from None
+
+
+def _print_activity(activity: Activity):
+    """How much each instance toggles."""
+    rows = [(one.instance, console.count(one.bits), f"{one.toggles / activity.cycles:.1f}",
+             f"{one.toggles / activity.cycles / one.bits:.3f}") for one in activity.instances]
+    console.table(f"Toggles in {console.count(activity.cycles)} cycles",
+                  ["instance", ">bits", ">toggles a cycle", ">of each bit"], rows)
 
 
 def _print_profile(profile: Profile):

@@ -77,7 +77,7 @@ def _run(plan: Plan, traffic: Traffic, report: Callable[[int], object]) -> Recor
         await reset()
         if traffic.stalls:
             await interrupted_frame()
-        gaps, pauses = (stall_pattern(traffic.stalls, seed=traffic.seed, side=side) for side in range(2))
+        gaps, pauses = (stall_pattern(traffic, side) for side in range(2))
         sent, total, wanted = 0, len(words), traffic.frames * traffic.beats_out
         first, last = (frames * traffic.beats_out for frames in traffic.counted)
         received, lasts, out_cycles, in_cycles = [], [], [], []

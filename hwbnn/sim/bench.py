@@ -24,7 +24,7 @@ class Probe:
         for name in tap.scope:
             dut = dut[name]
         self.valid, self.ready, self.payload = (dut[f"{tap.port}__{name}"] for name in ("valid", "ready", "payload"))
-        self.level = dut["fifo"]["level"] if tap.fifo else None
+        self.level = getattr(getattr(dut, "fifo", None), "level", None) if tap.fifo else None
         self.watch = Watch()
 
     def sample(self, cycle: int, counted: bool):
@@ -82,7 +82,7 @@ class Bench:
         lasts = list(chain(repeat(0, last_beats), (1,))) * traffic.frames
         sent, total = 0, len(words)
         wanted = traffic.frames * traffic.beats_out
-        gaps, pauses = (stall_pattern(traffic.stalls, seed=traffic.seed, side=side) for side in range(2))
+        gaps, pauses = (stall_pattern(traffic, side) for side in range(2))
         first, last = (frames * traffic.beats_out for frames in traffic.counted)
         received: list[int] = []
         received_last: list[bool] = []

@@ -23,8 +23,8 @@ from hwbnn.sim.traffic import Record, Traffic, framing, pattern
 
 __all__ = ["WAVES", "CompiledEngine"]
 
-WAVES = ("vcd", "fst")
-"""Formats of waveforms."""
+WAVES = ("vcd", "fst", "saif")
+"""Formats of waveforms; SAIF holds how often each net toggles, and not when."""
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
 _FLAGS = ["--cc", "-O3", "--prefix", "Vtop", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
@@ -35,6 +35,7 @@ public_flat_rd -module "*fifo" -var "level"
 """  # what taps read; costs about a seventh of the speed, so that one build serves all
 _FAULTS = {1: "m_axis must hold a beat until it is taken, and it changed in cycle {}",
            2: "m_axis_tvalid must stay high until the beat is taken, and it fell in cycle {}"}
+_MADE = re.compile(r"\\\$(\S+) ")
 _POLL = 0.1  # seconds between looks at a run's progress
 
 _bytes_p, _int64_p = ctypes.POINTER(ctypes.c_uint8), ctypes.POINTER(ctypes.c_int64)
@@ -71,7 +72,8 @@ class CompiledEngine:
     jobs : :class:`int`
         Threads; each simulates a share of the frames on a design of its own.
     wave : :class:`~pathlib.Path` or None
-        Where to write the waveform of the last phase of a run, a ``.vcd`` or an ``.fst`` file; then ``jobs`` is 1.
+        Where to write the waveform of the last phase of a run, a ``.vcd``, ``.fst`` or ``.saif`` file; then ``jobs``
+        is 1.
         Its simulator is another one, built beside.
     """
 
@@ -86,7 +88,7 @@ class CompiledEngine:
         if wave is not None:
             self.trace = wave.suffix.removeprefix(".")
             if self.trace not in WAVES:
-                raise UserError(f"Waveform must be a .vcd or .fst file, not {wave}")
+                raise UserError(f"Waveform must be a .vcd, .fst or .saif file, not {wave}")
             if jobs != 1:
                 raise UserError(f"Jobs must be 1 for a waveform, not {jobs}")
             if self.trace == "fst":
@@ -113,15 +115,18 @@ class CompiledEngine:
         source = self.verilog.absolute()
         if self.trace:  # names that the generator made up, as \$12, stay out of the waveform: a leading _ hides them
             source = self.directory / "design.v"
-            source.write_text(re.sub(r"\\\$(\S+) ", r"\\_made_\1 ", self.verilog.read_text()))
+            source.write_text(_MADE.sub(lambda name: "\\_made_" + re.sub(r"\W", "_", name[1]) + " ",
+                                        self.verilog.read_text()))
         include = Path(self.tools.environment["VERILATOR_ROOT"]) / "include"
         flags, libraries = ["-DTRACE=0"], ["-pthread"]
         if self.trace:
             writer = f"Verilated{self.trace.capitalize()}C"
             flags = ["-DTRACE=1", f'-DTRACE_HEADER="verilated_{self.trace}_c.h"', f"-DTRACE_CLASS={writer}"]
             libraries += ["-lz", "-llz4"] if self.trace == "fst" else []
+        tracing = [f"--trace-{self.trace}"] if self.trace else []
+        tracing += ["--trace-underscore"] if self.trace == "saif" else []  # to energy a net is a net
         steps = {
-            "verilator": ["verilator", *_FLAGS, *([f"--trace-{self.trace}"] if self.trace else []), "--Mdir",
+            "verilator": ["verilator", *_FLAGS, *tracing, "--Mdir",
                           str(objects), "--top-module", self.toplevel, str(control), str(source)],
             "make": ["make", "-j", str(os.cpu_count() or 1), "-C", str(objects), "-f", "Vtop.mk", "libVtop",
                      "OPT_FAST=-O2"],
@@ -207,7 +212,7 @@ class _Run:
                        in_cycles=_pointer(self.starts), out_cycles=_pointer(self.ends),
                        wave=None if wave is None else os.fsencode(wave))
         if traffic.stalls:
-            self.gaps, self.pauses = (pattern(traffic.seed, side) for side in range(2))
+            self.gaps, self.pauses = (pattern(traffic.seed, side, traffic.pause) for side in range(2))
             self.job.gaps, self.job.gaps_length = _pointer(self.gaps), len(self.gaps)
             self.job.pauses, self.job.pauses_length = _pointer(self.pauses), len(self.pauses)
 
@@ -235,7 +240,7 @@ class _Run:
         cycles, payloads = np.zeros(count, np.int64), np.zeros((count, size), np.uint8)
         self.library.simulation_tap_transfers(simulation, k, _pointer(cycles), _pointer(payloads))
         return Tapped(cycles, payloads, bool(waiting), transferred, stalled, starved,
-                      occupancy if self.traffic.taps[k].fifo else None)
+                      None if occupancy < 0 else occupancy)
 
 
 def _shares(traffic: Traffic, jobs: int) -> list[Traffic]:

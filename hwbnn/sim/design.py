@@ -12,7 +12,7 @@ from hwbnn.errors import UserError
 from hwbnn.plan import Fold, Plan, Stage, lower
 from hwbnn.sim.beats import beats_of, width
 from hwbnn.sim.result import Measured
-from hwbnn.sim.traffic import MAX_PAUSE, Traffic
+from hwbnn.sim.traffic import Traffic
 
 __all__ = ["TOPLEVEL", "Design"]
 
@@ -54,7 +54,12 @@ class Design:
     @property
     def patience(self) -> int:
         """Cycles without any transfer after which the hardware is deadlocked."""
-        return 4 * (self.predicted.first + self.predicted.interval) + 10 * MAX_PAUSE
+        return 4 * (self.predicted.first + self.predicted.interval) + 8 * self.pause
+
+    @property
+    def pause(self) -> int:
+        """Longest pause under stalls: long enough to fill the hardware up, and to run it dry."""
+        return self.predicted.first + 2 * self.predicted.interval + 50
 
     @property
     def steady_frames(self) -> int:
@@ -86,7 +91,7 @@ class Design:
     def traffic(self, q: NDArray[np.int64], *, stalls: bool, seed: int) -> Traffic:
         """Frames ``q`` as beats of ``s_axis``."""
         return Traffic(beats_of(q, self.plan.input), self.plan.output.beats, width(self.plan.output),
-                       stalls=stalls, seed=seed, patience=self.patience)
+                       stalls=stalls, seed=seed, pause=self.pause, patience=self.patience)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

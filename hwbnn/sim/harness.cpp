@@ -74,7 +74,7 @@ class Simulation {
     Simulation() : context_(new VerilatedContext), top_(new Vtop(context_.get())) {}
     ~Simulation() { top_->final(); }
 
-    // Watches a stream, and the level of the FIFO behind it. Returns whether the design has them.
+    // Watches a stream, and the level of the FIFO behind it if there is one. Returns whether there is the stream.
     bool tap(const char* scope, const char* port, bool fifo) {
         const VerilatedScope* where = context_->scopeFind((std::string("TOP.") + scope).c_str());
         if (!where) return false;
@@ -92,9 +92,10 @@ class Simulation {
         if (fifo) {
             where = context_->scopeFind((std::string("TOP.") + scope + ".fifo").c_str());
             var = where ? where->varFind("level") : nullptr;
-            if (!var) return false;
-            tap.level = static_cast<const uint8_t*>(var->datap());
-            tap.level_bytes = var->entSize();
+            if (var) {
+                tap.level = static_cast<const uint8_t*>(var->datap());
+                tap.level_bytes = var->entSize();
+            }
         }
         taps_.push_back(std::move(tap));
         return true;
@@ -261,11 +262,12 @@ int simulation_tap(void* self, const char* scope, const char* port, int fifo) {
     return static_cast<Simulation*>(self)->tap(scope, port, fifo);
 }
 
-// Numbers of tap k: transfers and bytes of each, whether it waits at the end, then as in hwbnn.sim.taps.Tapped.
+// Numbers of tap k: transfers and bytes of each, whether it waits at the end, then as in hwbnn.sim.taps.Tapped;
+// an occupancy of -1 where there is no FIFO.
 void simulation_tap_counts(void* self, int k, int64_t* counts) {
     const Tap& tap = static_cast<Simulation*>(self)->taps_[k];
     const int64_t values[] = {int64_t(tap.cycles.size()), tap.bytes, tap.waiting, tap.transferred, tap.stalled,
-                              tap.starved, int64_t(tap.occupancy)};
+                              tap.starved, tap.level ? int64_t(tap.occupancy) : -1};
     std::memcpy(counts, values, sizeof(values));
 }
 

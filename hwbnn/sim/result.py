@@ -63,7 +63,7 @@ class StageProfile:
     Parameters
     ----------
     stage, layer : :class:`str`
-        As in :class:`Mismatch`.
+        As in :class:`Mismatch`; the stage with its output port where it has several.
     transferred, stalled, starved, idle : :class:`int`
         Cycles of the output stream: with a transfer; offered and not taken; wanted and not offered; neither.
     utilisation : :class:`float`

@@ -18,9 +18,9 @@ from hwbnn.sim.beats import values_of
 from hwbnn.sim.cocotb_engine import CocotbEngine
 from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.design import TOPLEVEL, Design
-from hwbnn.sim.locate import taps
 from hwbnn.sim.profile import profile, timeline_svg
 from hwbnn.sim.result import Measured, SimulationResult
+from hwbnn.sim.streams import taps
 from hwbnn.sim.traffic import Record
 from hwbnn.sim.verdict import Phase, judge
 from hwbnn.sim.wave import write_signal_lists
@@ -74,7 +74,8 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         For the engine ``compiled``: threads that the images are shared out to.
     wave : path
         For the engine ``compiled``: write the waveform of the second phase there, a ``.vcd`` or ``.fst`` file,
-        and beside it lists of signals for GTKWave (``.gtkw``) and Surfer (``.sucl``).
+        and beside it lists of signals for GTKWave (``.gtkw``) and Surfer (``.sucl``); or a ``.saif`` file, which
+        :func:`hwbnn.sim.activity.read_saif` reads.
     progress : callable
         Told the frames received and the frames in all, a few times a second.
 
@@ -117,7 +118,7 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         cycles=sum(record.cycles for record in records.values()), seconds=round(seconds, 3),
         build_seconds=round(build_seconds, 3), network=directory.manifest.network, outputs=outputs,
         classes=_classes(design.network, outputs))
-    if wave is not None:
+    if wave is not None and wave.suffix != ".saif":
         write_signal_lists(design, wave)
     if frames is None:
         _keep(directory, result)

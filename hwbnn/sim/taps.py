@@ -19,7 +19,7 @@ class Tap:
     port : :class:`str`
         Name of the stream, without ``__valid``.
     fifo : :class:`bool`
-        Whether the instance holds a FIFO ``fifo`` with a signal ``level`` behind the stream.
+        Whether the instance may hold a FIFO ``fifo`` with a signal ``level`` behind the stream.
     """
 
     scope: tuple[str, ...]

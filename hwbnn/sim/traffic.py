@@ -14,38 +14,40 @@ from numpy.typing import NDArray
 
 from hwbnn.sim.taps import Tap, Tapped
 
-__all__ = ["MAX_PAUSE", "RESET_CYCLES", "Record", "Traffic", "pattern", "stall_pattern"]
-
-MAX_PAUSE = 200
-"""The longest run of cycles, roughly, in which a side under stalls does nothing."""
+__all__ = ["RESET_CYCLES", "Record", "Traffic", "pattern", "stall_pattern"]
 
 RESET_CYCLES = 4
 """Cycles that a bench holds the design in reset; cycle 0 is the first after them."""
 
-_LENGTHS = (65521, 65519)  # primes, so that the two sides' patterns do not repeat together
 _RATES = (0.0, 0.0, 0.1, 0.3, 0.5, 0.9, 1.0)  # chance of a pause per cycle; 0: a burst at full rate
+_SEGMENTS = 300
 
 
 @lru_cache(maxsize=8)
-def pattern(seed: int, side: int) -> NDArray[np.uint8]:
+def pattern(seed: int, side: int, pause: int) -> NDArray[np.uint8]:
     """Cycles (1) in which a side pauses: bursts at full rate, sparse traffic and long pauses, at random.
 
-    ``side`` is 0 for the producer and 1 for the consumer. Engines repeat the pattern for ever, so the same seed
-    stalls in the same cycles in all of them.
+    ``side`` is 0 for the producer and 1 for the consumer. No pause is longer than ``pause`` cycles or so, and some
+    nearly are: long enough, where that is a few frames, for everything before the consumer to fill up and
+    everything behind the producer to run dry. Engines repeat the pattern for ever, so the same seed stalls in the
+    same cycles in all of them; the two sides' lengths have no common factor.
     """
     rng = np.random.default_rng((seed, side))
-    length, parts, filled = _LENGTHS[side], [], 0
-    while filled < length:
+    parts, last = [], 0.0
+    for _ in range(_SEGMENTS):
         rate = rng.choice(_RATES)
-        count = int(rng.integers(1, MAX_PAUSE // 2 if rate == 1.0 else MAX_PAUSE * 2))
-        parts.append(rng.random(count) < rate)
-        filled += count
-    return np.concatenate(parts)[:length].astype(np.uint8)
+        if rate == last == 1.0:
+            rate = 0.0
+        last = rate
+        parts.append(rng.random(int(rng.integers(1, pause + 1))) < rate)
+    pauses = np.concatenate(parts)
+    length = _SEGMENTS * pause // 4 + side  # about half of what is there; neighbours have no common factor
+    return pauses[:length].astype(np.uint8)
 
 
-def stall_pattern(stalls: bool, *, seed: int, side: int) -> Iterator[int]:
+def stall_pattern(traffic: Traffic, side: int) -> Iterator[int]:
     """Whether to pause, cycle by cycle, for ever."""
-    return cycle(pattern(seed, side).tolist()) if stalls else cycle((0,))
+    return cycle(pattern(traffic.seed, side, traffic.pause).tolist()) if traffic.stalls else cycle((0,))
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Traffic:
         Whether both sides pause at random, after a reset in the middle of a frame.
     seed : :class:`int`
         Seed of the pauses.
+    pause : :class:`int`
+        About the longest pause, in cycles.
     patience : :class:`int`
         Cycles without a transfer on either side after which the design counts as deadlocked.
     taps : :class:`tuple` of :class:`~hwbnn.sim.taps.Tap`
@@ -75,6 +79,7 @@ class Traffic:
     bytes_out: int
     stalls: bool
     seed: int
+    pause: int
     patience: int
     taps: tuple[Tap, ...] = ()
     counted: tuple[int, int] = (0, 0)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from hwbnn.sim.beats import values_of
 from hwbnn.sim.design import Design
-from hwbnn.sim.locate import blockage, first_difference, stage_streams, taps
+from hwbnn.sim.locate import blockage, first_difference
 from hwbnn.sim.result import Mismatch
+from hwbnn.sim.streams import stage_streams, taps
 from hwbnn.sim.traffic import Record, Traffic
 
 __all__ = ["Phase", "Verdict", "judge"]

@@ -8,7 +8,7 @@ from hwbnn.builddir import write_atomic
 from hwbnn.plan import FrameInputStage, FrameOutputStage
 from hwbnn.sim.beats import width
 from hwbnn.sim.design import TOPLEVEL, Design
-from hwbnn.sim.locate import stage_streams
+from hwbnn.sim.streams import stage_streams
 
 __all__ = ["gtkwave", "groups", "surfer", "write_signal_lists"]
 
@@ -23,8 +23,8 @@ def groups(design: Design) -> Iterator[Group]:
     for stream in stage_streams(design):
         if not isinstance(stream.stage, FrameInputStage | FrameOutputStage):
             name = f"{_ROOT}.{stream.tap}"
-            yield stream.layer, [(f"{name}__valid", 1), (f"{name}__ready", 1),
-                                 (f"{name}__payload", stream.stage.o.bits)]
+            yield stream.layer if stream.stage.nodes else stream.name, [(f"{name}__valid", 1), (f"{name}__ready", 1),
+                                 (f"{name}__payload", stream.stream.bits)]
     yield "m_axis", _axis("m_axis", 8 * width(design.plan.output))
 
 

