@@ -8,7 +8,7 @@ import numpy as np
 from hwbnn import golden, ir
 from hwbnn.classify import classifier
 
-__all__ = ["MLPS", "mlp", "tiny"]
+__all__ = ["GRAPHS", "MLPS", "branched", "mlp", "residual", "tiny"]
 
 UINT4 = ir.Levels.unsigned(4)
 
@@ -63,4 +63,63 @@ MLPS: dict[str, Callable[[], ir.Network]] = {
                             hidden=ir.Levels.unsigned(4), seed=6),
     "falling": lambda: mlp((10, 8, 4), name="falling", falling=True, classes=True, seed=7),
     "one-layer": lambda: mlp((9, 4), name="one-layer", seed=8),
+}
+
+
+class _Growing:
+    """A network under construction, with what each tensor takes on 64 random inputs."""
+
+    def __init__(self, channels: int, levels: ir.Levels, seed: int):
+        self.rng = np.random.default_rng(seed)
+        self.input = ir.Input("x", (channels,), (channels,), levels)
+        self.nodes: list[ir.Node] = []
+        self.values = {"x": self.rng.choice(levels.values(), (64, channels))}
+
+    def add(self, node: ir.Node) -> str:
+        self.nodes.append(node)
+        self.values[node.output] = golden.apply(node, *(self.values[name] for name in node.inputs))
+        return node.output
+
+    def matmul(self, name: str, tensor: str, rows: int, levels: ir.Levels = ir.BIPOLAR) -> str:
+        weights = _weights(self.rng, levels, (rows, self.values[tensor].shape[1]))
+        return self.add(ir.MatMul(name, (tensor,), (f"{name}_acc",), weights, levels))
+
+    def threshold(self, name: str, tensor: str, levels: ir.Levels = ir.BIPOLAR) -> str:
+        steps = len(levels) - 1
+        thresholds = np.rint(np.quantile(self.values[tensor], (np.arange(steps) + 1) / (steps + 1), axis=0)).T
+        return self.add(ir.Threshold(name, (tensor,), (f"{name}_out",), np.sort(thresholds, axis=1), levels))
+
+    def network(self, name: str, tensor: str) -> ir.Network:
+        channels = self.values[tensor].shape[1]
+        return ir.Network(name, self.input, tuple(self.nodes), (ir.Output("logits", tensor, (channels,)),))
+
+
+def residual(*, channels=8, hidden=6, scaled=True, seed=0) -> ir.Network:
+    """A residual block: two layers beside a connection that skips them, scaled by an Affine or as it is."""
+    net = _Growing(channels, UINT4, seed)
+    trunk = net.threshold("act0", net.matmul("fc0", "x", channels), ir.Levels.unsigned(2))
+    inner = net.threshold("act1", net.matmul("fc1", trunk, hidden))
+    inner = net.matmul("fc2", inner, channels)
+    skip = net.add(ir.Affine("skip", (trunk,), ("skipped",), [3], [-1])) if scaled else trunk
+    out = net.threshold("act2", net.add(ir.Add("sum", (inner, skip), ("summed",))))
+    return net.network("residual", net.matmul("fc3", out, 4))
+
+
+def branched(*, channels=12, cut=4, seed=0) -> ir.Network:
+    """Channels split in two, a layer on each part and one on all, joined in another order with what they came from."""
+    net = _Growing(channels, ir.BIPOLAR, seed)
+    trunk = net.threshold("act0", net.matmul("fc0", "x", channels, ir.TERNARY), ir.TERNARY)
+    low = net.add(ir.Slice("low", (trunk,), ("low_part",), 0, cut))
+    high = net.add(ir.Slice("high", (trunk,), ("high_part",), cut, channels))
+    low = net.threshold("act1", net.matmul("fc1", low, 4))
+    high = net.threshold("act2", net.matmul("fc2", high, 6), ir.Levels.unsigned(2))
+    whole = net.threshold("act3", net.matmul("fc3", trunk, 2))
+    joined = net.add(ir.Concat("join", (high, trunk, low, whole), ("joined",)))
+    return net.network("branched", net.matmul("fc4", joined, 3))
+
+
+GRAPHS: dict[str, Callable[[], ir.Network]] = {
+    "residual": residual,
+    "identity": lambda: residual(scaled=False, seed=1),
+    "branched": branched,
 }
