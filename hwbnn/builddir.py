@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ class Manifest:
         Node name to ``{"pe": n, "simd": n}``.
     network : :class:`str`
         Digest of ``network.npz`` (:func:`hwbnn.ir.digest`).
+    rtl : :class:`str`
+        SHA-256 of ``rtl/accelerator.v``; empty where it is not known.
     source : :class:`str`
         The file that the network was read from.
     seed : :class:`int`
@@ -68,6 +71,7 @@ class Manifest:
     output: str
     folds: Mapping[str, Mapping[str, int]]
     network: str
+    rtl: str = ""
     source: str = ""
     seed: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -113,6 +117,16 @@ class BuildDirectory:
             raise UserError(f"Network in {self.path} must be the one that was compiled, and it was changed; "
                             f"make it again with `hwbnn compile`")
         return network
+
+    @property
+    def verilog(self) -> Path:
+        """``rtl/accelerator.v``, checked against the manifest's digest: an interrupted compile may mix files."""
+        file = self.require("rtl/accelerator.v", "hwbnn compile MODEL -o")
+        known = self.manifest.rtl
+        if known and sha256(file.read_bytes()).hexdigest() != known:
+            raise UserError(f"Verilog in {self.path} must be the one that was compiled, and it was changed; "
+                            f"make it again with `hwbnn compile MODEL -o {self.path}`")
+        return file
 
     def require(self, name: str, made_by: str) -> Path:
         """Return the path of ``name``, or say which command makes it."""

@@ -95,7 +95,8 @@ def test_compile_writes_a_build(tmp_path):
     net = mlp((8, 6, 3), name="logits", seed=3)
     build = compile(net, tmp_path / "a" / "b", board="icebreaker", folds={"fc0": (2, 4), "fc1": (3, 2)},
                     source="model.onnx", command="hwbnn compile ...")
-    assert sorted(contents(build.path)) == ["build.json", "commands.json", "network.npz", "rtl/accelerator.v"]
+    assert sorted(contents(build.path)) == [
+        "build.json", "commands.json", "fold.json", "network.npz", "rtl/accelerator.v"]
     assert build.network == classifier(net)
     assert build.folds == FOLDS and build.board.name == "icebreaker"
     assert (build.manifest.clock_hz, build.manifest.source, build.manifest.command) == (
@@ -109,6 +110,34 @@ def test_compile_for_a_rate_reaches_it(tmp_path):
     build = compile(tiny(), tmp_path / "b", board="icebreaker", target_fps=1_000_000)
     assert build.manifest.clock_hz / build.plan.cycles.interval >= 1_000_000
     assert build.manifest.target_fps == 1_000_000
+
+
+def test_compile_within_look_up_tables_and_a_latency_and_what_fits(tmp_path):
+    fitting, small, quick = (compile(tiny(), tmp_path / "b", board="icebreaker", **goal) for goal in (
+        {"fit": True}, {"max_luts": 1200}, {"max_latency": "4us"}))
+    assert small.plan.cycles.interval > fitting.plan.cycles.interval
+    assert small.estimate().resources.luts.high <= 1200
+    assert quick.manifest.folds != small.manifest.folds and quick.plan.cycles.first < 48
+    assert all(build.manifest.target_fps is None for build in (fitting, small, quick))
+
+
+def test_compile_keeps_its_choice_for_another_compile(tmp_path):
+    first = compile(tiny(), tmp_path / "a", board="icebreaker", target_fps=1_000_000)
+    choice = json.loads((first.path / "fold.json").read_text())
+    assert choice["network"] == first.manifest.network and choice["folds"] == first.manifest.folds
+    again = compile(tiny(), tmp_path / "b", board="icebreaker", folds=first.path / "fold.json")
+    assert again.folds == first.folds
+    assert (again.path / "rtl/accelerator.v").read_bytes() == (first.path / "rtl/accelerator.v").read_bytes()
+
+
+def test_verilog_of_another_compile_is_refused(build):
+    """As a kill in the middle of the swap may leave it: the network is the same, the folding is not."""
+    assert build.directory.verilog == build.path / "rtl/accelerator.v"
+    (build.path / "rtl/accelerator.v").write_text("module accelerator(); endmodule\n")
+    for use in (lambda: build.simulate(np.zeros((1, 8), int), engine="amaranth"), build.synth):
+        with pytest.raises(UserError, match=rf"^Verilog in {build.path} must be the one that was compiled, and it was "
+                                            rf"changed; make it again with `hwbnn compile MODEL -o {build.path}`$"):
+            use()
 
 
 def test_compile_can_send_logits(tmp_path):
@@ -156,10 +185,10 @@ def test_compile_removes_results_of_other_hardware(build, change):
     (build.path / "notes.txt").write_text("mine")
     compile(tiny(), build.path, **{"board": "ulx3s-85f", "folds": FOLDS, **change})
     assert sorted(contents(build.path)) == [
-        "build.json", "commands.json", "network.npz", "notes.txt", "rtl/accelerator.v"]
+        "build.json", "commands.json", "fold.json", "network.npz", "notes.txt", "rtl/accelerator.v"]
 
 
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("step", range(9))
 def test_failing_anywhere_in_the_swap_changes_nothing(build, monkeypatch, step):
     build.estimate()
     before, siblings = contents(build.path), sorted(build.path.parent.iterdir())
@@ -178,7 +207,7 @@ def test_failing_anywhere_in_the_swap_changes_nothing(build, monkeypatch, step):
     except OSError:
         assert contents(build.path) == before
     else:
-        assert step >= 5  # estimate.json away; network, Verilog, commands, build.json there
+        assert step >= 6  # estimate.json away; network, Verilog, folding, commands, build.json there
     assert sorted(build.path.parent.iterdir()) == siblings
 
 

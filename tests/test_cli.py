@@ -127,10 +127,15 @@ def test_board_typo_suggests(model, tmp_path):
 
 
 def test_folding_must_be_given(model, tmp_path):
-    said = "Folding must be given by a rate (--target-fps 100000) or by PE and SIMD of each layer (--fold NAME=PExSIMD)"
+    said = "Folding must be asked for in one way, by --target-fps, --max-luts, --max-latency, --fit, --folds or --fold"
     common = ("compile", model, "--board", "icebreaker", "-o", tmp_path / "b")
-    assert refused(*common) == f"{said}, and neither was"
-    assert refused(*common, "--target-fps", 1000, *FOLDS) == f"{said}, and both were"
+    assert refused(*common) == f"{said}, and none was given"
+    assert refused(*common, "--target-fps", 1000, *FOLDS) == \
+        f"{said}, and --target-fps and --folds or --fold were given"
+    assert refused(*common, "--fit", "--max-luts", 9, "--max-latency", 9) == \
+        f"{said}, and --max-luts and --max-latency and --fit were given"
+    assert refused(*common, *FOLDS, "--folds", "fold.json") == \
+        "Folding must be given by --fold or by --folds, and both were"
     assert not (tmp_path / "b").exists()
 
 
@@ -350,6 +355,36 @@ def test_compile_notes_its_command(compiled):
 def test_folds_come_from_another_build(model, build, tmp_path):
     call("compile", model, "--board", "ulx3s-85f", "--folds", build / "build.json", "-o", tmp_path / "again")
     assert contents(tmp_path / "again")["rtl/accelerator.v"] == contents(build)["rtl/accelerator.v"]
+
+
+@pytest.mark.parametrize("goal, told", [
+    (("--fit",), "the fastest that fits the board"),
+    (("--max-luts", 1200), "the fastest within 1,200 look-up tables"),
+    (("--max-latency", "10us"), "the cheapest with a latency of at most 10us"),
+    (("--target-fps", 100_000), "the cheapest that reaches 100,000 frames/s")])
+def test_compile_tells_why(model, tmp_path, goal, told):
+    text = call("compile", model, "--board", "icebreaker", *goal, "-o", tmp_path / "b")
+    choice = json.loads((tmp_path / "b/fold.json").read_text())
+    assert told in text and choice["goal"] == told and "with the host link" in text
+    for layer in ("fc0", "fc1"):
+        assert choice["reasons"][layer].split("cycles:")[1].split(",")[0] in text.replace("\n", " ")
+
+
+def test_fold_json_is_edited_and_given_back(model, build, tmp_path):
+    choice = json.loads((build / "fold.json").read_text())
+    choice["folds"]["fc0"] = {"pe": 6, "simd": 8}
+    (tmp_path / "fold.json").write_text(json.dumps(choice))
+    common = ("compile", model, "--board", "ulx3s-85f", "--folds", tmp_path / "fold.json", "-o", tmp_path / "again")
+    call(*common)
+    assert hwbnn.Build(tmp_path / "again").manifest.folds == choice["folds"]
+    choice["folds"]["fc0"]["simd"] = 5
+    (tmp_path / "fold.json").write_text(json.dumps(choice))
+    assert refused(*common) == (f"Folding file {tmp_path / 'fold.json'} of fc0: simd must divide its 8 columns "
+                                "(1, 2, 4, 8), not 5")
+    (tmp_path / "fold.json").write_text(json.dumps({**choice, "network": "0" * 64}))
+    assert refused(*common) == (
+        f"Folding file {tmp_path / 'fold.json'} must be of the network tiny with these weights and this output, and it "
+        "is of another; to use it all the same, remove its entry network")
 
 
 @pytest.mark.parametrize("delay", [0.05, 0.4, 0.7])

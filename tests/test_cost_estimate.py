@@ -249,7 +249,7 @@ def test_json_round_trip(technology):
 
 def test_an_estimate_of_another_format_is_refused():
     record = cost.estimate(plan_of(tiny(), 2, 4), "ecp5-85", 10**7).to_json() | {"format": 1}
-    with pytest.raises(UserError, match=r"^Estimate must have format 2, not 1; make it again with `hwbnn estimate`$"):
+    with pytest.raises(UserError, match=r"^Estimate must have format 3, not 1; make it again with `hwbnn estimate`$"):
         cost.Estimate.from_json(record)
 
 

@@ -1,8 +1,11 @@
 """Foldings: the cheapest that meets a rate against exhaustive search, the fastest that fits, and what users write."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,10 +13,15 @@ from zoo import mlp, tiny
 
 from hwbnn import fold, ir
 from hwbnn.cost import technology
+from hwbnn.cost.quantity import Quantity
 from hwbnn.cost.resources import fit_of, of_stages, stage_cost, uses
 from hwbnn.errors import UserError
+from hwbnn.fold.rows import BLOCKS, LUTS, no_limits
+from hwbnn.fold.search import Search
 from hwbnn.plan import Fold, lower
 from hwbnn.plan.lower import unsized
+from hwbnn_boards import board
+from hwbnn_boards.footprint import footprint
 
 
 def matrices(net):
@@ -114,25 +122,93 @@ def test_a_network_without_matrices_is_refused():
         fold.choose(net, clock_hz=10**6, target_fps=10)
 
 
-@pytest.mark.parametrize("name", ["ice40-up5k", "ecp5-25"])
-def test_the_fastest_that_fits(name):
-    net, tech = mlp((24, 16, 10), classes=True), technology(name)
-    folds = fold.fit(net, technology=name)
-    assert fit_of(uses(of_stages(unsized(net, folds), tech), tech)) == "yes"
-    fastest = interval(net, folds)
-    faster = [n for n in fold._Search(net, tech).intervals if n < fastest]
-    if faster:  # the next faster one, at its cheapest, does not fit for certain
-        folds = fold._Search(net, tech).cheapest(faster[-1])
-        assert fit_of(uses(of_stages(unsized(net, folds), tech), tech)) != "yes"
+def resources(luts: float = 0, blocks: int = 0):
+    """Something beside the accelerator that takes that much."""
+    none = of_stages([], technology("ice40-up5k"))
+    return replace(none, luts=Quantity.exact(luts, "LC"), blocks=Quantity.exact(blocks, "SB_RAM40_4K"))
+
+
+def fits(net, folds, tech, beside=None, max_luts=None):
+    used = of_stages(lower(net, folds).stages, tech)
+    return fit_of(uses(used, tech, beside=beside)) == "yes" and (max_luts is None or used.luts.high <= max_luts)
+
+
+@settings(max_examples=15)
+@given(problems(), st.sampled_from([("ice40-hx1k", 1280), ("ecp5-25", 24288)]), st.data())
+def test_the_fastest_is_the_fastest_of_all(problem, chip, data):
+    """Within a number of look-up tables, and beside something else."""
+    net, tech = problem[0], technology(chip[0])
+    least, most = (sum(row.high for row in [of_stages(lower(net, folds).stages, tech).luts])
+                   for folds in (min(every_folding(net), key=lambda f: cost(net, f, tech)),
+                                 {m.name: Fold(m.rows, m.columns) for m in matrices(net)}))
+    limit = data.draw(st.integers(int(least), max(int(most), int(least))))
+    able = [folds for folds in every_folding(net) if fits(net, folds, tech, max_luts=limit)]
+    if not able:
+        with pytest.raises(UserError, match=r"^Network mlp must fit "):
+            fold.fit(net, technology=chip[0], max_luts=limit)
+        return
+    chosen = fold.fit(net, technology=chip[0], max_luts=limit)
+    assert fits(net, chosen, tech, max_luts=limit)
+    fastest = min(interval(net, folds) for folds in able)
+    assert interval(net, chosen) == fastest
+    assert cost(net, chosen, tech) == pytest.approx(
+        min(cost(net, folds, tech) for folds in able if interval(net, folds) == fastest))
+
+
+@settings(max_examples=20)
+@given(problems(), st.data())
+def test_the_cheapest_in_time_is_the_cheapest_of_all(problem, data):
+    net, _, name = problem
+    tech = None if name is None else technology(name)
+    taken = {tuple(folds.items()): lower(net, folds).cycles.first + 1 for folds in every_folding(net)}
+    allowed = data.draw(st.integers(min(taken.values()) - 1, max(taken.values())))
+    able = [dict(folds) for folds, cycles in taken.items() if cycles <= allowed]
+    if not able:
+        with pytest.raises(UserError, match=rf"^Latency must be at least the {allowed + 1} cycles \(.* µs at 1 MHz\) "
+                                            rf"of the quickest folding, not {allowed}$"):
+            fold.within_latency(net, clock_hz=10**6, max_latency=allowed, technology=name)
+        return
+    chosen = fold.within_latency(net, clock_hz=10**6, max_latency=allowed, technology=name)
+    assert taken[tuple(chosen.items())] <= allowed
+    assert cost(net, chosen, tech) == pytest.approx(min(cost(net, folds, tech) for folds in able))
 
 
 def test_what_is_reserved_is_kept():
-    net = mlp((24, 16, 10), classes=True)
-    free, kept = (fold.fit(net, technology="ice40-up5k", reserve_luts=reserve) for reserve in (0, 3500))
+    net, tech = mlp((24, 16, 10), classes=True), technology("ice40-up5k")
+    free = fold.fit(net, technology="ice40-up5k", beside=lambda image, result: resources())
+    kept = fold.fit(net, technology="ice40-up5k", beside=lambda image, result: resources(luts=3500))
     assert interval(net, kept) > interval(net, free)
-    with pytest.raises(UserError, match=r"^Network mlp must fit Lattice iCE40UP5K, and its cheapest folding takes "
-                                        r".* LC of 30$"):
-        fold.fit(net, technology="ice40-up5k", reserve_luts=5250)
+    assert fits(net, kept, tech, resources(luts=3500)) and not fits(net, free, tech, resources(luts=3500))
+
+
+@pytest.mark.parametrize("beside, told", [
+    ({"luts": 5250}, r"has 5,280 LC, and its smallest folding may take 5,\d+ with the host link, \d+ too many"),
+    ({"blocks": 31}, r"has 30 SB_RAM40_4K, and its smallest folding may take 31 with the host link, 1 too many"),
+])
+def test_a_chip_that_is_too_small(beside, told):
+    with pytest.raises(UserError, match=rf"^Network mlp must fit Lattice iCE40UP5K, which {told}$"):
+        fold.fit(mlp((24, 16, 10)), technology="ice40-up5k", beside=lambda image, result: resources(**beside))
+
+
+def test_too_few_look_up_tables():
+    with pytest.raises(UserError, match=r"^Network tiny must fit the limit of 20 LC, and its smallest folding may take "
+                                        r"[\d,]+, [\d,]+ too many$"):
+        fold.fit(tiny(), technology="ice40-up5k", max_luts=20)
+
+
+def test_resources_that_are_short_together():
+    """Few look-up tables and few memories: each alone can be met, by different foldings."""
+    net, tech = mlp((24, 16, 10), classes=True), technology("ice40-up5k")
+    search = Search(net, tech)
+    least = {column: search.best(column=column)[1] for column in (LUTS, BLOCKS)}
+    assert least[LUTS][LUTS] <= least[BLOCKS][LUTS] and least[BLOCKS][BLOCKS] <= least[LUTS][BLOCKS]
+    limits = no_limits()
+    limits[LUTS], limits[BLOCKS] = least[LUTS][LUTS] + 40, least[BLOCKS][BLOCKS]
+    found = search.best(limits=limits)
+    able = [folds for folds in every_folding(net) if np.all(search.used(unsized(net, folds)) <= limits)]
+    assert (found is None) == (not able)
+    if found is not None:
+        assert found[1][0] == pytest.approx(min(cost(net, folds, tech) for folds in able))
 
 
 def test_explain():
@@ -180,3 +256,23 @@ def test_read(tmp_path):
         fold.read(tiny(), tmp_path / "bad.json")
     with pytest.raises(UserError, match=r"^Folding file .*none\.json must be readable: No such file or directory$"):
         fold.read(tiny(), tmp_path / "none.json")
+    (tmp_path / "new.json").write_text(json.dumps({"format": 2, "folds": folds}))
+    with pytest.raises(UserError, match=r"^Folding file .*new\.json must have format 1, not 2$"):
+        fold.read(tiny(), tmp_path / "new.json")
+
+
+def test_latency_where_it_is_not_modelled(monkeypatch):
+    monkeypatch.setattr(Search, "is_timed", False)
+    for allowed in (25, 40, 90):
+        folds = fold.within_latency(tiny(), clock_hz=10**6, max_latency=allowed)
+        assert lower(tiny(), folds).cycles.first < allowed
+    with pytest.raises(UserError, match=r"^Latency must be at least the \d+ cycles .* of the quickest folding, not 2$"):
+        fold.within_latency(tiny(), clock_hz=10**6, max_latency=2)
+
+
+def test_what_stands_beside_may_depend_on_both_streams():
+    """Rows of the search add up to what the whole plan takes, the host link's part included."""
+    net = mlp((24, 16, 10))
+    search = Search(net, technology("ice40-up5k"), beside=partial(footprint, board("icebreaker")))
+    folds, row = search.best(500)
+    assert np.array_equal(row[1:-1], search.used(unsized(net, folds))[1:-1])

@@ -20,8 +20,8 @@ from hwbnn import ir
 from hwbnn.plan import Plan, Stream
 
 __all__ = [
-    "CRC_BYTES", "HEADER_BYTES", "VERSION", "Beats", "Command", "Identity", "Status", "fingerprint", "identity",
-    "image_beats", "result_beats", "window",
+    "CRC_BYTES", "HEADER_BYTES", "VERSION", "Beats", "Command", "Identity", "Status", "beats_of", "fingerprint",
+    "identity", "image_beats", "result_beats", "window",
 ]
 
 VERSION = 1
@@ -126,15 +126,16 @@ def window(image_bytes: int) -> int:
 
 def image_beats(plan: Plan) -> Beats:
     """Return what one image is made of."""
-    return _beats(plan.input)
+    return beats_of(plan.input)
 
 
 def result_beats(plan: Plan) -> Beats:
     """Return what one result is made of."""
-    return _beats(plan.output)
+    return beats_of(plan.output)
 
 
-def _beats(stream: Stream) -> Beats:
+def beats_of(stream: Stream) -> Beats:
+    """Return what one frame of ``stream`` is made of, padded to bytes."""
     return Beats(stream.beats, -(-stream.bits // 8))
 
 

@@ -5,8 +5,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from math import isfinite
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,31 @@ from hwbnn.build.swap import draft_beside, move_into
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.classify import classifier
 from hwbnn.errors import UserError
-from hwbnn.fold import choose, parse
-from hwbnn.plan import Fold, lower
+from hwbnn.fold import Goal, record, solve
+from hwbnn.plan import Fold
 from hwbnn.rtl import verilog
 from hwbnn_boards import board as find_board
+from hwbnn_boards.footprint import footprint
 
 __all__ = ["OUTPUTS", "compile"]
 
 OUTPUTS = ("class", "logits")
-_FILES = ("network.npz", "rtl/accelerator.v", "training.json", "commands.json", "build.json")  # the last makes it valid
+_FILES = ("network.npz", "rtl/accelerator.v", "fold.json", "training.json", "commands.json",
+          "build.json")  # the last makes it valid
 _RESULTS = ("estimate.json", "accuracy.json", "sim", "synth", "report.html")  # true for one Verilog and no other
 
 
 def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps: float | None = None,
-            folds: Mapping[str, Fold | tuple[int, int]] | None = None, output: str = "class", seed: int = 1,
-            source: str | os.PathLike | None = None, command: str = "hwbnn.compile") -> Build:
+            max_luts: int | None = None, max_latency: int | str | None = None, fit: bool = False,
+            folds: Mapping[str, Fold | tuple[int, int] | Mapping[str, int]] | str | os.PathLike | None = None,
+            output: str = "class", seed: int = 1, source: str | os.PathLike | None = None,
+            command: str = "hwbnn.compile") -> Build:
     """Fold ``net`` for a board, generate its Verilog, and write the build directory ``path``.
 
     Everything is made beside ``path`` first and moved there at the end, so a failure or an interrupt leaves
     what was there. Results of an earlier compile are kept where the new one makes the same hardware, and
-    removed otherwise.
+    removed otherwise. The folding is asked for in exactly one way: ``target_fps``, ``max_luts``, ``max_latency``,
+    ``fit`` or ``folds``.
 
     Parameters
     ----------
@@ -44,8 +48,14 @@ def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps:
         Name of a board; :func:`hwbnn_boards.names` lists them.
     target_fps : :class:`float`
         Images per second at the board's clock; the cheapest folding that reaches it is chosen.
-    folds : mapping
-        Instead of ``target_fps``: PE and SIMD of each matrix product, by node name.
+    max_luts : :class:`int`
+        Look-up tables of the accelerator, in the chip's cells; the fastest folding within them that fits is chosen.
+    max_latency : :class:`int` or :class:`str`
+        Cycles, or a time such as ``50us``, of a frame on the idle accelerator; the cheapest folding is chosen.
+    fit : :class:`bool`
+        The fastest folding that fits the board, its host link included.
+    folds : mapping or path
+        PE and SIMD of each layer, by node name, or a file that holds them, such as another build's ``fold.json``.
     output : :class:`str`
         ``class`` sends the class number, ``logits`` the integers of the graph's output.
     seed : :class:`int`
@@ -58,36 +68,30 @@ def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps:
     Raises
     ------
     UserError
-        Where an argument cannot be used; among others, where the rate cannot be reached.
+        Where an argument cannot be used; among others, where the rate cannot be reached or the board is too small.
     """
     start = time.monotonic()
-    if (target_fps is None) == (folds is None):
-        raise UserError("Folding must be given by a rate (--target-fps 100000) or by PE and SIMD of each layer "
-                        f"(--fold NAME=PExSIMD), and {'neither was' if folds is None else 'both were'}")
-    if target_fps is not None and not (isfinite(target_fps) and target_fps > 0):
-        raise UserError(f"Target rate must be a positive number of frames per second, not {target_fps}")
+    goal = Goal.of(target_fps=target_fps, max_luts=max_luts, max_latency=max_latency, fit=fit, folds=folds)
     if output not in OUTPUTS:
         raise UserError(f"Output must be one of {', '.join(OUTPUTS)}, not {output}")
     target = find_board(board)
     path = _usable(path)
     network = classifier(net) if output == "class" else net
-    if target_fps is not None:
-        chosen = choose(network, clock_hz=target.clock_hz, target_fps=target_fps, technology=target.technology)
-    else:
-        chosen = parse(network, {name: asdict(fold) if isinstance(fold, Fold) else {"pe": fold[0], "simd": fold[1]}
-                                 for name, fold in (folds or {}).items()})
-    text = verilog(lower(network, chosen))
+    folding = solve(network, goal, clock_hz=target.clock_hz, technology=target.technology,
+                    beside=lambda image, result: footprint(target, image, result))
+    text = verilog(folding.plan)
     manifest = Manifest(
         board=target.name, clock_hz=target.clock_hz, target_fps=target_fps, output=output,
-        folds={name: {"pe": fold.pe, "simd": fold.simd} for name, fold in chosen.items()},
-        network=ir.digest(network), source="" if source is None else str(source), seed=seed, versions=versions(),
-        command=command)
+        folds={name: {"pe": fold.pe, "simd": fold.simd} for name, fold in folding.folds.items()},
+        network=ir.digest(network), rtl=hashlib.sha256(text.encode()).hexdigest(),
+        source="" if source is None else str(source), seed=seed, versions=versions(), command=command)
     same = _same_hardware(path, manifest, text)
     with draft_beside(path) as draft:
         directory = BuildDirectory(draft)
         ir.save(network, draft / "network.npz")
         (draft / "rtl").mkdir()
         (draft / "rtl" / "accelerator.v").write_text(text)
+        directory.write_json("fold.json", record(network, folding))
         training = None if source is None else _training(Path(source))
         if training is not None:
             directory.write_json("training.json", training)

@@ -17,6 +17,7 @@ from hwbnn.plan import Fold, Plan, lower
 from hwbnn.report import write
 from hwbnn_boards import Board
 from hwbnn_boards import board as find_board
+from hwbnn_boards.footprint import footprint
 
 if TYPE_CHECKING:
     from hwbnn.sim import SimulationResult
@@ -107,7 +108,9 @@ class Build:
     def estimate(self, *, command: str = "Build.estimate") -> Estimate:
         """Predict cycles, resources and energy, and write ``estimate.json``."""
         with noting(self.directory, "estimate", command):
-            result = estimate(self.plan, self.board.technology, self.manifest.clock_hz)
+            plan, board = self.plan, self.board
+            result = estimate(plan, board.technology, self.manifest.clock_hz,
+                              beside=footprint(board, plan.input, plan.output))
             self.directory.write_json("estimate.json", {"network": self.manifest.network, **result.to_json()})
         return result
 

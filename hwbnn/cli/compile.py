@@ -1,12 +1,10 @@
 """``hwbnn compile``: from a model to Verilog in a build directory."""
 
 import json
-import re
 from typing import Annotated
 
 import typer
 
-from hwbnn import ir
 from hwbnn.build import OUTPUTS, Build, load
 from hwbnn.build import compile as compile_network
 from hwbnn.cli import console
@@ -14,8 +12,9 @@ from hwbnn.cli.group import command_line
 from hwbnn.cli.options import single
 from hwbnn.cost import estimate
 from hwbnn.errors import UserError
-from hwbnn.fold import parse, read
-from hwbnn.plan import Fold, Stream
+from hwbnn.fold import words
+from hwbnn.plan import Stream
+from hwbnn_boards.footprint import footprint
 
 app = single()
 
@@ -32,12 +31,20 @@ def compile_(
     target_fps: Annotated[float | None, typer.Option(
         "--target-fps", metavar="RATE", show_default=False,
         help="Frames per second to reach; the cheapest PE and SIMD of each layer that do are chosen.")] = None,
+    max_luts: Annotated[int | None, typer.Option(
+        "--max-luts", metavar="N", show_default=False,
+        help="Instead: the fastest within that many of the chip's look-up tables, host link not counted.")] = None,
+    max_latency: Annotated[str | None, typer.Option(
+        "--max-latency", metavar="CYCLES|TIME", show_default=False,
+        help="Instead: the cheapest with the first result after so many cycles, or so long, as 50us.")] = None,
+    fit: Annotated[bool, typer.Option(
+        "--fit", help="Instead: the fastest that fits the board, its host link included.")] = False,
     fold: Annotated[list[str] | None, typer.Option(
         "--fold", metavar="NAME=PExSIMD", show_default=False,
-        help="Instead of a rate: PE and SIMD of a layer; repeat it for each.")] = None,
+        help="Instead: PE and SIMD of a layer; repeat it for each.")] = None,
     folds_file: Annotated[str | None, typer.Option(
         "--folds", metavar="FILE.json", show_default=False,
-        help="Instead of a rate: a file with the PE and SIMD of each layer, as build.json has them.")] = None,
+        help="Instead: a file with the PE and SIMD of each layer, such as a build's fold.json.")] = None,
     output: Annotated[str, typer.Option("--output", metavar="|".join(OUTPUTS),
                                         help="What the accelerator sends.")] = "class",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the placement.")] = 1,
@@ -45,13 +52,15 @@ def compile_(
 ):
     """Turn a model into Verilog for a board, in a build directory.
 
-    Give a rate with --target-fps, or the folding with --fold; there is no default, because it decides what
-    the accelerator costs.
+    Say what the folding is to be in exactly one way: --target-fps, --max-luts, --max-latency, --fit, --folds or
+    --fold. There is no default, because it decides what the accelerator costs. The choice is kept in fold.json.
     """
     net = load(model)
-    build = compile_network(net, output_dir, board=board, target_fps=target_fps,
-                            folds=_folds(net, fold or [], folds_file), output=output, seed=seed, source=model,
-                            command=command_line(ctx))
+    if fold and folds_file is not None:
+        raise UserError("Folding must be given by --fold or by --folds, and both were")
+    build = compile_network(net, output_dir, board=board, target_fps=target_fps, max_luts=max_luts,
+                            max_latency=max_latency, fit=fit, folds=words(fold) if fold else folds_file,
+                            output=output, seed=seed, source=model, command=command_line(ctx))
     if as_json:
         console.print_json(json.loads((build.path / "build.json").read_text()))
         return
@@ -73,24 +82,29 @@ def show(build: Build) -> None:
                    ">memory bits"], rows, footer=("", "", "", "", "", "", cycles.interval, plan.flip_flops,
                                 sum(memory.bits for memory in plan.memories)))
     target = build.manifest.target_fps
+    choice = build.directory.read_json("fold.json", "hwbnn compile")
+    console.table(f"Folding: {choice['goal']}", ["layer", ">PE", ">SIMD", "reason"],
+                  [(name, fold.pe, fold.simd, choice["reasons"][name]) for name, fold in build.folds.items()])
     console.facts([
         ("Rate", f"{console.count(clock / cycles.interval)} frames/s at {clock / 1e6:g} MHz "
                  f"({cycles.interval} cycles/frame)"
                  + (f", asked for {console.count(target)}" if target is not None else "")),
-        ("Latency", f"{cycles.first} cycles, {1e6 * cycles.first / clock:.2f} µs"),
+        ("Latency", f"{cycles.first + 1} cycles, {1e6 * (cycles.first + 1) / clock:.2f} µs"),
         ("Lanes", f"{console.count(plan.lanes)} products per cycle"),
         ("Chip", _fits(build)),
         ("Verilog", str(build.path / "rtl" / "accelerator.v")),
+        ("Folding", f"{build.path / 'fold.json'}; edit it and give it back with --folds"),
     ])
 
 
 def _fits(build: Build) -> str:
     """Whether it will fit, by estimate: known here, minutes before synthesis tells."""
-    result = estimate(build.plan, build.board.technology, build.manifest.clock_hz)
+    board, plan = build.board, build.plan
+    result = estimate(plan, board.technology, build.manifest.clock_hz, beside=footprint(board, plan.input, plan.output))
     first = result.exhausted_first
-    told = f"{first.used} of {first.available:,.0f}, without the host link"
+    told = f"{first.whole} of {first.available:,.0f}, with the host link"
     return {"yes": f"fits {result.title}: {told}",
-            "no": f"[red]does not fit {result.title}: {told}; ask for a lower rate[/red]",
+            "no": f"[red]does not fit {result.title}: {told}[/red]",
             "uncertain": f"[yellow]may not fit {result.title}: {told}; `hwbnn synth` tells[/yellow]"}[result.fits]
 
 
@@ -98,21 +112,3 @@ def _stream(stream: Stream) -> str:
     """Beats, values per beat, and what they are."""
     levels = str(stream.levels)
     return f"{stream.beats}×{stream.lanes} {levels if len(levels) <= 11 else f'{stream.levels.bits} bits'}"
-
-
-def _folds(net: ir.Network, words: list[str], file: str | None) -> dict[str, Fold] | None:
-    if file is not None and words:
-        raise UserError("Folding must be given by --fold or by --folds, and both were")
-    if file is not None:
-        return read(net, file)
-    if not words:
-        return None
-    record = {}
-    for word in words:
-        match = re.fullmatch(r"(.+)=(\d+)[x×](\d+)", word)
-        if match is None:
-            raise UserError(f"Folding must be NAME=PExSIMD, such as fc1=8x16, not {word}")
-        if match[1] in record:
-            raise UserError(f"Folding of {match[1]} must be given once, and it is given twice")
-        record[match[1]] = {"pe": int(match[2]), "simd": int(match[3])}
-    return parse(net, record)

@@ -35,8 +35,9 @@ def show(result: Estimate) -> None:
     titles = [title if title == "stage" else f">{title}" for title in rows[0]]
     console.table(f"{result.network} on {result.title}", titles, [list(row.values()) for row in rows[:-1]],
                   footer=list(rows[-1].values()))
-    console.table("Of the chip", ["resource", ">used", ">of", ">share", "fits"],
-                  [(use.resource, str(use.used), f"{use.available:,.0f}", console.percent(use.share, 1), use.fits)
+    title = "Of the chip, with the host link" if result.beside is not None else "Of the chip"
+    console.table(title, ["resource", ">used", ">of", ">share", "fits"],
+                  [(use.resource, str(use.whole), f"{use.available:,.0f}", console.percent(use.share, 1), use.fits)
                    for use in result.uses])
     label, figure = result.headline
     causes = result.energy if isinstance(result.energy.total, Quantity) else result.reference

@@ -21,9 +21,10 @@ from hwbnn.cost.technology import technology as find_technology
 from hwbnn.errors import UserError
 from hwbnn.plan import MatrixVectorStage, Plan
 
-__all__ = ["FORMAT", "Estimate", "StageEstimate", "estimate"]
+__all__ = ["BESIDE", "FORMAT", "Estimate", "StageEstimate", "estimate"]
 
-FORMAT = 2  # of the JSON record; raise it when a field is added or changes meaning
+BESIDE = "host link"  # what a board puts around the accelerator
+FORMAT = 3  # of the JSON record; raise it when a field is added or changes meaning
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Estimate:
 
     ``energy`` is the FPGA's, per inference at full rate; unknown where a constant has no source. ``reference``
     is the same work priced at 45 nm: no estimate of the FPGA. ``headline`` is the one to print, with its label.
+    ``resources`` are the accelerator's; ``beside`` are those of the host link, reserved in ``uses`` and ``fits``,
+    or None.
     """
 
     network: str
@@ -83,10 +86,11 @@ class Estimate:
     energy: Energy
     reference: Energy
     share_basis: str
+    beside: Resources | None = None
 
     @property
     def fits(self) -> Fit:
-        """Whether everything fits the chip: ``yes``, ``no``, or ``uncertain`` within the intervals."""
+        """Whether it fits the chip, with the host link: ``yes``, ``no``, or ``uncertain`` within the intervals."""
         return fit_of(self.uses)
 
     @property
@@ -124,7 +128,7 @@ class Estimate:
         return tuple(dict.fromkeys(reasons))
 
     def rows(self) -> list[dict[str, str]]:
-        """One row per stage and the total, ready to print; keys are column titles."""
+        """One row per stage, the host link's where it is known, and the accelerator's total; keys are column titles."""
         lut = f"{self.resources.luts.unit} (interval)"
         rows = [{
             "stage": s.name, "component": s.component, "PE": str(s.pe or ""), "SIMD": str(s.simd or ""),
@@ -137,6 +141,11 @@ class Estimate:
             lut: _bare(self.resources.luts), "FF": _bare(self.resources.flip_flops),
             "memory bits": _bare(self.resources.memory_bits), "blocks": _bare(self.resources.blocks),
             "energy share": "100.0%"})
+        if self.beside is not None:
+            rows.insert(-1, {
+                "stage": BESIDE, "component": "", "PE": "", "SIMD": "", "cycles": "", lut: _bare(self.beside.luts),
+                "FF": _bare(self.beside.flip_flops), "memory bits": _bare(self.beside.memory_bits),
+                "blocks": _bare(self.beside.blocks), "energy share": ""})
         return rows
 
     def to_json(self) -> dict[str, Any]:
@@ -148,8 +157,10 @@ class Estimate:
             "cycles": {"first": self.timing.first_cycles, "interval": self.timing.interval_cycles},
             "latency": self.timing.latency.to_json(), "rate": self.timing.rate.to_json(),
             "resources": _resources_json(self.resources),
-            "uses": [{"resource": u.resource, "used": u.used.to_json(), "available": u.available, "fits": u.fits}
+            "uses": [{"resource": u.resource, "used": u.used.to_json(), "available": u.available,
+                      "reserved": None if u.reserved is None else u.reserved.to_json(), "fits": u.fits}
                      for u in self.uses],
+            "beside": None if self.beside is None else _resources_json(self.beside),
             "fits": self.fits,
             "stages": [{
                 "name": s.name, "component": s.component, "nodes": list(s.nodes), "pe": s.pe, "simd": s.simd,
@@ -172,12 +183,15 @@ class Estimate:
             record["network_name"], record["technology"], record["title"],
             Timing(record["clock_hz"], record["cycles"]["first"], record["cycles"]["interval"]),
             _resources(record["resources"]),
-            tuple(Use(u["resource"], from_json(u["used"]), u["available"]) for u in record["uses"]),
+            tuple(Use(u["resource"], from_json(u["used"]), u["available"],
+                      u["reserved"] and from_json(u["reserved"]))  # pyright: ignore[reportArgumentType]  # measured
+                  for u in record["uses"]),
             tuple(StageEstimate(
                 s["name"], s["component"], tuple(s["nodes"]), s["pe"], s["simd"], s["latency"], s["ii"], s["macs"],
                 _resources(s["resources"]), from_json(s["toggles"]), Energy.from_json(s["energy"]),
                 Energy.from_json(s["reference"]), s["energy_share"]) for s in record["stages"]),
-            Energy.from_json(record["energy"]), Energy.from_json(record["reference"]), record["share_basis"])
+            Energy.from_json(record["energy"]), Energy.from_json(record["reference"]), record["share_basis"],
+            record["beside"] and _resources(record["beside"]))
 
 
 def _bare(figure: Figure) -> str:
@@ -193,7 +207,7 @@ def _resources(record: Mapping[str, Any]) -> Resources:
     return Resources(**{name: from_json(figure) for name, figure in record.items()})  # pyright: ignore[reportArgumentType]
 
 
-def estimate(plan: Plan, technology: str, clock_hz: int) -> Estimate:
+def estimate(plan: Plan, technology: str, clock_hz: int, *, beside: Resources | None = None) -> Estimate:
     """Estimate ``plan`` on ``technology`` at ``clock_hz``, in milliseconds and without any tool.
 
     Parameters
@@ -202,6 +216,8 @@ def estimate(plan: Plan, technology: str, clock_hz: int) -> Estimate:
     technology : :class:`str`
         Name of a technology, for instance ``ecp5-85``.
     clock_hz : :class:`int`
+    beside : :class:`Resources`
+        What the host link takes; reserved.
 
     Raises
     ------
@@ -227,6 +243,6 @@ def estimate(plan: Plan, technology: str, clock_hz: int) -> Estimate:
                                                          strict=True))
     whole = summed(resources, tech)
     return Estimate(
-        plan.network.name, tech.name, tech.title, clock, whole, uses(whole, tech), stages,
+        plan.network.name, tech.name, tech.title, clock, whole, uses(whole, tech, beside=beside), stages,
         whole_fpga_energy(energies, clock.interval_cycles, clock_hz, tech), summed_energy(references),
-        "FPGA, without static power and clock" if known is not None else "45 nm reference")
+        "FPGA, without static power and clock" if known is not None else "45 nm reference", beside)

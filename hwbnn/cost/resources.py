@@ -16,7 +16,8 @@ from hwbnn.cost.technology import LutModel, Technology
 from hwbnn.plan import Stage
 
 __all__ = [
-    "Fit", "Resources", "Use", "fit_of", "fixed_cells", "of_stage", "of_stages", "stage_cost", "summed", "uses",
+    "Fit", "Resources", "Use", "chip_share", "fit_of", "fixed_cells", "of_stage", "of_stages", "stage_cost",
+    "summed", "uses",
 ]
 
 Fit = Literal["yes", "no", "uncertain"]
@@ -52,29 +53,40 @@ class Resources:
 
 @dataclass(frozen=True)
 class Use:
-    """One resource of the chip: how much is used and how much there is."""
+    """One resource of the chip: how much the accelerator uses, how much there is, and what is reserved of it.
+
+    ``reserved`` is for what a board puts around the accelerator, such as the host link; None where nothing is.
+    """
 
     resource: str
     used: Figure
     available: float
+    reserved: Quantity | None = None
+
+    @property
+    def whole(self) -> Figure:
+        """The accelerator's use and what is reserved."""
+        return self.used if self.reserved is None else total((self.used, self.reserved), self.used.unit)
 
     @property
     def fits(self) -> Fit:
         """``uncertain`` where the limit lies within the interval, or the figure is unknown."""
-        if isinstance(self.used, Unknown):
+        whole = self.whole
+        if isinstance(whole, Unknown):
             return "uncertain"
-        if self.used.high <= self.available:
+        if whole.high <= self.available:
             return "yes"
-        return "no" if self.used.low > self.available else "uncertain"
+        return "no" if whole.low > self.available else "uncertain"
 
     @property
     def share(self) -> float:
-        """Nominal use over what there is; infinite where there is none."""
-        if isinstance(self.used, Unknown):
+        """Nominal use, the reserve included, over what there is; infinite where there is none."""
+        whole = self.whole
+        if isinstance(whole, Unknown):
             return float("nan")
         if not self.available:
-            return float("inf") if self.used.nominal else 0.0
-        return self.used.nominal / self.available
+            return float("inf") if whole.nominal else 0.0
+        return whole.nominal / self.available
 
 
 def fixed_cells(stage: Stage, tech: Technology) -> tuple[float, int]:
@@ -139,7 +151,11 @@ def stage_cost(stage: Stage, tech: Technology | None) -> float:
         form = forms(stage)
         memory = sum(memory.bits for memory in stage.memories if memory.style != "logic")
         return form.datapath + form.control + form.rom + memory / 16
-    resources = of_stage(stage, tech)
+    return chip_share(of_stage(stage, tech), tech)
+
+
+def chip_share(resources: Resources, tech: Technology) -> float:
+    """Return the share that ``resources`` take of a chip's look-up tables plus that of its block memories."""
     assert isinstance(resources.luts, Quantity)  # closed forms are always known
     return (resources.luts.nominal / tech.luts.value
             + resources.blocks.nominal / tech.block_memory.count.value)
@@ -158,16 +174,21 @@ def summed(parts: Iterable[Resources], tech: Technology) -> Resources:
             ("blocks", tech.block_memory.name), ("dsp", tech.dsp.unit))))
 
 
-def uses(resources: Resources, tech: Technology, *, reserve_luts: float = 0, reserve_blocks: int = 0
-         ) -> tuple[Use, ...]:
-    """Return the use of each limited resource, the scarcest first; what is reserved is not available."""
-    rows = [Use(tech.lut, resources.luts, tech.luts.value - reserve_luts),
-            Use(tech.block_memory.name, resources.blocks, tech.block_memory.count.value - reserve_blocks)]
+def uses(resources: Resources, tech: Technology, *, beside: Resources | None = None) -> tuple[Use, ...]:
+    """Return the use of each limited resource, the scarcest first; ``beside`` is reserved for others."""
+    rows = [Use(tech.lut, resources.luts, tech.luts.value, None if beside is None else _known(beside.luts)),
+            Use(tech.block_memory.name, resources.blocks, tech.block_memory.count.value, beside and beside.blocks)]
     if tech.dsp.value:
-        rows.append(Use(tech.dsp.unit, resources.dsp, tech.dsp.value))
+        rows.append(Use(tech.dsp.unit, resources.dsp, tech.dsp.value, beside and beside.dsp))
     if not tech.shared_cells:
-        rows.append(Use("FF", resources.mapped_flip_flops, tech.flip_flops.value))
+        rows.append(Use("FF", resources.mapped_flip_flops, tech.flip_flops.value,
+                        beside and beside.mapped_flip_flops))
     return tuple(sorted(rows, key=lambda row: -row.share))
+
+
+def _known(figure: Figure) -> Quantity:
+    assert isinstance(figure, Quantity)  # what is reserved was measured
+    return figure
 
 
 def fit_of(rows: Iterable[Use]) -> Fit:

@@ -42,7 +42,7 @@ class Design:
         """Read a build directory. Raises :class:`UserError` where something is missing, with the command for it."""
         manifest = directory.manifest
         network = directory.network
-        verilog = directory.require("rtl/accelerator.v", "hwbnn compile MODEL -o")
+        verilog = directory.verilog
         folds = {name: Fold(fold["pe"], fold["simd"]) for name, fold in manifest.folds.items()}
         return cls(network, lower(network, folds), verilog)
 

@@ -57,7 +57,7 @@ def synthesize(directory: BuildDirectory, *, seed: int | None = None, progress: 
     board = find_board(manifest.board)
     if manifest.clock_hz != board.clock_hz:
         raise UserError(f"Clock must be the {_mhz(board.clock_hz)} of {board.title}, not {_mhz(manifest.clock_hz)}")
-    verilog = directory.require("rtl/accelerator.v", "hwbnn compile MODEL -o")
+    verilog = directory.verilog
     plan = plan_of(directory)
     for tool in tools_of(board):
         find(tool)

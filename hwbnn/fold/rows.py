@@ -1,0 +1,66 @@
+"""What a stage or a candidate takes, as a row of numbers that add up, and fronts of such rows."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwbnn.cost.quantity import Quantity
+from hwbnn.cost.resources import Resources, chip_share, of_stage, stage_cost
+from hwbnn.cost.technology import Technology
+from hwbnn.plan import Stage
+
+__all__ = [
+    "BLOCKS", "COLUMNS", "COST", "DSP", "FLIP_FLOPS", "LATENCY", "LUTS", "OWN_LUTS", "Rows", "front", "limits_of",
+    "no_limits", "of_resources", "of_one_stage",
+]
+
+# The upper ends of what is used of the chip, what stands beside included; LUTs of the accelerator alone; cycles.
+COLUMNS = ("cost", "luts", "blocks", "dsp", "flip_flops", "own_luts", "latency")
+COST, LUTS, BLOCKS, DSP, FLIP_FLOPS, OWN_LUTS, LATENCY = range(7)
+Rows = NDArray[np.float64]
+
+
+def no_limits() -> Rows:
+    """Limits that nothing exceeds, by column."""
+    return np.full(len(COLUMNS), np.inf)
+
+
+def limits_of(tech: Technology) -> Rows:
+    """What a chip has."""
+    limits = no_limits()
+    limits[LUTS], limits[BLOCKS] = tech.luts.value, tech.block_memory.count.value
+    if tech.dsp.value:
+        limits[DSP] = tech.dsp.value
+    if not tech.shared_cells:
+        limits[FLIP_FLOPS] = tech.flip_flops.value
+    return limits
+
+
+def of_one_stage(stage: Stage, tech: Technology | None) -> Rows:
+    """What a stage takes, but for latency; without a chip only what it costs."""
+    if tech is None:
+        row = np.zeros(len(COLUMNS))
+        row[COST] = stage_cost(stage, None)
+        return row
+    resources = of_stage(stage, tech)
+    row = of_resources(resources)
+    row[COST], row[OWN_LUTS] = chip_share(resources, tech), row[LUTS]
+    return row
+
+
+def of_resources(resources: Resources) -> Rows:
+    """The upper ends of ``resources``, for whoever takes them."""
+    figures = (resources.luts, resources.blocks, resources.dsp, resources.mapped_flip_flops)
+    return np.array([0.0, *(figure.high for figure in figures if isinstance(figure, Quantity)), 0.0, 0.0])
+
+
+def front(rows: Rows) -> NDArray[np.int64]:
+    """Numbers of the rows that no other row is at most in every column; of equal rows the first."""
+    if rows.shape[1] == 1:
+        return np.array([np.argmin(rows[:, 0])])
+    order = np.lexsort(rows.T[::-1])
+    rows, kept, n = rows[order], order, 0
+    while n < len(rows):
+        better = np.any(rows < rows[n], axis=1)
+        better[:n + 1] = True  # those before come first and were kept
+        rows, kept, n = rows[better], kept[better], n + 1
+    return kept

@@ -1,0 +1,90 @@
+"""From a demand to a folding with its plan and its reasons, or one line on why there is none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hwbnn import ir
+from hwbnn.cost.resources import Use, fit_of, of_stages, uses
+from hwbnn.cost.technology import technology as find_technology
+from hwbnn.errors import UserError
+from hwbnn.fold.choose import choose, fit, short, within_latency
+from hwbnn.fold.explain import Choice, explain
+from hwbnn.fold.files import parse, read
+from hwbnn.fold.goal import Goal, latency_cycles
+from hwbnn.fold.layers import rate
+from hwbnn.fold.search import Beside
+from hwbnn.plan import Fold, Plan, lower
+
+__all__ = ["Folding", "solve"]
+
+
+@dataclass(frozen=True)
+class Folding:
+    """A folding, what it was asked for, the plan it makes, what that uses of the chip, and why it is so."""
+
+    goal: Goal
+    folds: Mapping[str, Fold]
+    plan: Plan
+    uses: tuple[Use, ...]
+    choices: tuple[Choice, ...]
+
+
+def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, beside: Beside | None = None) -> Folding:
+    """Return the folding that ``goal`` demands.
+
+    Parameters
+    ----------
+    clock_hz : :class:`int`
+    technology : :class:`str`
+        The chip; a folding that certainly does not fit it is refused.
+    beside : callable
+        What is reserved on the chip, by the streams that the accelerator takes and gives.
+
+    Raises
+    ------
+    UserError
+        The demand cannot be met; the message states the best that can.
+    """
+    tech = find_technology(technology)
+    if goal.kind == "rate":
+        folds = choose(network, clock_hz=clock_hz, target_fps=goal.value, technology=technology, beside=beside)
+    elif goal.kind == "latency":
+        folds = within_latency(network, clock_hz=clock_hz, max_latency=goal.value, technology=technology,
+                               beside=beside)
+    elif goal.kind == "given":
+        folds = parse(network, goal.value) if isinstance(goal.value, Mapping) else read(network, goal.value)
+    else:
+        folds = fit(network, technology=technology, max_luts=goal.value if goal.kind == "luts" else None,
+                    beside=beside)
+    plan = lower(network, folds)
+    used = uses(of_stages(plan.stages, tech), tech, beside=None if beside is None else beside(plan.input, plan.output))
+    if fit_of(used) == "no":
+        raise UserError(_too_large(network, used, tech.title, clock_hz, technology, beside))
+    return Folding(goal, folds, plan, used, _reasons(network, goal, plan, clock_hz, tech.title))
+
+
+def _too_large(network: ir.Network, used: tuple[Use, ...], title: str, clock_hz: int, technology: str,
+               beside: Beside | None) -> str:
+    """Which resource is short, by how much, and what would fit."""
+    row = next(row for row in used if row.fits == "no")
+    told = f"Network {network.name} with this folding must fit {title}, and it takes at least {short(row)}"
+    try:
+        largest = fit(network, technology=technology, beside=beside)
+    except UserError:
+        return f"{told}; no folding fits"
+    plan = lower(network, largest)
+    folds = " ".join(f"{name}={fold.pe}x{fold.simd}" for name, fold in largest.items())
+    return f"{told}; the fastest that fits makes {rate(clock_hz, plan.cycles.interval)} frames/s (--fit: {folds})"
+
+
+def _reasons(network: ir.Network, goal: Goal, plan: Plan, clock_hz: int, title: str) -> tuple[Choice, ...]:
+    if goal.kind == "rate":
+        return explain(network, plan.folds, clock_hz=clock_hz, target_fps=goal.value)
+    if goal.kind == "latency":
+        return explain(network, plan.folds, clock_hz=clock_hz, because=(
+            f"of the cheapest folding whose frame takes at most {latency_cycles(clock_hz, goal.value):,} cycles"))
+    if goal.kind in ("fit", "luts"):
+        end = f"fit {title}" if goal.kind == "fit" else f"fit {goal.value:,} look-up tables"
+        slowest = max(stage.ii for stage in plan.stages)
+        return explain(network, plan.folds, clock_hz=clock_hz, within=(slowest, f", the fewest that {end}"))
+    return explain(network, plan.folds, clock_hz=clock_hz)
