@@ -235,6 +235,19 @@ def test_profile_accounts_for_every_cycle(tmp_path, name):
     assert len(timeline.findall("{*}rect")) == 6 * len(plan.stages)
 
 
+@pytest.mark.parametrize("name", sorted(zoo.GRAPHS))
+def test_every_stream_of_a_graph_is_compared(tmp_path, name):
+    """Forks, branches and sums: each stream carries what golden says."""
+    net = zoo.GRAPHS[name]()
+    folds = {node.name: Fold(1, 1) for node in net.nodes if isinstance(node, ir.MatMul)}
+    directory = build(tmp_path, net, folds)
+    result = simulate(directory, images(net, 3), engine="amaranth", check="layers")
+    assert result.problems() == []
+    assert result.profile is not None
+    assert len(result.profile.stages) == len(lower(net, folds).edges) + 1
+    assert result.profile.cycles == result.profile.frames * result.predicted.interval
+
+
 @ICARUS
 @pytest.mark.cocotb
 def test_stalls_fill_fifos_to_their_depth_and_no_further(tmp_path):
