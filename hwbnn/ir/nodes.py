@@ -316,7 +316,7 @@ class Affine(Node):
         _per_channel(self, "multipliers", len(self.multipliers), x)
         _per_channel(self, "offsets", len(self.offsets), x)
         pairs = {(int(m), int(o)) for m, o in np.broadcast(self.multipliers, self.offsets)}
-        ends = [Levels(*sorted((m * x.levels.low + o, m * x.levels.high + o)),
+        ends = [Levels(min(m * x.levels.low, m * x.levels.high) + o, max(m * x.levels.low, m * x.levels.high) + o,
                        x.levels.step * abs(m) or 1) for m, o in pairs]
         return Tensor(x.shape, ends[0].hull(*ends[1:]))
 

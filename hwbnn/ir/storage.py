@@ -27,7 +27,8 @@ def save(network: Network, path: str | os.PathLike) -> None:
     path = Path(path)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
         try:
-            np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
+            arrays["header"] = np.array(json.dumps(header))
+            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]  # no array is allow_pickle
             file.close()
             os.chmod(file.name, 0o644)
             os.replace(file.name, path)
