@@ -3,6 +3,7 @@
 """Networks with branches, whole: values under stalls, exact cycles, registers and memories, and the emitted Verilog."""
 
 import re
+from dataclasses import replace
 from itertools import cycle
 
 import numpy as np
@@ -67,6 +68,33 @@ def test_derivations(name):
     assert [stage.name for stage in estimate.stages] == [stage.name for stage in p.stages]
     drawing = network_graph(net, p)
     assert all(node.name in drawing for node in net.nodes if not isinstance(node, ir.Threshold))
+
+
+def test_residual_blocks_of_convolutions():
+    """One that keeps its map's size, and one that halves it beside a convolution of 1 x 1."""
+    net = zoo.residual_conv()
+    folding = {"conv0": (2, 6), "conv1": (2, 12), "conv2": (2, 12), "conv3": (3, 12), "conv4": (3, 18), "conv5": (3, 1),
+               "fc": (1, 8)}
+    p = plan.lower(net, {name: plan.Fold(*fold) for name, fold in folding.items()})
+    buffer = p.stage("sum0.buffer_1")
+    assert isinstance(buffer, plan.FifoStage) and buffer.fifo_depth > buffer.least_fifo_depth
+    assert p.cycles.interval == max(stage.ii for stage in p.stages)
+    q = images(net, 3)
+    y = golden.evaluate(net, q)[net.outputs[0].tensor]
+    values, started, finished = run(p, q)
+    predicted = p.schedule(len(q))
+    assert np.array_equal(values, y)
+    assert (tuple(started), tuple(finished)) == (predicted.started, predicted.finished)
+    assert np.array_equal(run(p, q[:2], i_gaps=cycle([0, 2, 1]), o_gaps=cycle([3, 0, 40]))[0], y[:2])
+    flip_flops, memories = inventory(rtl.Core(p))
+    assert flip_flops.total() == p.flip_flops
+    assert memories == sorted((memory.width, memory.depth) for memory in p.memories)
+    less = [replace(stage, fifo_depth=stage.fifo_depth - 1) if stage is buffer else stage for stage in p.stages]
+    try:
+        later = plan.schedule(less, 6, edges=p.edges).finished
+    except plan.Blocked:
+        later = None
+    assert later != p.schedule(6).finished
 
 
 ENGINES = [pytest.param("amaranth", "residual"), pytest.param("compiled", "branched", marks=pytest.mark.cocotb),

@@ -8,7 +8,7 @@ import numpy as np
 from hwbnn import golden, ir
 from hwbnn.classify import classifier
 
-__all__ = ["GRAPHS", "MLPS", "branched", "mlp", "residual", "tiny"]
+__all__ = ["GRAPHS", "MLPS", "branched", "mlp", "residual", "residual_conv", "tiny"]
 
 UINT4 = ir.Levels.unsigned(4)
 
@@ -69,11 +69,11 @@ MLPS: dict[str, Callable[[], ir.Network]] = {
 class _Growing:
     """A network under construction, with what each tensor takes on 64 random inputs."""
 
-    def __init__(self, channels: int, levels: ir.Levels, seed: int):
+    def __init__(self, shape: tuple[int, ...], levels: ir.Levels, seed: int):
         self.rng = np.random.default_rng(seed)
-        self.input = ir.Input("x", (channels,), (channels,), levels)
+        self.input = ir.Input("x", shape, shape, levels)
         self.nodes: list[ir.Node] = []
-        self.values = {"x": self.rng.choice(levels.values(), (64, channels))}
+        self.values = {"x": self.rng.choice(levels.values(), (64, *shape))}
 
     def add(self, node: ir.Node) -> str:
         self.nodes.append(node)
@@ -81,12 +81,18 @@ class _Growing:
         return node.output
 
     def matmul(self, name: str, tensor: str, rows: int, levels: ir.Levels = ir.BIPOLAR) -> str:
-        weights = _weights(self.rng, levels, (rows, self.values[tensor].shape[1]))
+        weights = _weights(self.rng, levels, (rows, self.values[tensor].shape[-1]))
         return self.add(ir.MatMul(name, (tensor,), (f"{name}_acc",), weights, levels))
 
+    def conv(self, name: str, tensor: str, rows: int, *, stride: int = 1, kernel: int = 3) -> str:
+        weights = _weights(self.rng, ir.BIPOLAR, (rows, kernel, kernel, self.values[tensor].shape[-1]))
+        return self.add(ir.Conv(name, (tensor,), (f"{name}_acc",), weights, ir.BIPOLAR, stride=(stride, stride),
+                                padding=(kernel // 2,) * 4))
+
     def threshold(self, name: str, tensor: str, levels: ir.Levels = ir.BIPOLAR) -> str:
-        steps = len(levels) - 1
-        thresholds = np.rint(np.quantile(self.values[tensor], (np.arange(steps) + 1) / (steps + 1), axis=0)).T
+        steps, values = len(levels) - 1, self.values[tensor]
+        values = values.reshape(-1, values.shape[-1])
+        thresholds = np.rint(np.quantile(values, (np.arange(steps) + 1) / (steps + 1), axis=0)).T
         return self.add(ir.Threshold(name, (tensor,), (f"{name}_out",), np.sort(thresholds, axis=1), levels))
 
     def network(self, name: str, tensor: str) -> ir.Network:
@@ -96,7 +102,7 @@ class _Growing:
 
 def residual(*, channels=8, hidden=6, scaled=True, seed=0) -> ir.Network:
     """A residual block: two layers beside a connection that skips them, scaled by an Affine or as it is."""
-    net = _Growing(channels, UINT4, seed)
+    net = _Growing((channels,), UINT4, seed)
     trunk = net.threshold("act0", net.matmul("fc0", "x", channels), ir.Levels.unsigned(2))
     inner = net.threshold("act1", net.matmul("fc1", trunk, hidden))
     inner = net.matmul("fc2", inner, channels)
@@ -107,7 +113,7 @@ def residual(*, channels=8, hidden=6, scaled=True, seed=0) -> ir.Network:
 
 def branched(*, channels=12, cut=4, seed=0) -> ir.Network:
     """Channels split in two, a layer on each part and one on all, joined in another order with what they came from."""
-    net = _Growing(channels, ir.BIPOLAR, seed)
+    net = _Growing((channels,), ir.BIPOLAR, seed)
     trunk = net.threshold("act0", net.matmul("fc0", "x", channels, ir.TERNARY), ir.TERNARY)
     low = net.add(ir.Slice("low", (trunk,), ("low_part",), 0, cut))
     high = net.add(ir.Slice("high", (trunk,), ("high_part",), cut, channels))
@@ -116,6 +122,21 @@ def branched(*, channels=12, cut=4, seed=0) -> ir.Network:
     whole = net.threshold("act3", net.matmul("fc3", trunk, 2))
     joined = net.add(ir.Concat("join", (high, trunk, low, whole), ("joined",)))
     return net.network("branched", net.matmul("fc4", joined, 3))
+
+
+def residual_conv(*, channels=4, size=4, seed=0) -> ir.Network:
+    """A residual block of two convolutions, then one that halves the map with a convolution of 1 x 1 beside it."""
+    net = _Growing((size, size, 2), ir.Levels.unsigned(2), seed)
+    trunk = net.threshold("act0", net.conv("conv0", "x", channels), ir.TERNARY)
+    inner = net.threshold("act1", net.conv("conv1", trunk, channels))
+    inner = net.conv("conv2", inner, channels)
+    trunk = net.threshold("act2", net.add(ir.Add("sum0", (inner, trunk), ("summed0",))))
+    inner = net.threshold("act3", net.conv("conv3", trunk, 6, stride=2))
+    inner = net.conv("conv4", inner, 6)
+    short = net.conv("conv5", trunk, 6, stride=2, kernel=1)
+    out = net.threshold("act4", net.add(ir.Add("sum1", (inner, short), ("summed1",))))
+    flat = net.add(ir.Reshape("flat", (out,), ("flattened",), (6 * (size // 2)**2,)))
+    return net.network("residual-conv", net.matmul("fc", flat, 3))
 
 
 GRAPHS: dict[str, Callable[[], ir.Network]] = {

@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,8 +109,9 @@ class Builder:
 
     def convert(self, lanes: int, before: str):
         """Bring the branch to ``lanes`` lanes."""
+        known = {stage.name for stage in self.stages}
         for stage in converters(self.stream, lanes, before):
-            self.push(stage)
+            self.push(replace(stage, name=f"{stage.name}_2") if stage.name in known else stage)
 
     def add(self, node: ir.Node):
         """Append the stages of ``node``, unless another node's stage computes it."""
