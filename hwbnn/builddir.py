@@ -3,7 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
@@ -102,11 +103,14 @@ class BuildDirectory:
         if content.get("format") != FORMAT:
             raise UserError(f"Build directory {self.path} must have format {FORMAT}, not {content.get('format')}; "
                             f"make it again with `hwbnn compile`")
-        try:
-            return Manifest(**{f.name: content[f.name] for f in fields(Manifest)})
-        except KeyError as missing:
-            raise UserError(f"Build file {file} must have the entry {missing}; make it again with `hwbnn compile`"
-                            ) from None
+        with self.parsing("build.json", "hwbnn compile MODEL -o"):
+            missing = [f.name for f in fields(Manifest) if f.name not in content]
+            if missing:
+                raise UserError(f"Build file {file} must have the entry {missing[0]!r}; "
+                                "make it again with `hwbnn compile`")
+            folds = {name: {"pe": int(fold["pe"]), "simd": int(fold["simd"])}
+                     for name, fold in content["folds"].items()}
+            return Manifest(**{**{f.name: content[f.name] for f in fields(Manifest)}, "folds": folds})
 
     @property
     def network(self) -> ir.Network:
@@ -139,9 +143,35 @@ class BuildDirectory:
         """Read a JSON file of this directory that ``made_by`` writes."""
         file = self.require(name, made_by)
         try:
-            return json.loads(file.read_text())
+            content = json.loads(file.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError):
-            raise UserError(f"File {file} must be JSON, and it is damaged; make it again with `{made_by}`") from None
+            content = None
+        if not isinstance(content, dict):
+            raise UserError(f"File {file} must be a JSON object, and it is damaged; make it again with `{made_by}`")
+        return content
+
+    @contextmanager
+    def parsing(self, name: str, made_by: str) -> Iterator[None]:
+        """Blame the file ``name`` where the block finds entries missing or of another kind."""
+        try:
+            yield
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+            raise UserError(f"File {self.path / name} must be what `{made_by}` writes, and it is damaged; "
+                            f"make it again with `{made_by} {self.path}`") from None
+
+    @property
+    def commands(self) -> dict[str, dict[str, Any]]:
+        """``commands.json``: command, time and duration by step; empty where there is none that can be read."""
+        try:
+            known = json.loads((self.path / "commands.json").read_text())
+        except (OSError, ValueError):  # only provenance: a damaged file is no reason to stop
+            return {}
+        entries = {"command", "seconds", "finished"}
+        good = isinstance(known, dict) and all(isinstance(step, dict) and entries <= set(step)
+                                               for step in known.values())
+        return known if good else {}
 
     def write_json(self, name: str, content: Mapping[str, Any] | Manifest) -> Path:
         """Write a JSON file of this directory."""

@@ -34,7 +34,7 @@ def test_interrupted_build(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("{", r"^File .*build\.json must be JSON, and it is damaged; make it again with `hwbnn compile`$"),
+    ("{", r"^File .*build\.json must be a JSON object, and it is damaged; make it again with `hwbnn compile`$"),
     ('{"format": 99}', r"^Build directory .* must have format 1, not 99; make it again with `hwbnn compile`$"),
     ('{"format": 1}', r"^Build file .* must have the entry 'board'; make it again with `hwbnn compile`$"),
 ])
@@ -72,3 +72,26 @@ def test_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
 def test_json_is_readable(directory):
     text = (directory / "build.json").read_text()
     assert json.loads(text)["board"] == "ulx3s-85f" and text.endswith("}\n")
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '"text"'])
+def test_json_that_is_no_object_is_damaged(directory, content):
+    for name in ("build.json", "estimate.json"):
+        (directory / name).write_text(content)
+        with pytest.raises(UserError, match=rf"^File .*{name} must be a JSON object, and it is damaged; make it again "
+                                            r"with `hwbnn \w+`$"):
+            directory.read_json(name, "hwbnn estimate")
+
+
+def test_entries_of_another_kind_are_damage(directory):
+    content = json.loads((directory / "build.json").read_text())
+    (directory / "build.json").write_text(json.dumps({**content, "folds": {"fc0": 3}}))
+    with pytest.raises(UserError, match=r"^File .*build\.json must be what `hwbnn compile MODEL -o` writes, and it is "
+                                        r"damaged; make it again with `hwbnn compile MODEL -o .*`$"):
+        _ = directory.manifest
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"compile": 3}', '{"compile": {}}'])
+def test_damaged_provenance_is_left_out(directory, content):
+    (directory / "commands.json").write_text(content)
+    assert directory.commands == {}

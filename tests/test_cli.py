@@ -199,7 +199,7 @@ def test_build_directory_must_be_complete(tmp_path, command):
 def test_build_of_an_interrupted_run(build):
     (build / "build.json").write_text((build / "build.json").read_text()[:100])
     assert refused("estimate", build) == \
-        f"File {build / 'build.json'} must be JSON, and it is damaged; make it again with `hwbnn compile`"
+        f"File {build / 'build.json'} must be a JSON object, and it is damaged; make it again with `hwbnn compile`"
 
 
 def test_network_that_was_changed(build):
@@ -213,7 +213,8 @@ def test_build_directory_must_not_hold_something_else(model, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("dear")
     assert refused("compile", model, "--board", "icebreaker", *FOLDS, "-o", tmp_path / "home") == \
-        f"Build directory must be new, empty or an earlier build, and {tmp_path / 'home'} holds other files"
+        f"Build directory must be new, empty or an earlier build, and {tmp_path / 'home'} holds thesis.tex; " \
+        "name another with -o"
     assert refused("compile", model, "--board", "icebreaker", *FOLDS, "-o", model) == \
         f"Build directory {model} must be a folder, and {model} is a file"
     assert (tmp_path / "home" / "thesis.tex").read_text() == "dear"

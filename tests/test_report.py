@@ -142,8 +142,8 @@ def test_page_needs_a_build(tmp_path):
 def test_damaged_result_is_named(plain):
     (plain.path / "estimate.json").write_text("{")
     try:
-        with pytest.raises(UserError, match=rf"^File {plain.path}/estimate\.json must be JSON, and it is damaged; make "
-                                            r"it again with `hwbnn estimate`$"):
+        with pytest.raises(UserError, match=rf"^File {plain.path}/estimate\.json must be a JSON object, and it is "
+                                            r"damaged; make it again with `hwbnn estimate`$"):
             write(plain.directory)
     finally:
         (plain.path / "estimate.json").unlink()

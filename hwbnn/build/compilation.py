@@ -11,7 +11,7 @@ from typing import Any
 
 from hwbnn import ir
 from hwbnn.build.facade import Build
-from hwbnn.build.provenance import commands, entry, versions
+from hwbnn.build.provenance import entry, versions
 from hwbnn.build.swap import draft_beside, move_into
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.classify import classifier
@@ -95,7 +95,7 @@ def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps:
         training = None if source is None else _training(Path(source))
         if training is not None:
             directory.write_json("training.json", training)
-        earlier = commands(BuildDirectory(path)) if same else {}
+        earlier = BuildDirectory(path).commands if same else {}
         directory.write_json("commands.json", {**earlier, "compile": entry(command, start)})
         directory.write_json("build.json", manifest)
         move_into(path, draft, names=_FILES, outdated=() if same else _RESULTS)
@@ -107,8 +107,12 @@ def _usable(path: str | os.PathLike) -> Path:
     for folder in (path, *path.parents):
         if folder.exists() and not folder.is_dir():
             raise UserError(f"Build directory {path} must be a folder, and {folder} is a file")
-    if path.is_dir() and not (path / "build.json").exists() and any(path.iterdir()):
-        raise UserError(f"Build directory must be new, empty or an earlier build, and {path} holds other files")
+    if path.is_dir() and not (path / "build.json").exists():  # what is left of an interrupted build may go
+        ours = {name.split("/")[0] for name in (*_FILES, *_RESULTS)}
+        others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
+        if others:
+            raise UserError(f"Build directory must be new, empty or an earlier build, and {path} holds {others[0]}; "
+                            "name another with -o")
     return path
 
 

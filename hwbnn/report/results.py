@@ -1,6 +1,5 @@
 """Everything that a build directory knows, read for the report; what is missing is None."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,19 +53,15 @@ class Results:
             record = directory.read_json(name, made_by)
             return record if record.get("network", manifest.network) == manifest.network else None
 
-        estimate = optional("estimate.json", "hwbnn estimate")
+        record, estimate = optional("estimate.json", "hwbnn estimate"), None
+        if record is not None:
+            with directory.parsing("estimate.json", "hwbnn estimate"):
+                estimate = Estimate.from_json(record)
         return cls(
             path=str(directory.path), manifest=manifest, network=network, plan=lower(network, folds),
             board=board(manifest.board), training=optional("training.json", "hwbnn compile"),
             accuracy=optional("accuracy.json", "hwbnn simulate"),
             simulation=optional("sim/result.json", "hwbnn simulate"),
-            estimate=None if estimate is None else Estimate.from_json(estimate),
+            estimate=estimate,
             synthesis=SynthesisResult.read(directory) if (directory / "synth/result.json").exists() else None,
-            commands=_commands(directory))
-
-
-def _commands(directory: BuildDirectory) -> dict[str, dict[str, Any]]:
-    try:
-        return json.loads((directory / "commands.json").read_text())
-    except (OSError, ValueError):  # only provenance: a damaged file is no reason to stop
-        return {}
+            commands=directory.commands)

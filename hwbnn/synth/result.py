@@ -92,20 +92,22 @@ class SynthesisResult:
         again = f"make it again with `hwbnn synth {directory.path}`"
         if record.get("format") != _FORMAT:
             raise UserError(f"File {directory / FILE} must have format {_FORMAT}, not {record.get('format')}; {again}")
-        if record["network"] != directory.manifest.network:
-            raise UserError(f"File {directory / FILE} must belong to the network of this build, and does not; {again}")
-        path = None if record["bitstream"] is None else directory.path.resolve() / record["bitstream"]
-        if path is not None and (not path.exists() or sha256(path) != record["bitstream_sha256"]):
-            raise UserError(f"Bitstream {path} must be the one that {FILE} describes, and it is not; {again}")
-        names = set(cls.__dataclass_fields__)
-        return cls(**{
-            **{name: value for name, value in record.items() if name in names},
-            "accelerator": Cells(**record["accelerator"]),
-            "stages": {name: Cells(**counts) for name, counts in record["stages"].items()},
-            "design": Cells(**record["design"]),
-            "placed": {name: Use(**amount) for name, amount in record["placed"].items()},
-            "bitstream": path,
-        })
+        with directory.parsing(FILE, "hwbnn synth"):
+            if record["network"] != directory.manifest.network:
+                raise UserError(f"File {directory / FILE} must belong to the network of this build, and does not; "
+                                f"{again}")
+            path = None if record["bitstream"] is None else directory.path.resolve() / record["bitstream"]
+            if path is not None and (not path.exists() or sha256(path) != record["bitstream_sha256"]):
+                raise UserError(f"Bitstream {path} must be the one that {FILE} describes, and it is not; {again}")
+            names = set(cls.__dataclass_fields__)
+            return cls(**{
+                **{name: value for name, value in record.items() if name in names},
+                "accelerator": Cells(**record["accelerator"]),
+                "stages": {name: Cells(**counts) for name, counts in record["stages"].items()},
+                "design": Cells(**record["design"]),
+                "placed": {name: Use(**amount) for name, amount in record["placed"].items()},
+                "bitstream": path,
+            })
 
 
 def sha256(path: Path) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -91,7 +92,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
 
     with _reproducible(seed, chosen.threads), _bar(chosen.epochs, progress) as report:
         model = chosen.model(shape, datasets.classes(chosen.data))
-        with SummaryWriter(_log_folder(directory / "tensorboard", resume)) as writer:
+        with _quiet_log_thread(), SummaryWriter(_log_folder(directory / "tensorboard", resume)) as writer:
             kept = resume  # whether there is a checkpoint of this training
 
             def note(measured: dict[str, float]) -> None:
@@ -170,6 +171,22 @@ def _check_writable(directory: Path) -> None:
         (directory / ".writable").unlink()
     except OSError as error:
         raise UserError(f"Output folder {directory} must be writable: {error.strerror}") from None
+
+
+@contextmanager
+def _quiet_log_thread() -> Iterator[None]:
+    """Keep TensorBoard's writer thread from printing a traceback on a full disk: the main thread meets it too."""
+    before = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not issubclass(failed.exc_type, OSError):
+            before(failed)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _log_folder(parent: Path, resume: bool) -> str:
