@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from amaranth.back import rtlil
+from estimates import synthesize
 
 from hwbnn import ir
 from hwbnn.cost import technology
@@ -48,6 +49,10 @@ def mlp() -> ir.Network:
                       (ir.Output("logits", tensor, (10,)),))
 
 
+IMAGES = ((Beats(2, 4), Beats(1, 1)), (Beats(8, 4), Beats(1, 1)), (Beats(1, 98), Beats(1, 1)),
+          (Beats(784, 1), Beats(10, 2)), (Beats(1024, 3), Beats(1, 4)))
+
+
 def main() -> None:
     plan = lower(mlp(), {"fc0": Fold(8, 8), "fc1": Fold(8, 16), "fc2": Fold(2, 8)})
     for name in names():
@@ -59,6 +64,12 @@ def main() -> None:
             tools = Tools(Path(folder), print)
             link = HostLink(image=Beats(8, 4), result=Beats(1, 1), fingerprint=bytes(8),
                             divisor=divisor(target.clock_hz, target.baud))
+            for image, result in IMAGES:
+                sized = HostLink(image=image, result=result, fingerprint=bytes(range(7, 15)),
+                                 divisor=divisor(target.clock_hz, target.baud))
+                found, packed = synthesize(sized, target.family)
+                registers = sum(number for kind, number in found.items() if "DFF" in kind or kind == "TRELLIS_FF")
+                print(f"{name}: host link of {image} and {result}: {packed} packed, {registers} flip-flops")
             (tools.directory / "link.il").write_text(rtlil.convert(link, name="link"))
             (tools.directory / "source.v").write_text(verilog(plan))
             print(f"{name}: host link {flat(tools, 'read_rtlil link.il', 'link', **how)}")

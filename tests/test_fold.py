@@ -276,3 +276,33 @@ def test_what_stands_beside_may_depend_on_both_streams():
     search = Search(net, technology("ice40-up5k"), beside=partial(footprint, board("icebreaker")))
     folds, row = search.best(500)
     assert np.array_equal(row[1:-1], search.used(unsized(net, folds))[1:-1])
+<<<<<<< HEAD
+
+
+def residual() -> ir.Network:
+    """Three layers, the second of which is by-passed."""
+    rng = np.random.default_rng(0)
+
+    def product(name, x, y, rows):
+        return ir.MatMul(name, (x,), (y,), rng.choice([-1, 1], (rows, 8)), ir.BIPOLAR)
+
+    def threshold(name, x, y):
+        return ir.Threshold(name, (x,), (y,), rng.integers(-3, 4, (8, 1)), ir.BIPOLAR)
+
+    nodes = (product("fc0", "x", "a", 8), threshold("t0", "a", "h"), product("fc1", "h", "b", 8),
+             ir.Add("add", ("b", "h"), ("s",)), threshold("t1", "s", "k"), product("fc2", "k", "y", 4))
+    return ir.Network("residual", ir.Input("x", (8,), (8,), ir.BIPOLAR), nodes, (ir.Output("y", "y", (4,)),))
+
+
+def test_a_network_with_branches_meets_what_is_asked_for():
+    net, tech = residual(), technology("ice40-up5k")
+    folds = fold.choose(net, clock_hz=10**6, target_fps=60_000, technology="ice40-up5k")
+    assert lower(net, folds).cycles.interval <= 16
+    folds = fold.within_latency(net, clock_hz=10**6, max_latency=40)
+    assert lower(net, folds).cycles.first < 40
+    assert not Search(net, tech, timed=True).is_timed
+    tight = int(of_stages(lower(net, fold.fit(net, technology="ice40-up5k")).stages, tech).luts.high) * 2 // 3
+    folds = fold.fit(net, technology="ice40-up5k", max_luts=tight)
+    assert fits(net, folds, tech, max_luts=tight)
+=======
+>>>>>>> origin/main

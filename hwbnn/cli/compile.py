@@ -13,7 +13,11 @@ from hwbnn.cli.options import single
 from hwbnn.cost import estimate
 from hwbnn.errors import UserError
 from hwbnn.fold import words
+<<<<<<< HEAD
+from hwbnn.plan import Plan, Stream
+=======
 from hwbnn.plan import Stream
+>>>>>>> origin/main
 from hwbnn_boards.footprint import footprint
 
 app = single()
@@ -83,23 +87,34 @@ def show(build: Build) -> None:
                                 sum(memory.bits for memory in plan.memories)))
     target = build.manifest.target_fps
     choice = build.directory.read_json("fold.json", "hwbnn compile")
+<<<<<<< HEAD
+    console.say(f" [bold]Folding: {choice['goal']}[/bold]")
+    console.facts([(f" {name}", f"{fold.pe}×{fold.simd}, {choice['reasons'][name]}")
+                   for name, fold in build.folds.items()])
+    console.say()
+=======
     console.table(f"Folding: {choice['goal']}", ["layer", ">PE", ">SIMD", "reason"],
                   [(name, fold.pe, fold.simd, choice["reasons"][name]) for name, fold in build.folds.items()])
+>>>>>>> origin/main
     console.facts([
         ("Rate", f"{console.count(clock / cycles.interval)} frames/s at {clock / 1e6:g} MHz "
                  f"({cycles.interval} cycles/frame)"
                  + (f", asked for {console.count(target)}" if target is not None else "")),
         ("Latency", f"{cycles.first + 1} cycles, {1e6 * (cycles.first + 1) / clock:.2f} µs"),
         ("Lanes", f"{console.count(plan.lanes)} products per cycle"),
-        ("Chip", _fits(build)),
+        ("Chip", _fits(build, plan)),
         ("Verilog", str(build.path / "rtl" / "accelerator.v")),
         ("Folding", f"{build.path / 'fold.json'}; edit it and give it back with --folds"),
     ])
 
 
-def _fits(build: Build) -> str:
+def _fits(build: Build, plan: Plan) -> str:
     """Whether it will fit, by estimate: known here, minutes before synthesis tells."""
+<<<<<<< HEAD
+    board = build.board
+=======
     board, plan = build.board, build.plan
+>>>>>>> origin/main
     result = estimate(plan, board.technology, build.manifest.clock_hz, beside=footprint(board, plan.input, plan.output))
     first = result.exhausted_first
     told = f"{first.whole} of {first.available:,.0f}, with the host link"
