@@ -260,7 +260,7 @@ def forms(stage: Stage) -> Forms:
         case PartStage():
             return _counter(stage.ratio) + Forms(datapath=0.7 * (stage.ratio - 1) * stage.o.bits, control=2.0)
         case ForkStage():
-            return Forms(control=2.0 * stage.count + 1)
+            return Forms(control=4.0 * stage.count)
         case FifoStage():
             return _branch_fifo(stage)
         case AddStage():
