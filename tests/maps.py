@@ -53,11 +53,11 @@ def thresholded(draw, node, tensor, name="act"):
 
 
 @st.composite
-def convolutions(draw, kind=st.sampled_from(["whole", "whole", "grouped", "depthwise"])):
+def convolutions(draw):
     """A network of a convolution, with or without thresholds."""
     shape, levels = draw(shapes()), draw(LEVELS)
     kernel, stride, padding, dilation = draw(_window(shape))
-    kind, weights = draw(kind), draw(WEIGHTS)
+    kind, weights = draw(st.sampled_from(["whole", "whole", "grouped", "depthwise"])), draw(WEIGHTS)
     groups = {"whole": 1, "grouped": draw(st.sampled_from(divisors(shape[2]))), "depthwise": shape[2]}[kind]
     rows = shape[2] if kind == "depthwise" else groups * draw(st.integers(1, 3))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
@@ -72,9 +72,9 @@ def convolutions(draw, kind=st.sampled_from(["whole", "whole", "grouped", "depth
 @st.composite
 def foldings(draw, network):
     """Any folding of a network's matrices."""
-    matrices = {node.name: matrix for node in network.nodes if (matrix := Matrix.of(node)) is not None}
-    return {name: plan.Fold(draw(st.sampled_from(divisors(matrix.rows))), draw(st.sampled_from(divisors(matrix.columns))))
-            for name, matrix in matrices.items()}
+    sizes = {node.name: (matrix.rows, matrix.columns) for node in network.nodes
+             if (matrix := Matrix.of(node)) is not None}
+    return {name: plan.Fold(*(draw(st.sampled_from(divisors(size))) for size in both)) for name, both in sizes.items()}
 
 
 @st.composite

@@ -28,7 +28,8 @@ TWO = [ir.Affine("a", ("x",), ("y",), [1], [2]), ir.Affine("b", ("x",), ("z",), 
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: plan.lower(NET, {"fc0": plan.Fold(2, 4)}), r"^Folds must be given for every MatMul, and fc1 has none$"),
+    (lambda: plan.lower(NET, {"fc0": plan.Fold(2, 4)}),
+     r"^Folds must be given for every MatMul and Conv, and fc1 has none$"),
     (lambda: plan.lower(NET, {**FOLDS, "fc": plan.Fold(1, 1)}), r"^Folds must be given for fc0, fc1, not fc$"),
     (lambda: plan.lower(NET, {**FOLDS, "fc0": plan.Fold(4, 4)}),
      r"^fc0: PE must divide the 6 rows of the matrix, not be 4$"),

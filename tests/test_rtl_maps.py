@@ -96,7 +96,8 @@ def test_pooling_of_every_window(kind, signs):
 
 def test_memories_of_either_style():
     rng = np.random.default_rng(0)
-    network = chain([ir.Conv("conv", ("x",), ("y",), rng.choice([-1, 1], (4, 2, 2, 2)), ir.BIPOLAR, padding=(1, 1, 1, 1)),
+    weights = rng.choice([-1, 1], (4, 2, 2, 2))
+    network = chain([ir.Conv("conv", ("x",), ("y",), weights, ir.BIPOLAR, padding=(1, 1, 1, 1)),
                      ir.Threshold("act", ("y",), ("z",), np.sort(rng.integers(-4, 5, (4, 1)), axis=1), ir.BIPOLAR)],
                     (3, 3, 2), ir.BIPOLAR)
     for buffer, other in (("block", "block"), ("distributed", "logic")):
@@ -112,11 +113,11 @@ def test_strides_beyond_the_kernel(stride):
     holds(network, {"conv": plan.Fold(1, 1)}, (3, 2), (0, 2))
 
 
-def test_units_of_one_pixel_need_no_window():
-    network = chain([ir.Conv("conv", ("x",), ("y",), np.ones((2, 1, 1, 4), int), ir.BIPOLAR)], (3, 3, 4), ir.BIPOLAR)
-    assert [stage.name for stage in plan.lower(network, {"conv": plan.Fold(1, 2)}).stages] == ["input", "conv", "output"]
-    network = chain([ir.Conv("conv", ("x",), ("y",), np.ones((2, 3, 3, 4), int), ir.BIPOLAR)], (3, 3, 4), ir.BIPOLAR)
-    assert [stage.name for stage in plan.lower(network, {"conv": plan.Fold(1, 4)}).stages] == ["input", "conv", "output"]
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_windows_that_change_nothing_need_no_unit(kernel):
+    node = ir.Conv("conv", ("x",), ("y",), np.ones((2, kernel, kernel, 4), int), ir.BIPOLAR)
+    p = plan.lower(chain([node], (3, 3, 4), ir.BIPOLAR), {"conv": plan.Fold(1, 4)})
+    assert [stage.name for stage in p.stages] == ["input", "conv", "output"]
 
 
 def test_lanes_that_channels_allow_only():

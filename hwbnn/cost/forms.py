@@ -31,11 +31,14 @@ from hwbnn.plan import (
     FrameOutputStage,
     JoinStage,
     MatrixVectorStage,
+    PadStage,
     PartStage,
     PipelineStage,
+    PoolStage,
     SliceStage,
     Stage,
     ThresholdStage,
+    WindowStage,
 )
 from hwbnn.plan.lanes import ConditionalLane, GatedLane, Lane, MismatchLane, ProductLane
 from hwbnn.plan.records import index_bits, span_bits
@@ -158,10 +161,15 @@ def _counter(states: int) -> Forms:
 def _table(table: Table) -> Forms:
     if table.is_constant:
         return Forms()
+    place = _counter(table.run)
+    if table.borders is not None:  # position in the map, its class, and where the run of that begins
+        rows, columns = table.borders.rows, table.borders.columns
+        place += _counter(len(rows)) + _counter(len(columns)) + Forms(
+            control=float(len(set(rows)) + len(set(columns)) + index_bits(len(table.words))))
     if table.style != "logic":
-        return _counter(len(table.words)) + Forms(registers=table.width)
+        return place + Forms(registers=table.width)
     columns = distinct_columns(word_bits(table.words, table.width))
-    return _counter(len(table.words)) + Forms(rom=rom_luts(columns, len(table.words)), merged=table.width - columns)
+    return place + Forms(rom=rom_luts(columns, len(table.words)), merged=table.width - columns)
 
 
 def _thresholds(t: Thresholds) -> Forms:
@@ -191,17 +199,19 @@ def _matrix_vector(stage: MatrixVectorStage) -> Forms:
         element += _multiplications(lane, simd)
     if stage.sf > 1:  # the first beat replaces the accumulator, the others add
         element += Forms(datapath=2.0 * stage.sum_bits, chains=int(stage.sum_bits >= CHAIN_BITS))
-    inputs = simd * lane.x.bits
+    inputs = stage.input_lanes * lane.x.bits
     flags = (3 if stage.sf > 1 else 1) * stage.sum_latency + stage.tail_latency
     result = element * pe + _fifo(stage) + _counter(stage.sf) + Forms(
         control=4.0 + (2.0 if stage.nf > 1 else 0.0),
         registers=inputs * (stage.front - stage.input_latency + (not stage.has_input_memory)) + flags)
-    if stage.nf > 1 and stage.sf > 1:
-        result += _counter(stage.sf * stage.nf)
+    if stage.weight_depth > stage.sf > 1:
+        result += _counter(stage.weight_depth)
+    if stage.nf > 1 and stage.groups > 1:
+        result += _counter(stage.nf)
     if stage.has_input_memory:  # the first pass takes the stream, the others the memory
         result += Forms(datapath=float(inputs))
     if stage.has_weight_memory:
-        width, depth = stage.fold.lanes * lane.w.bits, stage.sf * stage.nf
+        width, depth = stage.fold.lanes * lane.w.bits, stage.weight_depth
         result += Forms(rom=rom_luts(width, depth)) if stage.weight_style == "logic" else Forms(registers=width)
     if stage.thresholds is not None:
         return result + _thresholds(stage.thresholds)
@@ -244,6 +254,37 @@ def _concat(stage: ConcatStage) -> Forms:
                                                              control=2.0 * streams)
 
 
+def _window(stage: WindowStage) -> Forms:
+    """Counters of the loops, two addresses, two numbers of beats, and the constants by which they step."""
+    result, address = Forms(), index_bits(stage.depth)
+    for loop in stage.loops:
+        result += _counter(loop.count)
+    levels = len(stage.loops)
+    lead, held = (span_bits(of.start, stage.depth) for of in (stage.lead_range, stage.held_range))
+    result += _counter(stage.depth) + Forms(control=3.0 * address + 2.0 * (lead + held), chains=4)
+    result += Forms(control=0.5 * levels * (address + span_bits(min(*stage.steps, 0), max(stage.steps))))
+    return result + _fifo(stage)
+
+
+def _pad(stage: PadStage) -> Forms:
+    counters = _counter(stage.padded_height) + _counter(stage.padded_width) + _counter(stage.channel_beats)
+    compares = 2.0 * (index_bits(stage.padded_height) + index_bits(stage.padded_width))
+    return counters + Forms(datapath=float(stage.o.bits), control=compares + 3.0) + _fifo(stage)
+
+
+def _pool(stage: PoolStage) -> Forms:
+    bits = stage.value_bits
+    if stage.kind == "sum":
+        lane = Forms(datapath=2.0 * bits, chains=int(bits >= CHAIN_BITS))
+    elif stage.i.levels.is_bipolar:
+        lane = Forms(datapath=1.0)
+    else:
+        lane = Forms(datapath=2.0 * bits, chains=int(bits >= CHAIN_BITS))
+    signs = _counter(stage.channel_groups) + Forms(rom=rom_luts(stage.i.lanes, stage.channel_groups)) \
+        if stage.is_mixed else Forms()
+    return lane * stage.i.lanes + _counter(stage.taps) + Forms(control=2.0) + signs + _fifo(stage)
+
+
 def forms(stage: Stage) -> Forms:
     """Return the uncalibrated closed form of one stage. Raises ``TypeError`` for a stage it does not know."""
     match stage:
@@ -255,6 +296,12 @@ def forms(stage: Stage) -> Forms:
             return _affine(stage)
         case ArgMaxStage():
             return _argmax(stage)
+        case WindowStage():
+            return _window(stage)
+        case PadStage():
+            return _pad(stage)
+        case PoolStage():
+            return _pool(stage)
         case JoinStage():
             return _counter(stage.ratio) + _fifo(stage) + Forms(registers=(stage.ratio - 1) * stage.i.bits)
         case PartStage():

@@ -10,8 +10,10 @@ from hwbnn.plan import (
     MatrixVectorStage,
     Memory,
     PipelineStage,
+    PoolStage,
     Stage,
     ThresholdStage,
+    WindowStage,
 )
 from hwbnn.plan.records import span_bits
 from hwbnn.plan.tables import Thresholds
@@ -76,6 +78,8 @@ def operations(stage: Stage) -> Operations:
         bits = stage.i.beats * stage.i.lanes * stage.value_bits
     elif isinstance(stage, AddStage):
         bits = stage.o.beats * stage.o.lanes * stage.o.levels.bits
+    elif isinstance(stage, PoolStage):
+        bits = stage.i.beats * stage.i.lanes * stage.value_bits
     weights, features = [], []
     for memory in stage.memories:
         part = memory.name.removeprefix(f"{stage.name}.")
@@ -85,6 +89,8 @@ def operations(stage: Stage) -> Operations:
             assert isinstance(stage, MatrixVectorStage)  # no other stage keeps its input
             vectors = stage.o.beats // stage.nf
             features.append(Access(memory, vectors * stage.sf * stage.nf))  # written once, read in the other passes
+        elif isinstance(stage, WindowStage) and memory == stage.buffer:
+            features.append(Access(memory, stage.i.beats + stage.o.beats))  # written once, read as often as it leaves
         elif isinstance(stage, PipelineStage) and memory == stage.fifo:
             features.append(Access(memory, 2 * stage.o.beats))  # written and read
         else:  # thresholds, offsets, constants: a word per group

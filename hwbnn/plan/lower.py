@@ -9,14 +9,18 @@ from hwbnn import ir
 from hwbnn.errors import UserError
 from hwbnn.plan.branches import FifoStage, ForkStage
 from hwbnn.plan.build import Builder, converters
+from hwbnn.plan.channel import UNLIMITED
+from hwbnn.plan.elementwise import AffineStage, ThresholdStage
 from hwbnn.plan.graph import Edge, chain, check
 from hwbnn.plan.maps import MAPS
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage
 from hwbnn.plan.pad import PadStage
-from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style
-from hwbnn.plan.schedule import Blocked, Cycles, Schedule, schedule, steady
+from hwbnn.plan.pool import PoolStage
+from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style, ceil_div
+from hwbnn.plan.schedule import Blocked, Cycles, Schedule, paced, schedule, steady
 from hwbnn.plan.storage import buffer_style
+from hwbnn.plan.width_converter import WidthConverterStage
 from hwbnn.plan.window import WindowStage
 
 __all__ = ["Plan", "converters", "lower", "unsized"]
@@ -193,12 +197,9 @@ def _with_fifos(stages: Sequence[Stage], edges: Sequence[Edge], styles: Mapping[
     """Give every FIFO the depth that the schedule asks for when frames come at the slowest stage's pace."""
     slowest = max(stage.ii for stage in stages)
     has_maps = any(isinstance(stage, WindowStage | PadStage) for stage in stages)
-    if has_maps and not any(isinstance(stage, FifoStage) for stage in stages):
-        least = [_sized(stage, 0, styles) for stage in stages]
-        if _keeps_pace(least, edges, slowest):
-            return least
+    frames = 4 if has_maps else len(stages) + 4
     while True:
-        needed = schedule(stages, len(stages) + 4, edges=edges, interval=slowest, unlimited=True).occupied
+        needed = schedule(stages, frames, edges=edges, interval=slowest, unlimited=True).occupied
         sized = [_sized(stage, depth, styles) for stage, depth in zip(stages, needed, strict=True)]
         if all(stage.latency == before.latency for stage, before in zip(sized, stages, strict=True)):
             break
@@ -208,28 +209,36 @@ def _with_fifos(stages: Sequence[Stage], edges: Sequence[Edge], styles: Mapping[
     return _trimmed(sized, edges) if any(isinstance(stage, ForkStage) for stage in sized) else sized
 
 
-def _keeps_pace(stages: Sequence[Stage], edges: Sequence[Edge], slowest: int) -> bool:
-    try:
-        return steady(stages, edges=edges).interval <= slowest
-    except Blocked:
-        return False
-
-
 def _leaner(stages: Sequence[Stage], edges: Sequence[Edge], slowest: int) -> list[Stage]:
-    """The same with shallower FIFOs behind the stages, all of a common depth at most, where the pace stays.
+    """The same with shallower FIFOs where a map passes, if that keeps the pace.
 
-    A stage that works through a map faster than the slowest would otherwise store the rest of the map.
+    A stage that works through a map faster than the slowest would otherwise store the rest of the map. In front of a
+    window, whose buffer serves, a FIFO is as shallow as can be; in front of a matrix it holds up to two vectors.
     """
-    deepest = max(stage.fifo_depth for stage in stages if isinstance(stage, PipelineStage))
-    cap = 1
-    while cap < deepest:
-        trial = [replace(stage, fifo_depth=max(stage.least_fifo_depth, min(stage.fifo_depth, cap)))
-                 if isinstance(stage, PipelineStage) and not isinstance(stage, FifoStage)
-                 else stage for stage in stages]
-        if _keeps_pace(trial, edges, slowest):
-            return trial
-        cap *= 4
-    return list(stages)
+    by_name = {stage.name: stage for stage in stages}
+    after = {edge.source: by_name[edge.target] for edge in reversed(edges)}
+    capped = []
+    for stage in stages:
+        if isinstance(stage, PipelineStage) and not isinstance(stage, FifoStage):
+            most = max(stage.least_fifo_depth, min(stage.fifo_depth, _useful_depth(stage, after)))
+            stage = replace(stage, fifo_depth=most)
+        capped.append(stage)
+    try:
+        return capped if paced(capped, slowest, edges=edges) else list(stages)
+    except Blocked:
+        return list(stages)
+
+
+def _useful_depth(stage: Stage, after: Mapping[str, Stage]) -> int:
+    """How deep a FIFO may have to be for the sake of what comes after it."""
+    following = after[stage.name]
+    while isinstance(following, WidthConverterStage | ThresholdStage | AffineStage):
+        following = after[following.name]
+    if isinstance(following, WindowStage | PadStage | PoolStage):
+        return 1
+    if isinstance(following, MatrixVectorStage):
+        return 2 * ceil_div(following.columns, stage.o.lanes)
+    return UNLIMITED
 
 
 def _trimmed(stages: Sequence[Stage], edges: Sequence[Edge]) -> list[Stage]:

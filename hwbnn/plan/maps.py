@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwbnn import ir
-from hwbnn.errors import UserError
-from hwbnn.plan.lanes import Lane
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.pad import PadStage
 from hwbnn.plan.pool import PoolStage

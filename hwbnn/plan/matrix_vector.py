@@ -63,7 +63,8 @@ class MatrixVectorStage(PipelineStage):
         if self.groups < 1 or self.rows % self.groups:
             raise ValueError(f"{self.name} groups must divide {self.rows} rows, not be {self.groups}")
         if self.apart and self.groups * self.fold.pe != self.rows:
-            raise ValueError(f"{self.name} groups of a depthwise unit must be {self.rows} rows by PE, not {self.groups}")
+            raise ValueError(f"{self.name} groups of a depthwise unit must be {self.rows // self.fold.pe}, its rows by "
+                             f"PE, not {self.groups}")
         self.fold.check(self.rows // self.groups, self.columns)
         if self.weights.shape != (self.rows, self.columns):
             raise ValueError(f"{self.name} weights must have shape ({self.rows}, {self.columns}), not "

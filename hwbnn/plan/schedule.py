@@ -16,7 +16,7 @@ from hwbnn.plan.graph import Edge, chain
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.records import PipelineStage, Stage
 
-__all__ = ["Blocked", "Cycles", "Schedule", "schedule", "steady"]
+__all__ = ["Blocked", "Cycles", "Schedule", "paced", "schedule", "steady"]
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,31 @@ def steady(stages: Sequence[Stage], *, edges: Sequence[Edge] | None = None, limi
     RuntimeError
         Frames do not become alike within ``limit``.
     """
+    memory = 1 + max(stage.memory for stage in stages)
+    for alike, cycles in _settling(stages, edges, limit):
+        if alike >= memory:
+            return cycles
+    raise RuntimeError(f"Frames from {stages[0].name} to {stages[-1].name} do not settle to a steady interval")
+
+
+def paced(stages: Sequence[Stage], interval: int, *, edges: Sequence[Edge] | None = None) -> bool:
+    """Whether frames follow each other by ``interval`` cycles at most once two in a row were alike. Raises as above."""
+    return any(alike and cycles.interval <= interval for alike, cycles in _until_alike(stages, edges))
+
+
+def _until_alike(stages: Sequence[Stage], edges: Sequence[Edge] | None) -> Iterator[tuple[int, Cycles]]:
+    for alike, cycles in _settling(stages, edges, 64):
+        yield alike, cycles
+        if alike:
+            return
+
+
+def _settling(stages: Sequence[Stage], edges: Sequence[Edge] | None, limit: int) -> Iterator[tuple[int, Cycles]]:
+    """After each frame but the first, how many in a row were alike, and the cycles if they stay so."""
     run = _Run(stages, chain(stages) if edges is None else edges, unlimited=False)
     beats = {run.source: stages[0].i.beats, run.sink: stages[-1].o.beats}
     for channel, edge in run.edges.items():
         beats[channel] = next(stage for stage in stages if stage.name == edge.source).outputs[edge.port].beats
-    memory = 1 + max(stage.memory for stage in stages)
     alike, last = 0, None
     for frame in range(limit):
         run.source.offered.extend([frame] * beats[run.source])
@@ -169,11 +189,11 @@ def steady(stages: Sequence[Stage], *, edges: Sequence[Edge] | None = None, limi
                 raise Blocked(circle)
             raise RuntimeError(f"Chain {' -> '.join(s.name for s in run.stages)} blocks after "
                                f"{len(run.sink.moved)} outputs")
-        shift = _shift(beats, frame) if frame else None
+        if not frame:
+            continue
+        shift = _shift(beats, frame)
         alike, last = (alike + 1, shift) if shift is not None and shift == last else (0, shift)
-        if last is not None and alike >= memory:
-            return Cycles(run.sink.moved[beats[run.sink] - 1] - run.source.moved[0], last)
-    raise RuntimeError(f"Frames from {stages[0].name} to {stages[-1].name} do not settle to a steady interval")
+        yield alike, Cycles(run.sink.moved[beats[run.sink] - 1] - run.source.moved[0], shift or 0)
 
 
 def _shift(beats: Mapping[Channel, int], frame: int) -> int | None:

@@ -76,8 +76,10 @@ class Table:
         """The reader's counter and the fabric register."""
         if self.is_constant:
             return 0
-        place = 0 if self.borders is None else index_bits(len(self.borders.rows)) + index_bits(len(self.borders.columns))
-        return index_bits(self.run) + place + self.width
+        total = index_bits(self.run) + self.width
+        if self.borders is not None:
+            total += index_bits(len(self.borders.rows)) + index_bits(len(self.borders.columns))
+        return total
 
     @property
     def run(self) -> int:
