@@ -58,7 +58,7 @@ def integers(net: ir.Network, x: ArrayLike, *, batch: int = 256) -> Integers:
 
 def _batched(net: ir.Network, x: ArrayLike, function: Callable[[Integers], NDArray], batch: int) -> NDArray:
     x = np.asarray(x)
-    first = function(encode(net, x[:batch]))
+    first = function(encode(net, x[:batch] if x.ndim else x))
     return np.concatenate([first, *(function(encode(net, x[n:n + batch])) for n in range(batch, len(x), batch))])
 
 

@@ -288,3 +288,9 @@ def test_labels_must_be_class_numbers(build, images, labels):
 @pytest.mark.slow
 def test_run_on_a_virtual_board(build, images):
     assert np.array_equal(build.run(images[:3], "virtual"), golden.classes(tiny(), images[:3]))
+
+
+def test_a_model_file_may_stand_for_the_network(tmp_path):
+    ir.save(tiny(), tmp_path / "tiny.npz")
+    build = hwbnn.compile(tmp_path / "tiny.npz", tmp_path / "b", board="icebreaker", target_fps=1000)
+    assert build.network == tiny() and build.manifest.source == str(tmp_path / "tiny.npz")

@@ -11,6 +11,7 @@ from typing import Any
 
 from hwbnn import ir
 from hwbnn.build.facade import Build
+from hwbnn.build.models import load
 from hwbnn.build.provenance import entry, versions
 from hwbnn.build.swap import draft_beside, move_into
 from hwbnn.builddir import BuildDirectory, Manifest
@@ -30,7 +31,7 @@ _FILES = ("network.npz", "rtl/accelerator.v", "fold.json", "training.json", "com
 _RESULTS = ("estimate.json", "accuracy.json", "sim", "synth", "report.html")  # true for one Verilog and no other
 
 
-def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps: float | None = None,
+def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, board: str, target_fps: float | None = None,
             max_luts: int | None = None, max_latency: int | str | None = None, fit: bool = False,
             folds: Mapping[str, Fold | tuple[int, int] | Mapping[str, int]] | str | os.PathLike | None = None,
             output: str = "class", seed: int = 1, source: str | os.PathLike | None = None,
@@ -44,6 +45,8 @@ def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps:
 
     Parameters
     ----------
+    net : :class:`ir.Network` or path
+        The network, or what :func:`hwbnn.load` reads it from.
     board : :class:`str`
         Name of a board; :func:`hwbnn_boards.names` lists them.
     target_fps : :class:`float`
@@ -71,6 +74,9 @@ def compile(net: ir.Network, path: str | os.PathLike, *, board: str, target_fps:
         Where an argument cannot be used; among others, where the rate cannot be reached or the board is too small.
     """
     start = time.monotonic()
+    if not isinstance(net, ir.Network):
+        source = net if source is None else source
+        net = load(net)
     goal = Goal.of(target_fps=target_fps, max_luts=max_luts, max_latency=max_latency, fit=fit, folds=folds)
     if output not in OUTPUTS:
         raise UserError(f"Output must be one of {', '.join(OUTPUTS)}, not {output}")
