@@ -368,11 +368,7 @@ def test_compile_tells_why(model, tmp_path, goal, told):
     choice = json.loads((tmp_path / "b/fold.json").read_text())
     assert told in text and choice["goal"] == told and "with the host link" in text
     for layer in ("fc0", "fc1"):
-<<<<<<< HEAD
         assert choice["reasons"][layer] in " ".join(text.split())
-=======
-        assert choice["reasons"][layer].split("cycles:")[1].split(",")[0] in text.replace("\n", " ")
->>>>>>> origin/main
 
 
 def test_fold_json_is_edited_and_given_back(model, build, tmp_path):

@@ -276,7 +276,6 @@ def test_what_stands_beside_may_depend_on_both_streams():
     search = Search(net, technology("ice40-up5k"), beside=partial(footprint, board("icebreaker")))
     folds, row = search.best(500)
     assert np.array_equal(row[1:-1], search.used(unsized(net, folds))[1:-1])
-<<<<<<< HEAD
 
 
 def residual() -> ir.Network:
@@ -304,5 +303,3 @@ def test_a_network_with_branches_meets_what_is_asked_for():
     tight = int(of_stages(lower(net, fold.fit(net, technology="ice40-up5k")).stages, tech).luts.high) * 2 // 3
     folds = fold.fit(net, technology="ice40-up5k", max_luts=tight)
     assert fits(net, folds, tech, max_luts=tight)
-=======
->>>>>>> origin/main

@@ -13,11 +13,7 @@ from hwbnn.cli.options import single
 from hwbnn.cost import estimate
 from hwbnn.errors import UserError
 from hwbnn.fold import words
-<<<<<<< HEAD
 from hwbnn.plan import Plan, Stream
-=======
-from hwbnn.plan import Stream
->>>>>>> origin/main
 from hwbnn_boards.footprint import footprint
 
 app = single()
@@ -87,15 +83,10 @@ def show(build: Build) -> None:
                                 sum(memory.bits for memory in plan.memories)))
     target = build.manifest.target_fps
     choice = build.directory.read_json("fold.json", "hwbnn compile")
-<<<<<<< HEAD
     console.say(f" [bold]Folding: {choice['goal']}[/bold]")
     console.facts([(f" {name}", f"{fold.pe}×{fold.simd}, {choice['reasons'][name]}")
                    for name, fold in build.folds.items()])
     console.say()
-=======
-    console.table(f"Folding: {choice['goal']}", ["layer", ">PE", ">SIMD", "reason"],
-                  [(name, fold.pe, fold.simd, choice["reasons"][name]) for name, fold in build.folds.items()])
->>>>>>> origin/main
     console.facts([
         ("Rate", f"{console.count(clock / cycles.interval)} frames/s at {clock / 1e6:g} MHz "
                  f"({cycles.interval} cycles/frame)"
@@ -110,11 +101,7 @@ def show(build: Build) -> None:
 
 def _fits(build: Build, plan: Plan) -> str:
     """Whether it will fit, by estimate: known here, minutes before synthesis tells."""
-<<<<<<< HEAD
     board = build.board
-=======
-    board, plan = build.board, build.plan
->>>>>>> origin/main
     result = estimate(plan, board.technology, build.manifest.clock_hz, beside=footprint(board, plan.input, plan.output))
     first = result.exhausted_first
     told = f"{first.whole} of {first.available:,.0f}, with the host link"
