@@ -31,8 +31,8 @@ _FILES = ("network.npz", "rtl/accelerator.v", "fold.json", "training.json", "com
 _RESULTS = ("estimate.json", "accuracy.json", "sim", "synth", "report.html")  # true for one Verilog and no other
 
 
-def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, board: str, target_fps: float | None = None,
-            max_luts: int | None = None, max_latency: int | str | None = None, fit: bool = False,
+def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, board: str,
+            target_fps: float | None = None, max_luts: int | None = None, max_latency: int | str | None = None, fit: bool = False,
             folds: Mapping[str, Fold | tuple[int, int] | Mapping[str, int]] | str | os.PathLike | None = None,
             output: str = "class", seed: int = 1, source: str | os.PathLike | None = None,
             command: str = "hwbnn.compile") -> Build:
