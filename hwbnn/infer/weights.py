@@ -55,7 +55,7 @@ class Weights:
     bias: NDArray[np.int64] = field(init=False)
     units: NDArray[np.int8] = field(init=False)
     panels: NDArray[np.uint64] | None = field(init=False, default=None)
-    bytes: NDArray[np.int8] | None = field(init=False, default=None)
+    bytes: NDArray[np.uint64] | None = field(init=False, default=None)
 
     def __post_init__(self):
         rows, taps, channels = self.weights.shape

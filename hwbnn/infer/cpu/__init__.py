@@ -32,6 +32,11 @@ def _aligned_empty(size: int) -> NDArray[np.uint8]:
     return room[start:start + size]
 
 
+def _gated(weights: Weights) -> bool:
+    """Whether bytes need a mask: for weights of 0, or because something unknown lies behind a row's last element."""
+    return weights.mask is not None or weights.layout.length % 64 != 0
+
+
 def _aligned(array: NDArray) -> NDArray:
     """A contiguous copy that begins at a cache line."""
     copy = _aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape)
@@ -70,14 +75,16 @@ class NumbaEngine(HostEngine):
         if self.byte_unit == "amx" or (self.byte_unit and weights.code.planes >= _PLANES_FOR_DOT):
             weights.bytes = self._panels_of_bytes(weights)
 
-    def _panels_of_bytes(self, weights: Weights) -> NDArray[np.int8]:
-        """Order weights as (panel of 32 outputs, k / 4, output, 4 bytes), a multiple of 64 bytes of k."""
+    def _panels_of_bytes(self, weights: Weights) -> NDArray[np.uint64]:
+        """Order weights as (panel of 32 outputs, k / 4, output, 4), a multiple of 64 of k: bits of signs and masks."""
         units = weights.units.reshape(len(weights.units), weights.layout.segments, weights.layout.length)
         length = weights.layout.words_per_segment * 64
         padded = np.zeros((pad_columns(weights.outputs), weights.layout.segments, length), np.int8)
         padded[:weights.outputs, :, :weights.layout.length] = units
         panels = padded.reshape(-1, COLUMNS, weights.layout.words * 16, 4).transpose(0, 2, 1, 3)
-        return _aligned(panels.ravel())
+        bits = [panels < 0, panels != 0] if _gated(weights) else [panels < 0]
+        planes = [np.packbits(plane.reshape(-1, 64), axis=1, bitorder="little").view("<u8")[:, 0] for plane in bits]
+        return _aligned(np.stack(planes, axis=1).astype(np.uint64).ravel())
 
     def _use_bytes(self, rows: int, weights: Weights) -> bool:
         """Whether bytes are quicker: they cost an expansion, and then as much as one plane of bits or less."""
@@ -134,10 +141,11 @@ class NumbaEngine(HostEngine):
             else:
                 expand = _bytes.blocks_of_words if blocked else _bytes.rows_of_words
                 expand(a.ravel(), rows, a.shape[1], weights.code.shift, words, room)
+        operands = (weights.bytes, _gated(weights), pad_columns(weights.outputs))
         if self.byte_unit == "amx":
-            amx(room, rows, words, blocked, weights.bytes, pad_columns(weights.outputs), *rest, _bytes.CONFIG)
+            amx(room, rows, words, blocked, *operands, *rest, _bytes.CONFIG)
         else:
-            dot(room, rows, words * 64, weights.bytes, pad_columns(weights.outputs), *rest)
+            dot(room, rows, words, *operands, *rest)
 
     def pack(self, codes, code):
         return self._pack(codes, code, codes.shape[1])

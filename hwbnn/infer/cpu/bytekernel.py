@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from hwbnn.infer.cpu.microkernel import _I8, _I32, _add_to, _data, _i64, _load, _splat_constant, _store
 
 __all__ = ["AMX_BLOCK", "COLUMNS", "DOT_ROWS", "amx_block", "amx_off", "amx_on", "copy16", "dot_block", "reached",
-           "spread"]
+           "spread", "weigh"]
 
 COLUMNS = 32  # of a panel
 DOT_ROWS = 8  # of a VPDPBUSD block
@@ -167,6 +167,27 @@ def _spread(typingctx, words, at, stride, planes, shift, out, to):
     return types.void(words, i, i, i, i, out, i), generate
 
 
+def _weigh(typingctx, words, at, masked, out, to):
+    """64 weights -1, 0 or 1 from the sign's word at ``at`` and, where ``masked``, the mask's after it."""
+    def generate(context, builder, signature, args):
+        source = _data(context, builder, signature.args[0], args[0])
+        target = _data(context, builder, signature.args[3], args[3])
+        kind = ir.VectorType(ir.IntType(1), 64)
+
+        def chosen(index, yes, no):
+            word = builder.load(builder.gep(source, [index]))
+            return builder.select(builder.bitcast(word, kind), yes, no)
+
+        signed = chosen(args[1], _splat_constant(_BYTES, 0xFF), _splat_constant(_BYTES, 1))
+        gated = chosen(builder.add(args[1], args[2]), signed, _splat_constant(_BYTES, 0))
+        plain = builder.icmp_signed("==", args[2], _i64(0))
+        _store(builder, builder.select(plain, signed, gated), target, args[4], 1)
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(words, i, i, out, i), generate
+
+
 # Callable in compiled code only, without the first argument.
 dot_block: Any = intrinsic(_dot_block)
 amx_block: Any = intrinsic(_amx_block)
@@ -175,3 +196,4 @@ amx_off: Any = intrinsic(_amx_off)
 copy16: Any = intrinsic(_copy16)
 reached: Any = intrinsic(_reached)
 spread: Any = intrinsic(_spread)
+weigh: Any = intrinsic(_weigh)

@@ -12,6 +12,7 @@ from hwbnn.infer.cpu.bytekernel import (
     dot_block,
     reached,
     spread,
+    weigh,
 )
 from hwbnn.infer.cpu.host import compiled
 
@@ -65,51 +66,64 @@ def _to_values(c, count, row, panel, bias, t_row, scale, out, columns):
 
 
 @compiled
-def dot_bits(a, rows, stride, b, columns, limits, t_plane, t_row, planes_out, out):
+def _panel(b, panel, words, masked, out):
+    """Weights of a panel as bytes (k / 4, column, 4): kept as bits, they take an eighth of the way from memory."""
+    vectors = words * COLUMNS
+    planes = 2 if masked else 1
+    for v in range(vectors):
+        weigh(b, (panel * vectors + v) * planes, planes - 1, out, v * 64)
+
+
+@compiled
+def dot_bits(a, rows, words, b, masked, columns, limits, t_plane, t_row, planes_out, out):
     """Bit n of plane i of row r is acc >= limits[i * t_plane + t_row[r] + n]; ``out`` counts 32-bit words.
 
     ``a`` is readable for DOT_ROWS rows more than there are.
     """
-    c = np.empty(DOT_ROWS * COLUMNS, np.int32)
+    c, w = np.empty(DOT_ROWS * COLUMNS, np.int32), np.empty(words * 64 * COLUMNS, np.uint8)
     for panel in range(columns // COLUMNS):
+        _panel(b, panel, words, masked, w)
         for row in range(0, rows, DOT_ROWS):
-            dot_block(a, row * stride, stride, b, panel * stride * COLUMNS, stride // 4, c)
+            dot_block(a, row * words * 64, words * 64, w, 0, words * 16, c)
             _to_bits(c, min(DOT_ROWS, rows - row), row, panel, limits, t_plane, t_row, planes_out, out,
                      columns // COLUMNS)
 
 
 @compiled
-def dot_values(a, rows, stride, b, columns, bias, t_row, scale, out):
+def dot_values(a, rows, words, b, masked, columns, bias, t_row, scale, out):
     """out[r, n] = bias[t_row[r] + n] + scale * acc, int32."""
-    c = np.empty(DOT_ROWS * COLUMNS, np.int32)
+    c, w = np.empty(DOT_ROWS * COLUMNS, np.int32), np.empty(words * 64 * COLUMNS, np.uint8)
     for panel in range(columns // COLUMNS):
+        _panel(b, panel, words, masked, w)
         for row in range(0, rows, DOT_ROWS):
-            dot_block(a, row * stride, stride, b, panel * stride * COLUMNS, stride // 4, c)
+            dot_block(a, row * words * 64, words * 64, w, 0, words * 16, c)
             _to_values(c, min(DOT_ROWS, rows - row), row, panel, bias, t_row, scale, out, columns)
 
 
 @compiled
-def amx_bits(a, rows, words, blocked, b, columns, limits, t_plane, t_row, planes_out, out, config):
+def amx_bits(a, rows, words, blocked, b, masked, columns, limits, t_plane, t_row, planes_out, out, config):
     """As :func:`dot_bits`. Rows are padded to pairs of 16, and ``blocked`` (block, word, row, 64 bytes) or plain."""
-    c = np.empty(AMX_BLOCK * COLUMNS, np.int32)
+    c, w = np.empty(AMX_BLOCK * COLUMNS, np.int32), np.empty(words * 64 * COLUMNS, np.uint8)
     stride, forward = (64, 1024) if blocked else (words * 64, 64)
     amx_on(config)
     for panel in range(columns // COLUMNS):
+        _panel(b, panel, words, masked, w)
         for row in range(0, rows, AMX_BLOCK):
-            amx_block(a, row * words * 64, stride, forward, 16 * words * 64, b, panel * words * 64 * COLUMNS, words, c)
+            amx_block(a, row * words * 64, stride, forward, 16 * words * 64, w, 0, words, c)
             _to_bits(c, min(AMX_BLOCK, rows - row), row, panel, limits, t_plane, t_row, planes_out, out,
                      columns // COLUMNS)
     amx_off()
 
 
 @compiled
-def amx_values(a, rows, words, blocked, b, columns, bias, t_row, scale, out, config):
+def amx_values(a, rows, words, blocked, b, masked, columns, bias, t_row, scale, out, config):
     """As :func:`dot_values`, with the rows of :func:`amx_bits`."""
-    c = np.empty(AMX_BLOCK * COLUMNS, np.int32)
+    c, w = np.empty(AMX_BLOCK * COLUMNS, np.int32), np.empty(words * 64 * COLUMNS, np.uint8)
     stride, forward = (64, 1024) if blocked else (words * 64, 64)
     amx_on(config)
     for panel in range(columns // COLUMNS):
+        _panel(b, panel, words, masked, w)
         for row in range(0, rows, AMX_BLOCK):
-            amx_block(a, row * words * 64, stride, forward, 16 * words * 64, b, panel * words * 64 * COLUMNS, words, c)
+            amx_block(a, row * words * 64, stride, forward, 16 * words * 64, w, 0, words, c)
             _to_values(c, min(AMX_BLOCK, rows - row), row, panel, bias, t_row, scale, out, columns)
     amx_off()
