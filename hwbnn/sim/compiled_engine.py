@@ -30,7 +30,7 @@ _HARNESS = Path(__file__).with_name("harness.cpp")
 _FLAGS = ["--cc", "-O3", "--prefix", "Vtop", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
           "--no-timing", "-Wno-fatal", "-Wno-lint", "-CFLAGS", "-fPIC"]
 _PUBLIC = """`verilator_config
-public_flat_rd -module "*" -var "o__*"
+public_flat_rd -module "*" -var "o_*"
 public_flat_rd -module "*fifo" -var "level"
 """  # what taps read; costs about a seventh of the speed, so that one build serves all
 _FAULTS = {1: "m_axis must hold a beat until it is taken, and it changed in cycle {}",
