@@ -303,3 +303,31 @@ def test_a_network_with_branches_meets_what_is_asked_for():
     tight = int(of_stages(lower(net, fold.fit(net, technology="ice40-up5k")).stages, tech).luts.high) * 2 // 3
     folds = fold.fit(net, technology="ice40-up5k", max_luts=tight)
     assert fits(net, folds, tech, max_luts=tight)
+
+
+def maps() -> ir.Network:
+    """A convolution, a maximum, and a matrix over what is left."""
+    rng = np.random.default_rng(1)
+    nodes = (ir.Conv("conv", ("x",), ("a",), rng.choice([-1, 1], (2, 2, 2, 2)), ir.BIPOLAR),
+             ir.Threshold("act", ("a",), ("h",), rng.integers(-3, 4, (2, 1)), ir.BIPOLAR),
+             ir.MaxPool("pool", ("h",), ("p",), (2, 2), (2, 2)), ir.Reshape("flat", ("p",), ("f",), (8,)),
+             ir.MatMul("fc", ("f",), ("y",), rng.choice([-1, 1], (2, 8)), ir.BIPOLAR))
+    return ir.Network("maps", ir.Input("x", (5, 5, 2), (5, 5, 2), ir.BIPOLAR), nodes, (ir.Output("y", "y", (2,)),))
+
+
+def test_convolutions_are_folded():
+    """The cheapest and the fastest of all foldings of both layers."""
+    net, tech = maps(), technology("ice40-up5k")
+    conv, fc = fold.layers.layers(net)
+    every = [{"conv": a, "fc": b} for a in fold.layers.foldings(conv) for b in fold.layers.foldings(fc)]
+    for cycles in (300, 70):
+        chosen = fold.choose(net, clock_hz=10**6, target_fps=10**6 / cycles, technology="ice40-up5k")
+        assert lower(net, chosen).cycles.interval <= cycles
+        assert cost(net, chosen, tech) == pytest.approx(
+            min(cost(net, folds, tech) for folds in every if interval(net, folds) <= cycles))
+    most = of_stages(lower(net, chosen).stages, tech).luts.high
+    fastest = fold.fit(net, technology="ice40-up5k", max_luts=int(most))
+    assert interval(net, fastest) == min(interval(net, folds) for folds in every
+                                         if fits(net, folds, tech, max_luts=most))
+    folds = fold.within_latency(net, clock_hz=10**6, max_latency=150)
+    assert lower(net, folds).cycles.first < 150
