@@ -14,7 +14,7 @@ from operator import sub
 from hwbnn.plan.channel import UNLIMITED, Channel
 from hwbnn.plan.graph import Edge, chain
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
-from hwbnn.plan.records import PipelineStage, Stage
+from hwbnn.plan.records import PipelineStage, Stage, ceil_div
 
 __all__ = ["Blocked", "Cycles", "Schedule", "paced", "schedule", "steady"]
 
@@ -142,44 +142,45 @@ def _occupied(begun: Sequence[int], moved: Sequence[int]) -> int:
 
 
 def steady(stages: Sequence[Stage], *, edges: Sequence[Edge] | None = None, limit: int = 4096) -> Cycles:
-    """Return the cycles of the first frame, and between frames once they have settled, exactly.
+    """Return the cycles of the first frame, and between frames once they have settled.
 
-    Frames are sent as fast as they are taken, until as many in a row as a later one may depend on were alike but
-    for their time; all that follow then are.
+    Frames are sent as fast as they are taken until one of these holds: as many frames in a row as a later one may
+    depend on were alike in every transfer but for their time, so that all that follow are; frames left at the pace
+    of the slowest stage, which none can beat, for longer than any is under way; frames left at the same pace for
+    longer than there are stages.
 
     Raises
     ------
     Blocked
         Stages wait for each other in a circle.
     RuntimeError
-        Frames do not become alike within ``limit``.
+        Frames do not settle within ``limit``.
     """
+    slowest = max(stage.ii for stage in stages)
     memory = 1 + max(stage.memory for stage in stages)
-    for alike, cycles in _settling(stages, edges, limit):
-        if alike >= memory:
+    for alike, constant, cycles in _settling(stages, edges, limit):
+        under_way = ceil_div(cycles.first, slowest) + memory
+        if alike >= memory or constant > (under_way if cycles.interval == slowest else
+                                          max(under_way, len(stages) + 2)):
             return cycles
     raise RuntimeError(f"Frames from {stages[0].name} to {stages[-1].name} do not settle to a steady interval")
 
 
 def paced(stages: Sequence[Stage], interval: int, *, edges: Sequence[Edge] | None = None) -> bool:
-    """Whether frames follow each other by ``interval`` cycles at most once two in a row were alike. Raises as above."""
-    return any(alike and cycles.interval <= interval for alike, cycles in _until_alike(stages, edges))
+    """Whether frames soon leave every ``interval`` cycles or faster: a guide to FIFO depths. Raises as above."""
+    for alike, constant, cycles in _settling(stages, edges, 64):
+        if alike or constant > ceil_div(cycles.first, interval):
+            return cycles.interval <= interval
+    return False
 
 
-def _until_alike(stages: Sequence[Stage], edges: Sequence[Edge] | None) -> Iterator[tuple[int, Cycles]]:
-    for alike, cycles in _settling(stages, edges, 64):
-        yield alike, cycles
-        if alike:
-            return
-
-
-def _settling(stages: Sequence[Stage], edges: Sequence[Edge] | None, limit: int) -> Iterator[tuple[int, Cycles]]:
-    """After each frame but the first, how many in a row were alike, and the cycles if they stay so."""
+def _settling(stages: Sequence[Stage], edges: Sequence[Edge] | None, limit: int) -> Iterator[tuple[int, int, Cycles]]:
+    """After each frame but the first: for how many in a row all transfers, or the pace, were alike; and the cycles."""
     run = _Run(stages, chain(stages) if edges is None else edges, unlimited=False)
     beats = {run.source: stages[0].i.beats, run.sink: stages[-1].o.beats}
     for channel, edge in run.edges.items():
         beats[channel] = next(stage for stage in stages if stage.name == edge.source).outputs[edge.port].beats
-    alike, last = 0, None
+    alike, constant, last, pace = 0, 0, None, None
     for frame in range(limit):
         run.source.offered.extend([frame] * beats[run.source])
         run.woken(run.source)
@@ -193,7 +194,9 @@ def _settling(stages: Sequence[Stage], edges: Sequence[Edge] | None, limit: int)
             continue
         shift = _shift(beats, frame)
         alike, last = (alike + 1, shift) if shift is not None and shift == last else (0, shift)
-        yield alike, Cycles(run.sink.moved[beats[run.sink] - 1] - run.source.moved[0], shift or 0)
+        before, pace = pace, run.sink.moved[-1] - run.sink.moved[-1 - beats[run.sink]]
+        constant = constant + 1 if pace == before else 0
+        yield alike, constant, Cycles(run.sink.moved[beats[run.sink] - 1] - run.source.moved[0], pace)
 
 
 def _shift(beats: Mapping[Channel, int], frame: int) -> int | None:
