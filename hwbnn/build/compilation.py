@@ -32,7 +32,8 @@ _RESULTS = ("estimate.json", "accuracy.json", "sim", "synth", "report.html")  # 
 
 
 def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, board: str,
-            target_fps: float | None = None, max_luts: int | None = None, max_latency: int | str | None = None, fit: bool = False,
+            target_fps: float | None = None, max_luts: int | None = None, max_latency: int | str | None = None,
+            fit: bool = False,
             folds: Mapping[str, Fold | tuple[int, int] | Mapping[str, int]] | str | os.PathLike | None = None,
             output: str = "class", seed: int = 1, source: str | os.PathLike | None = None,
             command: str = "hwbnn.compile") -> Build:
