@@ -212,9 +212,9 @@ def test_network_that_was_changed(build):
 def test_build_directory_must_not_hold_something_else(model, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("dear")
-    assert refused("compile", model, "--board", "icebreaker", *FOLDS, "-o", tmp_path / "home") == \
-        f"Build directory must be new, empty or an earlier build, and {tmp_path / 'home'} holds thesis.tex; " \
-        "name another with -o"
+    assert refused("compile", model, "--board", "icebreaker", *FOLDS, "-o", tmp_path / "home") == (
+        f"Build directory must be new, empty or an earlier build, and {tmp_path / 'home'} holds thesis.tex; "
+        "name another with -o")
     assert refused("compile", model, "--board", "icebreaker", *FOLDS, "-o", model) == \
         f"Build directory {model} must be a folder, and {model} is a file"
     assert (tmp_path / "home" / "thesis.tex").read_text() == "dear"
