@@ -118,3 +118,43 @@ def test_a_wrong_answer_is_found(tmp_path):
     node = ir.Threshold("act", ("x",), ("y",), [[0], [1]], ir.BIPOLAR, (1, 1))
     with pytest.raises(AssertionError, match="FAIL"):
         prove(Wrong(node, ir.Levels.signed(3)), depth=9, directory=tmp_path)
+
+
+class Moved(Contract):
+    """Output beats are the input beats that the loops name, each not before it came."""
+
+    def __init__(self, stage):
+        self.stage = stage
+        super().__init__(rtl.component(stage), i_beats=stage.i.beats, o_beats=stage.o.beats, limit=30)
+
+    def source(self, beat):
+        """Walk the loops one by one, as the record's definition says."""
+        place = self.stage.start
+        for loop in reversed((*self.stage.outer, *self.stage.inner)):
+            beat, step = divmod(beat, loop.count)
+            place += step * loop.stride
+        return place
+
+    def answer(self, inputs, beat):
+        return inputs[self.source(beat)]
+
+    def needs(self, beat):
+        return self.source(beat) + 1
+
+
+# outer loops, inner loops, input beats, style of the buffer
+WINDOWS = {
+    "sliding": ([plan.Loop(2, 1)], [plan.Loop(2, 1)], 3, "distributed"),
+    "stride-beyond-the-window": ([plan.Loop(2, 2)], [], 3, "distributed"),
+    "block-memory": ([plan.Loop(2, 1)], [plan.Loop(2, 1)], 3, "block"),
+}
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_window_unit(case, tmp_path):
+    outer, inner, beats, style = WINDOWS[case]
+    count = int(np.prod([loop.count for loop in (*outer, *inner)]))
+    levels = ir.BINARY
+    stage = plan.WindowStage(name="w", nodes=(), i=plan.Stream(levels, 1, beats), o=plan.Stream(levels, 1, count),
+                             outer=tuple(outer), inner=tuple(inner), style=style)
+    prove(Moved(stage), depth=beats + 5, directory=tmp_path)
