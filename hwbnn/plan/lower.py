@@ -206,7 +206,11 @@ def _with_fifos(stages: Sequence[Stage], edges: Sequence[Edge], styles: Mapping[
         stages = sized  # a FIFO went to block memory, which gives out a cycle later
     if has_maps:
         sized = _leaner(sized, edges, slowest)
-    return _trimmed(sized, edges) if any(isinstance(stage, ForkStage) for stage in sized) else sized
+    if not any(isinstance(stage, ForkStage) for stage in sized):
+        return sized
+    kind = FifoStage if has_maps else PipelineStage  # of maps the branches alone, which is what is large
+    trimmed = _trimmed(sized, edges, kind, frames)
+    return trimmed if not has_maps or paced(trimmed, slowest, edges=edges) else sized
 
 
 def _leaner(stages: Sequence[Stage], edges: Sequence[Edge], slowest: int) -> list[Stage]:
@@ -241,10 +245,11 @@ def _useful_depth(stage: Stage, after: Mapping[str, Stage]) -> int:
     return UNLIMITED
 
 
-def _trimmed(stages: Sequence[Stage], edges: Sequence[Edge]) -> list[Stage]:
-    """Take from every FIFO what no frame needs to pass as early: where streams meet again, one may wait elsewhere.
+def _trimmed(stages: Sequence[Stage], edges: Sequence[Edge], kind: type[PipelineStage], frames: int) -> list[Stage]:
+    """Take from the FIFOs of stages of a kind what none of ``frames`` frames needs to pass as early.
 
-    Deeper FIFOs never make a schedule later, so the least depth that keeps it is found by bisection.
+    Where streams meet again, a beat may as well wait elsewhere. Deeper FIFOs never make a schedule later, so the
+    least depth that keeps it is found by bisection.
     """
     trimmed = list(stages)
 
@@ -252,13 +257,13 @@ def _trimmed(stages: Sequence[Stage], edges: Sequence[Edge]) -> list[Stage]:
         shallower = list(trimmed)
         shallower[place] = replace(trimmed[place], fifo_depth=depth)  # pyright: ignore[reportCallIssue]  # has one
         try:
-            return schedule(shallower, len(stages) + 4, edges=edges).finished
+            return schedule(shallower, frames, edges=edges).finished
         except Blocked:
             return ()
 
-    wanted = schedule(trimmed, len(stages) + 4, edges=edges).finished
+    wanted = schedule(trimmed, frames, edges=edges).finished
     places = [n for n, stage in enumerate(trimmed)
-              if isinstance(stage, PipelineStage) and stage.fifo_depth > stage.least_fifo_depth]
+              if isinstance(stage, kind) and stage.fifo_depth > stage.least_fifo_depth]
     for place in sorted(places, key=lambda n: -trimmed[n].o.bits):
         stage = trimmed[place]
         assert isinstance(stage, PipelineStage)  # places are of these
