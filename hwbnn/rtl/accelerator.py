@@ -19,9 +19,9 @@ from hwbnn.rtl.concat import Concat, Slice
 from hwbnn.rtl.fork import Fork
 from hwbnn.rtl.frame import FrameInput, FrameOutput, byte_padded
 from hwbnn.rtl.matrix_vector import MatrixVectorUnit
-from hwbnn.rtl.queue import BranchFifo
 from hwbnn.rtl.pad import Pad
 from hwbnn.rtl.pool import Pool
+from hwbnn.rtl.queue import BranchFifo
 from hwbnn.rtl.thresholds import ThresholdUnit
 from hwbnn.rtl.width_converter import Join, Part
 from hwbnn.rtl.window import WindowUnit
