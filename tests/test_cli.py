@@ -340,6 +340,14 @@ def test_eval_writes_goldens_classes(model, images, tmp_path):
     assert (record["count"], record["accuracy"]) == (20, None)
 
 
+def test_infer_writes_the_same_classes(model, images, tmp_path):
+    call("infer", model, images, "--device", "cpu", "--output", tmp_path / "classes.npy")
+    assert np.array_equal(np.load(tmp_path / "classes.npy"), golden.classes(tiny(), np.load(images)))
+    record = json.loads(call("infer", model, images, "--device", "cpu", "--json"))
+    assert (record["count"], record["accuracy"], record["device"]) == (20, None, "cpu")
+    assert refused("infer", model, images, "--device", "tpu") == "Device must be one of auto, cpu, cuda, not tpu"
+
+
 def test_compile_prints_the_stages(model, tmp_path):
     text = call("compile", model, "--board", "icebreaker", *FOLDS, "-o", tmp_path / "b")
     for word in ("fc0", "fc1", "MatrixVector", "ArgMax", "frames/s", "12 MHz", str(tmp_path / "b/rtl/accelerator.v")):

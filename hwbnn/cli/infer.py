@@ -1,0 +1,37 @@
+"""``hwbnn infer``: bit-packed inference on the processor or a GPU."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from hwbnn import infer as packed
+from hwbnn.build import load
+from hwbnn.cli.answers import tell
+from hwbnn.cli.options import Json, read_images, single
+
+app = single()
+
+
+@app.command()
+def infer(
+    model: Annotated[str, typer.Argument(metavar="MODEL", show_default=False,
+                                         help="A QONNX file, a network.npz, or a build directory.")],
+    images: Annotated[str, typer.Argument(metavar="IMAGES", show_default=False,
+                                          help="dataset:split[:range], or an .npy file in the form the model takes.")],
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE.npy", show_default=False,
+                                               help="Write the class of every image there.")] = None,
+    as_json: Json = False,
+):
+    """Classify images fast: weights and activations packed to bits, the same integers as eval and the hardware.
+
+    auto takes a GPU where there is one that can be used, else the processor.
+    """
+    net = load(model)
+    chosen = read_images(images, net)
+    session = packed.load(net, device=device)
+    start = time.monotonic()
+    classes = session.classes(chosen.x, progress=not as_json)
+    tell((model, f"on {session.device}"), images, classes, chosen.labels, seconds=time.monotonic() - start,
+         output=output, as_json=as_json, device=session.device)
