@@ -36,7 +36,7 @@ COMMANDS = {
     "synth": Entry("synth", "Synthesize, place and route; write a bitstream.", _JOB),
     "report": Entry("report", "Write one page about a build: report.html.", _JOB),
     "eval": Entry("evaluate", "Classify images with a model, in exact integers.", _MODEL),
-    "infer": Entry("infer", "Classify images fast, bit-packed, on this machine's processor or GPU.", _MODEL),
+    "infer": Entry("infer", "Classify images fast, bit-packed, on the processor or a GPU.", _MODEL),
     "inspect": Entry("inspect", "Show the layers of a model, and what became of them.", _MODEL),
     "run": Entry("run", "Classify images on a board, over its serial port.", _HARDWARE),
     "boards": Entry("boards", "List the boards.", _HARDWARE),
