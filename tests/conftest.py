@@ -19,3 +19,16 @@ def digits_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     train("digits-mlp", folder, progress=False)
     return folder / "model.onnx"
+
+
+# Seconds each, and their components have quicker tests beside them: `make test` runs them, `make test-fast` does not.
+SLOW_FILES = {"test_frontend_random.py", "test_hostlink.py", "test_infer_cuda.py", "test_infer_published.py",
+              "test_rtl_graph.py", "test_rtl_maps.py", "test_rtl_units.py", "test_train_methods.py"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark whole files as slow, before marks are selected by."""
+    for item in items:
+        if item.path.name in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
