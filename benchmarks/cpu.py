@@ -22,12 +22,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # read when NumPy and PyTorch are imported, below
 
-import bnn_pynq  # noqa: E402  # after the thread counts
-import numpy as np  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+import bnn_pynq  # after the thread counts
+import numpy as np
+from rich.console import Console
+from rich.table import Table
 
-from hwbnn import golden, infer, ir  # noqa: E402
+from hwbnn import golden, infer, ir
 
 SIZES = (784, 4096, 4096, 4096, 10)
 AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+avx,+bmi,+bmi2,+popcnt,+sse4.2,+ssse3,+fma"}

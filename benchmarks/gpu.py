@@ -12,22 +12,23 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import bnn_pynq  # noqa: E402  # after the path
-import cpu as cpu_benchmark  # noqa: E402  # the networks and the table of benchmarks/cpu.py
-import numpy as np  # noqa: E402
-import zoo  # noqa: E402
-from rich.console import Console  # noqa: E402
+import bnn_pynq  # after the path
+import cpu as cpu_benchmark  # the networks and the table of benchmarks/cpu.py
+import numpy as np
+import zoo
+from rich.console import Console
 
-from hwbnn import golden, infer, ir  # noqa: E402
-from hwbnn.errors import UserError  # noqa: E402
-from hwbnn.infer import steps  # noqa: E402
-from hwbnn.infer.code import Code, Layout  # noqa: E402
-from hwbnn.infer.weights import Weights  # noqa: E402
+from hwbnn import golden, infer, ir
+from hwbnn.errors import UserError
+from hwbnn.infer import steps
+from hwbnn.infer.code import Code, Layout
+from hwbnn.infer.weights import Weights
 
 
 def seconds(engine, work: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -92,7 +93,7 @@ def measure_products(engine, report, torch, repeats: int):
                 continue
             for what, thresholds in (("bits", limits), ("int32", None)):
                 step, packed = layer(engine, w, x, levels, thresholds)
-                work = lambda step=step, packed=packed, kernel=kernel: engine._product(step, packed, kernel)  # noqa: E731
+                work = partial(engine._product, step, packed, kernel)
                 median, best = seconds(engine, work, repeats)
                 rate = [f"{2 * n**3 / t / 1e15:.2f} POPS, {t * 1e6:.0f} us" for t in (median, best)]
                 report.add(f"{n}^3 {levels}, {what}, {kernel}", *rate, target)

