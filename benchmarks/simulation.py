@@ -84,7 +84,7 @@ def build_directory(path: Path, net: ir.Network, folds) -> BuildDirectory:
     (directory / "rtl/accelerator.v").write_text(rtl.verilog(lower(net, folds)))
     directory.write_json("build.json", Manifest(
         board="ulx3s-85f", clock_hz=25_000_000, target_fps=None, output="class",
-        folds={name: {"pe": fold.pe, "simd": fold.simd} for name, fold in folds.items()}, network=ir.digest(net)))
+        folds={name: fold.record for name, fold in folds.items()}, network=ir.digest(net)))
     return directory
 
 

@@ -51,7 +51,7 @@ class Manifest:
     output : :class:`str`
         ``class`` or ``logits``: what the accelerator sends.
     folds : mapping
-        Node name to ``{"pe": n, "simd": n}``.
+        Node name to ``{"pe": n, "simd": n}``, with the unit's options where any were asked for.
     network : :class:`str`
         Digest of ``network.npz`` (:func:`hwbnn.ir.digest`).
     rtl : :class:`str`
@@ -70,7 +70,7 @@ class Manifest:
     clock_hz: int
     target_fps: float | None
     output: str
-    folds: Mapping[str, Mapping[str, int]]
+    folds: Mapping[str, Mapping[str, Any]]
     network: str
     rtl: str = ""
     source: str = ""
@@ -108,7 +108,7 @@ class BuildDirectory:
             if missing:
                 raise UserError(f"Build file {file} must have the entry {missing[0]!r}; "
                                 "make it again with `hwbnn compile`")
-            folds = {name: {"pe": int(fold["pe"]), "simd": int(fold["simd"])}
+            folds = {name: {**fold, "pe": int(fold["pe"]), "simd": int(fold["simd"])}
                      for name, fold in content["folds"].items()}
             return Manifest(**{**{f.name: content[f.name] for f in fields(Manifest)}, "folds": folds})
 

@@ -18,7 +18,7 @@ from hwbnn.cost.resources import fit_of, of_stages, stage_cost, uses
 from hwbnn.errors import UserError
 from hwbnn.fold.rows import BLOCKS, LUTS, no_limits
 from hwbnn.fold.search import Search
-from hwbnn.plan import Fold, lower
+from hwbnn.plan import Fold, UnitOptions, lower
 from hwbnn.plan.lower import unsized
 from hwbnn_boards import board
 from hwbnn_boards.footprint import footprint
@@ -233,7 +233,7 @@ def test_parse():
     ({"fc2": {}}, r"^Folding must name layers among fc0, fc1, not fc2; did you mean fc1\?$"),
     ({"zzz": {}}, r"^Folding must name layers among fc0, fc1, not zzz$"),
     ({"fc0": {"pe": 1, "simd": 1}}, r"^Folding must be given for every layer, and fc1 has none$"),
-    ({"fc0": {"pe": 1}, "fc1": {}}, r"^Folding of fc0 must have exactly pe and simd, not \{'pe': 1\}$"),
+    ({"fc0": {"pe": 1}, "fc1": {}}, r"^Folding of fc0 must have pe and simd, not \{'pe': 1\}$"),
     ({"fc0": {"pe": 4, "simd": 1}, "fc1": {"pe": 1, "simd": 1}},
      r"^Folding of fc0: pe must divide its 6 rows \(1, 2, 3, 6\), not 4$"),
     ({"fc0": {"pe": 1, "simd": 1}, "fc1": {"pe": 1, "simd": 0}},
@@ -331,3 +331,33 @@ def test_convolutions_are_folded():
                                          if fits(net, folds, tech, max_luts=most))
     folds = fold.within_latency(net, clock_hz=10**6, max_latency=150)
     assert lower(net, folds).cycles.first < 150
+
+
+def test_options_are_read_from_words_by_layer():
+    net = mlp((8, 6, 4, 2))
+    made = fold.option_words(net, {"zeros": ["fc0=none", "all=static"], "loadable": ["fc0"], "datapath": []})
+    assert made == {"fc0": UnitOptions(zeros="none", loadable=True), "fc1": UnitOptions(zeros="static"),
+                    "fc2": UnitOptions(zeros="static")}
+
+
+@pytest.mark.parametrize("asked, message", [
+    ({"zeros": ["fc9=none"]}, "Option --zeros must name a layer among fc0, fc1 or all, not fc9; did you mean fc0?"),
+    ({"zeros": ["fc0=none", "fc0=static"]}, "Option --zeros of fc0 must be given once, and it is given twice"),
+    ({"weights": ["fc0=sand"]}, "Option weights must be one of auto, block, distributed, logic, spram, not sand"),
+    ({"datapath": ["fc0"]}, "Option datapath must be one of auto, lanes, planes, multipliers, not true"),
+])
+def test_words_that_are_no_options_are_refused(asked, message):
+    with pytest.raises(UserError) as caught:
+        fold.option_words(mlp((8, 6, 4)), asked)
+    assert str(caught.value).startswith(message[:60])
+
+
+def test_options_go_with_every_folding_of_a_search_and_before_a_file():
+    net = mlp((8, 6, 4))
+    options = {"fc1": UnitOptions(weights="logic")}
+    goal = fold.Goal.of(target_fps=10_000)
+    chosen = fold.solve(net, goal, clock_hz=10**6, technology="ecp5-25", options=options).folds
+    assert [one.options for one in chosen.values()] == [UnitOptions(), UnitOptions(weights="logic")]
+    given_ = fold.Goal.of(folds={"fc0": {"pe": 2, "simd": 4}, "fc1": {"pe": 1, "simd": 2, "weights": "block"}})
+    chosen = fold.solve(net, given_, clock_hz=10**6, technology="ecp5-25", options=options).folds
+    assert chosen["fc1"] == Fold(1, 2, UnitOptions(weights="logic"))

@@ -115,3 +115,25 @@ def test_memory_styles_follow_depth_and_bits():
     assert plan.rom_style(63, 33) == "block"
     assert plan.buffer_style(1000, 64) == "distributed"
     assert plan.buffer_style(127, 65) == "block"
+
+
+def test_a_fold_reads_back_from_its_record():
+    for fold in (plan.Fold(2, 4), plan.Fold(1, 1, plan.UnitOptions(datapath="planes", loadable=True)),
+                 plan.Fold(3, 1, plan.UnitOptions(weights="block", zeros="dynamic"))):
+        assert plan.Fold.of(fold.record) == fold
+    assert plan.Fold(2, 4).record == {"pe": 2, "simd": 4}
+    assert plan.UnitOptions(weights="block", zeros="none") | plan.UnitOptions(zeros="static") == plan.UnitOptions(
+        weights="block", zeros="static")
+
+
+@pytest.mark.parametrize(("record", "message"), [
+    ({"pe": 1}, "Fold must have simd"),
+    ({"pe": 1, "simd": 1, "colour": 3}, "Options must be among datapath, weights, zeros, loadable, not colour"),
+    ({"pe": 1, "simd": 1, "weights": "sand"},
+     "Option weights must be one of auto, block, distributed, logic, spram, not sand"),
+    ({"pe": 1, "simd": 1, "loadable": "yes"}, "Option loadable must be one of false, true, not yes"),
+    ({"pe": 1, "simd": 1, "loadable": 1}, "Option loadable must be one of false, true, not 1"),
+])
+def test_a_record_that_is_no_fold_is_refused(record, message):
+    with pytest.raises(ValueError, match=message):
+        plan.Fold.of(record)

@@ -7,11 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hwbnn import golden, pack
 from hwbnn.builddir import BuildDirectory
-from hwbnn.plan import Plan
+from hwbnn.plan import Plan, plan_of
 from hwbnn.rtl import result_values, stream_words
 from hwbnn_boards import board as find_board
 from hwbnn_boards.host import Link, Port, Progress, open_port
-from hwbnn_boards.plans import plan_of
 from hwbnn_boards.protocol import fingerprint, identity, image_beats, result_beats
 from hwbnn_boards.top import LinkedAccelerator
 from hwbnn_boards.virtual import ModelBoard, VirtualBoard

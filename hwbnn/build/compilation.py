@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hwbnn import ir
@@ -18,7 +19,7 @@ from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.classify import classifier
 from hwbnn.errors import UserError
 from hwbnn.fold import Goal, record, solve
-from hwbnn.plan import Fold
+from hwbnn.plan import Fold, UnitOptions
 from hwbnn.rtl import verilog
 from hwbnn_boards import board as find_board
 from hwbnn_boards.footprint import footprint
@@ -34,7 +35,8 @@ _RESULTS = ("estimate.json", "accuracy.json", "sim", "synth", "report.html")  # 
 def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, board: str,
             target_fps: float | None = None, max_luts: int | None = None, max_latency: int | str | None = None,
             fit: bool = False,
-            folds: Mapping[str, Fold | tuple[int, int] | Mapping[str, int]] | str | os.PathLike | None = None,
+            folds: Mapping[str, Fold | tuple[int, int] | Mapping[str, Any]] | str | os.PathLike | None = None,
+            options: Mapping[str, UnitOptions] = MappingProxyType({}),
             output: str = "class", seed: int = 1, source: str | os.PathLike | None = None,
             command: str = "hwbnn.compile") -> Build:
     """Fold ``net`` for a board, generate its Verilog, and write the build directory ``path``.
@@ -60,6 +62,8 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
         The fastest folding that fits the board, its host link included.
     folds : mapping or path
         PE and SIMD of each layer, by node name, or a file that holds them, such as another build's ``fold.json``.
+    options : mapping
+        How layers are built beyond PE and SIMD, by node name.
     output : :class:`str`
         ``class`` sends the class number, ``logits`` the integers of the graph's output.
     seed : :class:`int`
@@ -85,11 +89,11 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
     path = _usable(path)
     network = classifier(net) if output == "class" else net
     folding = solve(network, goal, clock_hz=target.clock_hz, technology=target.technology,
-                    beside=lambda image, result: footprint(target, image, result))
+                    beside=lambda image, result: footprint(target, image, result), options=options)
     text = verilog(folding.plan)
     manifest = Manifest(
         board=target.name, clock_hz=target.clock_hz, target_fps=target_fps, output=output,
-        folds={name: {"pe": fold.pe, "simd": fold.simd} for name, fold in folding.folds.items()},
+        folds={name: fold.record for name, fold in folding.folds.items()},
         network=ir.digest(network), rtl=hashlib.sha256(text.encode()).hexdigest(),
         source="" if source is None else str(source), seed=seed, versions=versions(), command=command)
     same = _same_hardware(path, manifest, text)

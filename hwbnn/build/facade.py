@@ -13,7 +13,7 @@ from hwbnn.build.provenance import noting
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.cost import Estimate, estimate
 from hwbnn.errors import UserError
-from hwbnn.plan import Fold, Plan, lower
+from hwbnn.plan import Fold, Plan, folds_of, lower
 from hwbnn.report import write
 from hwbnn_boards import Board
 from hwbnn_boards import board as find_board
@@ -60,7 +60,7 @@ class Build:
     @property
     def folds(self) -> dict[str, Fold]:
         """PE and SIMD by node name."""
-        return {name: Fold(fold["pe"], fold["simd"]) for name, fold in self.manifest.folds.items()}
+        return folds_of(self.manifest)
 
     @property
     def plan(self) -> Plan:

@@ -12,7 +12,7 @@ from hwbnn.cli.group import command_line
 from hwbnn.cli.options import single
 from hwbnn.cost import estimate
 from hwbnn.errors import UserError
-from hwbnn.fold import words
+from hwbnn.fold import option_words, words
 from hwbnn.plan import Plan, Stream
 from hwbnn_boards.footprint import footprint
 
@@ -45,6 +45,18 @@ def compile_(
     folds_file: Annotated[str | None, typer.Option(
         "--folds", metavar="FILE.json", show_default=False,
         help="Instead: a file with the PE and SIMD of each layer, such as a build's fold.json.")] = None,
+    datapath: Annotated[list[str] | None, typer.Option(
+        "--datapath", metavar="NAME=lanes|planes|multipliers", show_default=False,
+        help="What makes the products of a layer (or of [bold]all[/bold]); the cost model decides otherwise.")] = None,
+    weights: Annotated[list[str] | None, typer.Option(
+        "--weights", metavar="NAME=block|distributed|logic|spram", show_default=False,
+        help="What a layer's weight memory is made of.")] = None,
+    zeros: Annotated[list[str] | None, typer.Option(
+        "--zeros", metavar="NAME=none|static|isolate|dynamic", show_default=False,
+        help="What a layer does about zero weights and activations.")] = None,
+    loadable: Annotated[list[str] | None, typer.Option(
+        "--loadable", metavar="NAME|all", show_default=False,
+        help="A layer whose weights can be written at run time.")] = None,
     output: Annotated[str, typer.Option("--output", metavar="|".join(OUTPUTS),
                                         help="What the accelerator sends.")] = "class",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the placement.")] = 1,
@@ -60,6 +72,8 @@ def compile_(
         raise UserError("Folding must be given by --fold or by --folds, and both were")
     build = compile_network(net, output_dir, board=board, target_fps=target_fps, max_luts=max_luts,
                             max_latency=max_latency, fit=fit, folds=words(fold) if fold else folds_file,
+                            options=option_words(net, {"datapath": datapath or (), "weights": weights or (),
+                                                       "zeros": zeros or (), "loadable": loadable or ()}),
                             output=output, seed=seed, source=model, command=command_line(ctx))
     if as_json:
         console.print_json(json.loads((build.path / "build.json").read_text()))

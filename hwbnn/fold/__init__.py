@@ -7,12 +7,12 @@ are tried and the best sequence is found by dynamic programming, so the result i
 
 from hwbnn.fold.choose import choose, fit, within_latency
 from hwbnn.fold.explain import Choice, explain
-from hwbnn.fold.files import parse, read, record, words
+from hwbnn.fold.files import option_words, parse, read, record, words
 from hwbnn.fold.goal import Goal, budget, latency_cycles
 from hwbnn.fold.layers import divisors
 from hwbnn.fold.solve import Folding, solve
 
 __all__ = [
-    "Choice", "Folding", "Goal", "budget", "choose", "divisors", "explain", "fit", "latency_cycles", "parse", "read",
-    "record", "solve", "within_latency", "words",
+    "Choice", "Folding", "Goal", "budget", "choose", "divisors", "explain", "fit", "latency_cycles", "option_words",
+    "parse", "read", "record", "solve", "within_latency", "words",
 ]

@@ -1,5 +1,8 @@
 """The cheapest folding for a rate or a latency, and the fastest that fits."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from hwbnn import ir
@@ -12,15 +15,16 @@ from hwbnn.fold.goal import budget, latency_cycles
 from hwbnn.fold.layers import rate
 from hwbnn.fold.rows import BLOCKS, DSP, FLIP_FLOPS, LATENCY, LUTS, OWN_LUTS, Rows, limits_of, no_limits
 from hwbnn.fold.search import Beside, Search
-from hwbnn.plan import Fold, lower
+from hwbnn.plan import Fold, UnitOptions, lower
 
 __all__ = ["choose", "fit", "short", "within_latency"]
 
+Options = Mapping[str, UnitOptions]
 _ATTEMPTS = 8  # at leaving room for what only the whole plan knows: the depths of FIFOs
 
 
 def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology: str | None = None,
-           beside: Beside | None = None) -> dict[str, Fold]:
+           beside: Beside | None = None, options: Options = MappingProxyType({})) -> dict[str, Fold]:
     """Return the cheapest folding that reaches ``target_fps`` frames per second.
 
     Parameters
@@ -35,6 +39,8 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
         uncalibrated closed forms, and 1/16 LUT4 per bit of block memory.
     beside : callable
         What is reserved on the chip, by the streams that the accelerator takes and gives.
+    options : mapping
+        What is asked of layers beyond PE and SIMD, by name.
 
     Raises
     ------
@@ -43,7 +49,7 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
     """
     allowed = budget(clock_hz, target_fps)
     tech = None if technology is None else find_technology(technology)
-    search = Search(network, tech, beside=beside)
+    search = Search(network, tech, beside=beside, options=options)
     least = search.least_interval
     if allowed < least:
         raise UserError(f"Target rate must be at most {rate(clock_hz, least)} frames/s at {clock_hz / 1e6:g} MHz, "
@@ -61,7 +67,7 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
 
 
 def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str, technology: str | None = None,
-                   beside: Beside | None = None) -> dict[str, Fold]:
+                   beside: Beside | None = None, options: Options = MappingProxyType({})) -> dict[str, Fold]:
     """Return the cheapest folding that has a frame's result out in time.
 
     The latency of a frame on an idle accelerator counts from the cycle of its first input transfer through that of
@@ -72,7 +78,7 @@ def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str
     ----------
     max_latency : :class:`int` or :class:`str`
         Cycles, or a time such as ``50us``.
-    technology, beside
+    technology, beside, options
         As for :func:`choose`.
 
     Raises
@@ -82,7 +88,7 @@ def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str
     """
     allowed = latency_cycles(clock_hz, max_latency)
     tech = None if technology is None else find_technology(technology)
-    search = Search(network, tech, beside=beside, timed=True)
+    search = Search(network, tech, beside=beside, timed=True, options=options)
     if search.is_timed:
         limits = no_limits()
         limits[LATENCY] = allowed - 1  # the first cycle counts
@@ -92,15 +98,15 @@ def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str
     return _slowest_in_time(search, allowed, clock_hz, max_latency)
 
 
-def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, beside: Beside | None = None
-        ) -> dict[str, Fold]:
+def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, beside: Beside | None = None,
+        options: Options = MappingProxyType({})) -> dict[str, Fold]:
     """Return the fastest folding whose estimate fits ``technology`` with certainty; of equally fast ones the cheapest.
 
     Parameters
     ----------
     max_luts : :class:`int`
         Look-up tables that the accelerator may take, in the chip's cells.
-    beside : callable
+    beside, options
         As for :func:`choose`.
 
     Raises
@@ -109,7 +115,7 @@ def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, be
         Even the smallest folding does not fit; the message states by how much.
     """
     tech = find_technology(technology)
-    search = Search(network, tech, beside=beside)
+    search = Search(network, tech, beside=beside, options=options)
     limits = limits_of(tech)
     if max_luts is not None:
         limits[OWN_LUTS] = max_luts

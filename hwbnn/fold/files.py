@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from hwbnn import ir
 from hwbnn.errors import UserError
 from hwbnn.fold.layers import Layer, divisors, layers, parallel
-from hwbnn.plan import Fold
+from hwbnn.plan import Fold, UnitOptions
 
 if TYPE_CHECKING:
     from hwbnn.fold.solve import Folding
 
-__all__ = ["FORMAT", "parse", "read", "record", "words"]
+__all__ = ["FORMAT", "option_words", "parse", "read", "record", "words"]
 
 FORMAT = 1  # of fold.json
 
@@ -34,10 +34,38 @@ def words(pairs: Iterable[str]) -> dict[str, dict[str, int]]:
     return result
 
 
+def option_words(network: ir.Network, asked: Mapping[str, Iterable[str]]) -> dict[str, UnitOptions]:
+    """Read ``NAME=VALUE`` words, by option, into options by layer; ``all`` names every layer that none else does.
+
+    A word without ``=`` means true. Raises :class:`UserError` where a layer, an option or a value is unknown.
+    """
+    names = [node.name for node in layers(network)]
+    made: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for option, pairs in asked.items():
+        values: dict[str, Any] = {}
+        for word in pairs:
+            name, _, value = word.rpartition("=") if "=" in word else (word, "", True)
+            if name not in (*names, "all"):
+                near = get_close_matches(name, names, n=1)
+                raise UserError(f"Option --{option} must name a layer among {', '.join(names)} or all, not {name}"
+                                + (f"; did you mean {near[0]}?" if near else ""))
+            if name in values:
+                raise UserError(f"Option --{option} of {name} must be given once, and it is given twice")
+            values[name] = value
+        for name in names:
+            if name in values or "all" in values:
+                made[name][option] = values.get(name, values.get("all"))
+    try:
+        return {name: UnitOptions.of(record) for name, record in made.items() if record}
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 def parse(network: ir.Network, record: Any, *, where: str = "Folding") -> dict[str, Fold]:
     """Check a folding as users write it, ``{"fc0": {"pe": 8, "simd": 16}, ...}``, against ``network``.
 
-    A layer's value may also be a :class:`Fold` or a pair (PE, SIMD). Raises :class:`UserError` that names the
+    Beside them may stand the options of :class:`~hwbnn.plan.UnitOptions`. A layer's value may also be a
+    :class:`Fold` or a pair (PE, SIMD). Raises :class:`UserError` that names the
     layer, with the divisors it could take.
     """
     nodes = {node.name: node for node in layers(network)}
@@ -59,7 +87,7 @@ def record(network: ir.Network, folding: "Folding") -> dict[str, Any]:
     """Return what ``fold.json`` holds: the folding, to be edited, and why it is so, to be read."""
     return {"format": FORMAT, "network_name": network.name, "network": ir.digest(network),
             "goal": str(folding.goal),
-            "folds": {name: {"pe": fold.pe, "simd": fold.simd} for name, fold in folding.folds.items()},
+            "folds": {name: fold.record for name, fold in folding.folds.items()},
             "reasons": {row.layer: f"{row.cycles:,} cycles: {row.reason}" for row in folding.choices}}
 
 
@@ -86,15 +114,18 @@ def read(network: ir.Network, path: str | os.PathLike) -> dict[str, Fold]:
 
 def _fold(node: Layer, entry: Any, where: str) -> Fold:
     if isinstance(entry, Fold):
-        entry = {"pe": entry.pe, "simd": entry.simd}
+        entry = entry.record
     elif isinstance(entry, tuple) and len(entry) == 2:
         entry = {"pe": entry[0], "simd": entry[1]}
-    if not isinstance(entry, Mapping) or set(entry) != {"pe", "simd"}:
-        raise UserError(f"{where} of {node.name} must have exactly pe and simd, not {entry!r}")
+    if not isinstance(entry, Mapping) or not {"pe", "simd"} <= set(entry):
+        raise UserError(f"{where} of {node.name} must have pe and simd, not {entry!r}")
     most = parallel(node)
     for key, size, what in (("pe", most.pe, "rows"), ("simd", most.simd, "columns")):
         value = entry[key]
         if not isinstance(value, int) or isinstance(value, bool) or value < 1 or size % value:
             raise UserError(f"{where} of {node.name}: {key} must divide its {size} {what} "
                             f"({', '.join(map(str, divisors(size)))}), not {value!r}")
-    return Fold(entry["pe"], entry["simd"])
+    try:
+        return Fold.of(entry)
+    except ValueError as error:
+        raise UserError(f"{where} of {node.name}: {error}") from None

@@ -6,12 +6,13 @@ from fractions import Fraction
 from itertools import pairwise
 
 from hwbnn import ir
-from hwbnn.plan import Fold
+from hwbnn.plan import Fold, UnitOptions
 from hwbnn.plan.matrices import Matrix
 
 __all__ = ["Layer", "cycles", "divisors", "foldings", "is_chain", "layers", "matrix", "parallel", "parts", "rate"]
 
 Layer = ir.MatMul | ir.Conv
+DEFAULT = UnitOptions()
 
 
 def divisors(value: int) -> list[int]:
@@ -32,15 +33,15 @@ def matrix(node: Layer) -> Matrix:
     return found
 
 
-def parallel(node: Layer) -> Fold:
+def parallel(node: Layer, options: UnitOptions = DEFAULT) -> Fold:
     """The folding that is none."""
-    return Fold(matrix(node).rows, matrix(node).columns)
+    return Fold(matrix(node).rows, matrix(node).columns, options)
 
 
-def foldings(node: Layer) -> Iterator[Fold]:
-    """Every folding of a layer."""
+def foldings(node: Layer, options: UnitOptions = DEFAULT) -> Iterator[Fold]:
+    """Every folding of a layer that is built with ``options``."""
     most = parallel(node)
-    return (Fold(pe, simd) for pe in divisors(most.pe) for simd in divisors(most.simd))
+    return (Fold(pe, simd, options) for pe in divisors(most.pe) for simd in divisors(most.simd))
 
 
 def cycles(network: ir.Network, node: Layer, fold: Fold) -> int:

@@ -6,10 +6,11 @@ column that is minimized, only those whose limit can bind are carried along, as 
 is at most in every column.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,9 @@ from hwbnn import ir
 from hwbnn.cost.resources import Resources
 from hwbnn.cost.technology import Technology
 from hwbnn.errors import UserError
-from hwbnn.fold.layers import cycles, foldings, is_chain, layers, parallel, parts
+from hwbnn.fold.layers import DEFAULT, cycles, foldings, is_chain, layers, parallel, parts
 from hwbnn.fold.rows import COLUMNS, COST, LATENCY, Rows, front, no_limits, of_one_stage, of_resources
-from hwbnn.plan import Fold, JoinStage, MatrixVectorStage, PartStage, Stage, Stream, schedule
+from hwbnn.plan import Fold, JoinStage, MatrixVectorStage, PartStage, Stage, Stream, UnitOptions, schedule
 from hwbnn.plan.lower import converters, unsized
 
 __all__ = ["Beside", "Candidate", "Search"]
@@ -83,11 +84,14 @@ class Search:
         What is reserved for others.
     timed : :class:`bool`
         Whether to model latencies, where they add up (:attr:`is_timed`); otherwise they are 0.
+    options : mapping
+        What a user asked of layers, by name.
     """
 
     def __init__(self, network: ir.Network, tech: Technology | None, *, beside: Beside | None = None,
-                 timed: bool = False):
+                 timed: bool = False, options: Mapping[str, UnitOptions] = MappingProxyType({})):
         self.network, self.tech, self.beside, self.timed = network, tech, beside, timed
+        self.options = options
         self.layers = layers(network)
         if not self.layers:
             raise UserError(f"Network {network.name} must have a matrix product to fold, and it has none")
@@ -128,12 +132,12 @@ class Search:
 
     def parallel(self, layer: int) -> Candidate:
         """A layer without any folding."""
-        return self.candidate(layer, parallel(self.layers[layer]))
+        return self.candidate(layer, parallel(self.layers[layer], self._options(layer)))
 
     def within(self, layer: int, allowed: float) -> list[Candidate]:
         """The candidates of a layer that take at most ``allowed`` cycles per frame."""
         node = self.layers[layer]
-        made = [self.candidate(layer, fold) for fold in foldings(node)
+        made = [self.candidate(layer, fold) for fold in foldings(node, self._options(layer))
                 if cycles(self.network, node, fold) <= allowed]
         return [candidate for candidate in made if candidate.ii <= allowed]
 
@@ -142,6 +146,9 @@ class Search:
         """Whether latencies add up: every layer takes a whole vector in its first pass."""
         return self.timed and self.is_chain and all(
             isinstance(node, ir.MatMul) and self.network.tensors[node.output].pixels == 1 for node in self.layers)
+
+    def _options(self, layer: int) -> UnitOptions:
+        return self.options.get(self.layers[layer].name, DEFAULT)
 
     # intervals -----------------------------------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
 """From a demand to a folding with its plan and its reasons, or one line on why there is none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from hwbnn import ir
 from hwbnn.cost.resources import Use, fit_of, of_stages, uses
 from hwbnn.cost.technology import technology as find_technology
 from hwbnn.errors import UserError
-from hwbnn.fold.choose import choose, fit, short, within_latency
+from hwbnn.fold.choose import Options, choose, fit, short, within_latency
 from hwbnn.fold.explain import Choice, explain
 from hwbnn.fold.files import parse, read
 from hwbnn.fold.goal import Goal, latency_cycles
@@ -29,7 +30,8 @@ class Folding:
     choices: tuple[Choice, ...]
 
 
-def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, beside: Beside | None = None) -> Folding:
+def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, beside: Beside | None = None,
+          options: Options = MappingProxyType({})) -> Folding:
     """Return the folding that ``goal`` demands.
 
     Parameters
@@ -39,6 +41,8 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         The chip; a folding that certainly does not fit it is refused.
     beside : callable
         What is reserved on the chip, by the streams that the accelerator takes and gives.
+    options : mapping
+        What is asked of layers beyond PE and SIMD, by name; where the folding is given, it goes before what that says.
 
     Raises
     ------
@@ -47,29 +51,32 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
     """
     tech = find_technology(technology)
     if goal.kind == "rate":
-        folds = choose(network, clock_hz=clock_hz, target_fps=goal.value, technology=technology, beside=beside)
+        folds = choose(network, clock_hz=clock_hz, target_fps=goal.value, technology=technology, beside=beside,
+                       options=options)
     elif goal.kind == "latency":
         folds = within_latency(network, clock_hz=clock_hz, max_latency=goal.value, technology=technology,
-                               beside=beside)
+                               beside=beside, options=options)
     elif goal.kind == "given":
         folds = parse(network, goal.value) if isinstance(goal.value, Mapping) else read(network, goal.value)
+        folds = {name: replace(fold, options=fold.options | options[name]) if name in options else fold
+                 for name, fold in folds.items()}
     else:
         folds = fit(network, technology=technology, max_luts=goal.value if goal.kind == "luts" else None,
-                    beside=beside)
+                    beside=beside, options=options)
     plan = lower(network, folds)
     used = uses(of_stages(plan.stages, tech), tech, beside=None if beside is None else beside(plan.input, plan.output))
     if fit_of(used) == "no":
-        raise UserError(_too_large(network, used, tech.title, clock_hz, technology, beside))
+        raise UserError(_too_large(network, used, tech.title, clock_hz, technology, beside, options))
     return Folding(goal, folds, plan, used, _reasons(network, goal, plan, clock_hz, tech.title))
 
 
 def _too_large(network: ir.Network, used: tuple[Use, ...], title: str, clock_hz: int, technology: str,
-               beside: Beside | None) -> str:
+               beside: Beside | None, options: Options) -> str:
     """Which resource is short, by how much, and what would fit."""
     row = next(row for row in used if row.fits == "no")
     told = f"Network {network.name} with this folding must fit {title}, and it takes at least {short(row)}"
     try:
-        largest = fit(network, technology=technology, beside=beside)
+        largest = fit(network, technology=technology, beside=beside, options=options)
     except UserError:
         return f"{told}; no folding fits"
     plan = lower(network, largest)

@@ -8,11 +8,13 @@ from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.lanes import ConditionalLane, GatedLane, Lane, MismatchLane, ProductLane, lane_for, weight_levels
 from hwbnn.plan.lower import Plan, lower
 from hwbnn.plan.matrix_vector import MatrixVectorStage
+from hwbnn.plan.options import UnitOptions
 from hwbnn.plan.pad import PadStage
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Stage, Stream, Style, span_bits
 from hwbnn.plan.schedule import Blocked, Cycles, Schedule, schedule
 from hwbnn.plan.storage import buffer_style
+from hwbnn.plan.stored import folds_of, plan_of
 from hwbnn.plan.tables import Borders, Table, Thresholds, rom_style
 from hwbnn.plan.tree import Tree
 from hwbnn.plan.width_converter import JoinStage, PartStage, WidthConverterStage
@@ -23,6 +25,6 @@ __all__ = [
     "Cycles", "Edge", "FifoStage", "Fold", "ForkStage", "FrameInputStage", "FrameOutputStage", "GatedLane",
     "JoinStage", "Lane", "Loop", "MatrixVectorStage", "Memory", "MismatchLane", "PadStage", "PartStage",
     "PipelineStage", "Plan", "PoolStage", "ProductLane", "Schedule", "SliceStage", "Stage", "Stream", "Style",
-    "Table", "ThresholdStage", "Thresholds", "Tree", "WidthConverterStage", "WindowStage", "buffer_style", "lane_for",
-    "lower", "rom_style", "schedule", "span_bits", "weight_levels",
+    "Table", "ThresholdStage", "Thresholds", "Tree", "UnitOptions", "WidthConverterStage", "WindowStage",
+    "buffer_style", "folds_of", "lane_for", "lower", "plan_of", "rom_style", "schedule", "span_bits", "weight_levels",
 ]

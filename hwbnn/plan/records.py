@@ -1,14 +1,15 @@
 """The vocabulary of a plan: folding, streams, memories, and what every stage of the hardware states."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn.ir import Levels
 from hwbnn.plan.channel import Channel
+from hwbnn.plan.options import UnitOptions
 
 __all__ = ["Fold", "Memory", "PipelineStage", "Stage", "Stream", "Style", "ceil_div", "span_bits"]
 
@@ -35,10 +36,11 @@ def index_bits(count: int) -> int:
 
 @dataclass(frozen=True)
 class Fold:
-    """How one matrix is laid out in time: ``pe`` rows and ``simd`` columns are computed in a cycle."""
+    """How one matrix becomes hardware: ``pe`` rows and ``simd`` columns are computed in a cycle, and how."""
 
     pe: int
     simd: int
+    options: UnitOptions = field(default_factory=UnitOptions)
 
     def __post_init__(self):
         for name in ("pe", "simd"):
@@ -59,6 +61,20 @@ class Fold:
     def lanes(self) -> int:
         """Products per cycle."""
         return self.pe * self.simd
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As it stands in JSON: ``pe``, ``simd``, and the options that were asked for."""
+        return {"pe": self.pe, "simd": self.simd, **self.options.asked}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Fold":
+        """The inverse of :attr:`record`. Raises ``ValueError`` or ``TypeError`` where it is none."""
+        for name in ("pe", "simd"):
+            if name not in record:
+                raise ValueError(f"Fold must have {name}")
+        return cls(record["pe"], record["simd"],
+                   UnitOptions.of({name: value for name, value in record.items() if name not in ("pe", "simd")}))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 from hwbnn import ir
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.cost import Estimate
-from hwbnn.plan import Fold, Plan, lower
+from hwbnn.plan import Plan, plan_of
 from hwbnn.synth import SynthesisResult
 from hwbnn_boards import Board, board
 
@@ -45,7 +45,6 @@ class Results:
     def read(cls, directory: BuildDirectory) -> "Results":
         """Read ``directory``. Raises :class:`UserError` where there is no complete build, or a file is damaged."""
         manifest, network = directory.manifest, directory.network
-        folds = {name: Fold(fold["pe"], fold["simd"]) for name, fold in manifest.folds.items()}
 
         def optional(name: str, made_by: str) -> dict[str, Any] | None:
             if not (directory / name).exists():
@@ -58,7 +57,7 @@ class Results:
             with directory.parsing("estimate.json", "hwbnn estimate"):
                 estimate = Estimate.from_json(record)
         return cls(
-            path=str(directory.path), manifest=manifest, network=network, plan=lower(network, folds),
+            path=str(directory.path), manifest=manifest, network=network, plan=plan_of(directory),
             board=board(manifest.board), training=optional("training.json", "hwbnn compile"),
             accuracy=optional("accuracy.json", "hwbnn simulate"),
             simulation=optional("sim/result.json", "hwbnn simulate"),

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn import golden, ir
 from hwbnn.builddir import BuildDirectory
 from hwbnn.errors import UserError
-from hwbnn.plan import Fold, Plan, Stage, lower
+from hwbnn.plan import Plan, Stage, plan_of
 from hwbnn.sim.beats import beats_of, width
 from hwbnn.sim.result import Measured
 from hwbnn.sim.traffic import Traffic
@@ -40,11 +40,7 @@ class Design:
     @classmethod
     def of(cls, directory: BuildDirectory) -> "Design":
         """Read a build directory. Raises :class:`UserError` where something is missing, with the command for it."""
-        manifest = directory.manifest
-        network = directory.network
-        verilog = directory.verilog
-        folds = {name: Fold(fold["pe"], fold["simd"]) for name, fold in manifest.folds.items()}
-        return cls(network, lower(network, folds), verilog)
+        return cls(directory.network, plan_of(directory), directory.verilog)
 
     @property
     def predicted(self) -> Measured:

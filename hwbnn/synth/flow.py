@@ -14,14 +14,13 @@ from typing import Any
 from hwbnn.builddir import BuildDirectory, write_atomic
 from hwbnn.cost import technology
 from hwbnn.errors import UserError
-from hwbnn.plan import Plan
+from hwbnn.plan import Plan, plan_of
 from hwbnn.synth.place import Placed, place, tools_of
 from hwbnn.synth.result import FILE, SynthesisResult, sha256
 from hwbnn.synth.stages import Counted, count
 from hwbnn.synth.tools import Progress, ToolFailed, Tools, find, read_log
 from hwbnn_boards import Board
 from hwbnn_boards import board as find_board
-from hwbnn_boards.plans import plan_of
 
 __all__ = ["synthesize"]
 
