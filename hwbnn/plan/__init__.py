@@ -1,5 +1,6 @@
 """The hardware of one network as records, from which RTL and estimates are both derived."""
 
+from hwbnn.plan.bank import Bank
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, SliceStage
 from hwbnn.plan.channel import Channel
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
@@ -21,7 +22,7 @@ from hwbnn.plan.width_converter import JoinStage, PartStage, WidthConverterStage
 from hwbnn.plan.window import Loop, WindowStage
 
 __all__ = [
-    "AddStage", "AffineStage", "ArgMaxStage", "Blocked", "Borders", "Channel", "ConcatStage", "ConditionalLane",
+    "AddStage", "AffineStage", "ArgMaxStage", "Bank", "Blocked", "Borders", "Channel", "ConcatStage", "ConditionalLane",
     "Cycles", "Edge", "FifoStage", "Fold", "ForkStage", "FrameInputStage", "FrameOutputStage", "GatedLane",
     "JoinStage", "Lane", "Loop", "MatrixVectorStage", "Memory", "MismatchLane", "PadStage", "PartStage",
     "PipelineStage", "Plan", "PoolStage", "ProductLane", "Schedule", "SliceStage", "Stage", "Stream", "Style",

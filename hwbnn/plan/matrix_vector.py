@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn import pack
+from hwbnn.plan.bank import Bank
 from hwbnn.plan.lanes import Lane
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Style, index_bits, span_bits
 from hwbnn.plan.tables import Borders, Table, Thresholds
@@ -120,9 +121,14 @@ class MatrixVectorStage(PipelineStage):
         return pack.weight_words(self.weights, self.lane.w, self.fold.pe, self.fold.simd)
 
     @property
+    def weight_bank(self) -> Bank:
+        """Where the weights of PE rows and SIMD columns are read from."""
+        return Bank(f"{self.name}.weights", self.fold.lanes * self.lane.w.bits, self.weight_depth, self.weight_style)
+
+    @property
     def has_weight_memory(self) -> bool:
         """False where a single word is left, which becomes wires."""
-        return self.weight_depth > 1
+        return self.weight_bank.has_memory
 
     @property
     def has_input_memory(self) -> bool:
@@ -131,8 +137,8 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def weight_latency(self) -> int:
-        """Cycles from issue to the weights: through block memory and a fabric register, or a register."""
-        return (2 if self.weight_style == "block" else 1) if self.has_weight_memory else 0
+        """Cycles from issue to the weights."""
+        return self.weight_bank.latency
 
     @property
     def input_latency(self) -> int:
@@ -181,14 +187,14 @@ class MatrixVectorStage(PipelineStage):
     @property
     def flip_flops(self):
         pe, simd = self.fold.pe, self.fold.simd
-        a_bits, w_bits = self.input_lanes * self.lane.x.bits, pe * simd * self.lane.w.bits
-        total = index_bits(self.sf)
+        a_bits = self.input_lanes * self.lane.x.bits
+        total = index_bits(self.sf) + self.weight_bank.flip_flops
         if self.nf * self.groups > 1:
             total += index_bits(self.weight_depth)
         if self.nf > 1:
             total += 1 + (index_bits(self.nf) if self.groups > 1 else 0)  # first pass, and how many
         if self.has_weight_memory:
-            total += w_bits + (self.front - self.weight_latency) * index_bits(self.weight_depth)
+            total += (self.front - self.weight_latency) * index_bits(self.weight_depth)
         total += a_bits * (1 + self.front - self.input_latency)
         if self.has_input_memory and self.input_style == "block":
             total += a_bits + 1  # the bypass of the first pass
@@ -205,10 +211,7 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def memories(self):
-        result = []
-        if self.has_weight_memory:
-            result.append(Memory(f"{self.name}.weights", self.fold.lanes * self.lane.w.bits, self.weight_depth,
-                                 self.weight_style))
+        result = [*self.weight_bank.memories]
         if self.has_input_memory:
             result.append(Memory(f"{self.name}.inputs", self.input_lanes * self.lane.x.bits, self.sf,
                                  self.input_style))

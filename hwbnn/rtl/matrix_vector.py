@@ -5,11 +5,12 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwbnn.plan import MatrixVectorStage
+from hwbnn.rtl.bank import BankReader
 from hwbnn.rtl.codes import encode, payload
 from hwbnn.rtl.dot import DotProduct
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
-from hwbnn.rtl.rom import ConstantReader, rom
+from hwbnn.rtl.rom import ConstantReader
 from hwbnn.rtl.thresholds import ThresholdLanes
 
 __all__ = ["MatrixVectorUnit"]
@@ -136,17 +137,12 @@ class MatrixVectorUnit(wiring.Component):
         return delayed(m, x, stage.front - stage.input_latency, name="x")
 
     def _weights(self, m: Module, address: Value) -> Value:
-        """Return the weights of PE rows and SIMD columns at ``address``."""
+        """Return the weights of PE rows and SIMD columns at ``address``, ``stage.front`` cycles later."""
         stage = self._stage
-        width = stage.fold.lanes * stage.lane.w.bits
-        if not stage.has_weight_memory:
-            return Const(stage.weight_words[0], width)
-        m.submodules.weights = words = rom(width, stage.weight_words, style=stage.weight_style)
-        read = words.read_port(domain="sync" if stage.weight_style == "block" else "comb")
-        w = Signal(width, name="w", reset_less=True)
-        m.d.comb += read.addr.eq(delayed(m, address, stage.front - stage.weight_latency, name="address"))
-        m.d.sync += w.eq(read.data)
-        return w
+        m.submodules.weights = reader = BankReader(stage.weight_bank, stage.weight_words)
+        if stage.has_weight_memory:
+            m.d.comb += reader.address.eq(delayed(m, address, stage.front - stage.weight_latency, name="address"))
+        return reader.data
 
     def _tail(self, m: Module, totals: data.View, ends: list[Value]) -> data.View:
         """Return what leaves the unit, ``stage.tail_latency`` cycles after :py:`totals` is complete."""
