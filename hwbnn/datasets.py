@@ -54,7 +54,7 @@ def names() -> list[str]:
     return list(_SETS)
 
 
-def classes(name: str) -> int:
+def classes(name: str, data_root: str | os.PathLike | None = None) -> int:
     """Return how many classes the set ``name`` has."""
     _check_name(name)
     return 10

@@ -36,7 +36,7 @@ def test_metrics(finished):
     folder, metrics = finished
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert metrics["recipe"] == "digits-mlp" and metrics["data"] == "digits" and metrics["seed"] == 0
-    assert metrics["config"] == {**SMALL.config(), "seed": 0}
+    assert metrics["config"] == {**SMALL.config(), "seed": 0, "device": "cpu", "processes": 1}
     assert set(metrics["accuracy"]) == set(datasets.SPLITS) and all(0.3 < a < 1 for a in metrics["accuracy"].values())
     assert 1 <= metrics["best_epoch"] <= metrics["epochs"] == 3
     assert metrics["parameters"] == 64 * 16 + 16 * 16 + 16 * 10 + 2 * (16 + 16 + 10)

@@ -20,8 +20,8 @@ from hwbnn.ir import BIPOLAR, TERNARY, Levels
 from hwbnn_train import compare, execute, export, settle
 from hwbnn_train.evaluation import evaluate, real_weights, recalibrate
 from hwbnn_train.layers import Quantized, QuantLinear
-from hwbnn_train.loop import fit, penalty
-from hwbnn_train.losses import squared_hinge
+from hwbnn_train.loop import fit
+from hwbnn_train.losses import penalty, squared_hinge
 from hwbnn_train.optimizers import loss_aware, parameter_groups, prepare, set_learning_rate, transition
 from hwbnn_train.quantizers import (
     LossAware,

@@ -10,6 +10,7 @@ import hwbnn_train
 from hwbnn.cli import console
 from hwbnn.cli.options import Json, single
 from hwbnn.errors import UserError
+from hwbnn_train import parallel
 
 app = single()
 
@@ -29,6 +30,8 @@ def train(
     data_root: Annotated[str | None, typer.Option("--data-root", metavar="FOLDER", show_default=False,
                                                   help="Folder of the data sets; otherwise the one that HWBNN_DATA "
                                                        "names, otherwise OpenML.")] = None,
+    device: Annotated[str, typer.Option("--device", metavar="DEVICE",
+                                        help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     names: Annotated[bool, typer.Option("--list", help="List the recipes and exit.")] = False,
     as_json: Json = False,
 ):
@@ -44,7 +47,9 @@ def train(
         raise UserError("Training must be told what and where to: `hwbnn train RECIPE -o RUN`; "
                         "`hwbnn train --list` names the recipes")
     metrics = hwbnn_train.train(recipe, output, seed=seed, epochs=epochs, resume=resume, data=data,
-                                data_root=data_root, progress=sys.stderr.isatty())
+                                data_root=data_root, device=device, progress=sys.stderr.isatty())
+    if not parallel.is_first():
+        return
     if as_json:
         console.print_json(metrics)
         return

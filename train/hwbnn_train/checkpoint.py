@@ -14,7 +14,7 @@ from hwbnn.errors import UserError
 
 __all__ = ["Checkpoint", "load", "save"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Checkpoint:
     random : :class:`dict`
         States of torch's random number generators, by device.
     best : :class:`dict`
-        ``epoch``, ``accuracy``, ``loss`` (on the validation split) and ``model`` of the best epoch so far.
+        ``epoch``, ``score``, ``accuracy``, ``loss`` (on the validation split) and ``model`` of the best epoch so far.
     history : list of :class:`dict`
         What was measured in each epoch.
     seconds : :class:`float`

@@ -18,15 +18,19 @@ Data = tuple[Tensor, Tensor]
 @torch.no_grad()
 def evaluate(model: nn.Module, data: Data, loss: Callable[[Tensor, Tensor], Tensor],
              *, batch: int = 5000) -> tuple[float, float]:
-    """Return accuracy (0..1) and mean loss of ``model`` on ``data``, in evaluation mode."""
+    """Return accuracy (0..1) and mean loss of ``model`` on ``data``, in evaluation mode.
+
+    Where the labels of an image are a sequence, each counts, and ``batch`` is so many labels.
+    """
     model.eval()
     x, y = data
-    right, total = 0, 0.0
+    right, total, each = 0, 0.0, y[0].numel()
+    batch = max(1, batch // each)
     for start in range(0, len(x), batch):
         outputs, labels = model(x[start:start + batch].float()), y[start:start + batch]
         right += int((outputs.argmax(dim=1) == labels).sum())
         total += float(loss(outputs, labels)) * len(labels)
-    return right / len(x), total / len(x)
+    return right / (len(x) * each), total / len(x)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from hwbnn.errors import UserError
 from hwbnn_train import checkpoint as checkpoints
 from hwbnn_train.checkpoint import Checkpoint
 from hwbnn_train.evaluation import Data, evaluate, recalibrate
@@ -15,15 +16,10 @@ from hwbnn_train.finite import check_state, check_step
 from hwbnn_train.layers import Quantized
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
+from hwbnn_train.parallel import ALONE, Draws, Place
 from hwbnn_train.recipe import Recipe
 
-__all__ = ["fit", "penalty"]
-
-
-def penalty(model: nn.Module) -> Tensor | float:
-    """Return the sum of what the quantizers of the weights add to the loss."""
-    terms = (layer.quantize_weight.penalty(layer.weight) for layer in model.modules() if isinstance(layer, Quantized))
-    return sum((term for term in terms if term is not None), start=0.0)
+__all__ = ["fit"]
 
 
 @torch.no_grad()
@@ -36,18 +32,20 @@ def _levels(model: nn.Module) -> dict[str, Tensor]:
 
 def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, config: dict, file: Path,
         resume: bool = False, writer: SummaryWriter | None = None,
-        report: Callable[[dict[str, float]], None] = lambda measured: None) -> Checkpoint:
+        report: Callable[[dict[str, float]], None] = lambda measured: None,
+        place: Place = ALONE) -> Checkpoint:
     """Train ``model`` by ``recipe`` and return the state after the last epoch, with the best one in it.
 
-    The best epoch is the one with the highest accuracy on the validation split, of equals the one with the
-    lowest loss there. All random numbers come from torch's global generators.
+    The best epoch is, of those that the recipe calls ready, the one with the highest score on the validation split:
+    for most recipes the highest accuracy, of equals the lowest loss. All random numbers come from torch's global
+    generators.
 
     Parameters
     ----------
     model : Module
         Untrained; trained in place.
     train, validation : pair of Tensor
-        Images, of any type, and labels, wholly in memory.
+        Images, of any type, and labels, wholly in the memory of the place's device, as the model is.
     config : :class:`dict`
         What a checkpoint must agree with to be resumed.
     file : Path
@@ -58,42 +56,56 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         TensorBoard log.
     report : callable
         Called with what was measured, after every epoch.
+    place : Place
+        Which process this is. All of them must call this with equal models; each trains on its share of every batch,
+        and they end with equal models.
     """
     x, y = train
     if recipe.batch > len(x):
         raise ValueError(f"Recipe batch must be at most the {len(x)} training images, not {recipe.batch}")
+    if recipe.batch % place.processes:
+        raise UserError(f"Recipe batch must be a multiple of the {place.processes} processes, not {recipe.batch}")
     loss_of = LOSSES[recipe.loss]
     optimizer = recipe.optimizer(model)
-    state = Checkpoint(config, 0, {}, {}, {}, {"epoch": 0, "accuracy": -1.0, "loss": 0.0, "model": {}})
+    state = Checkpoint(config, 0, {}, {}, {}, {"epoch": 0, "score": [], "accuracy": 0.0, "loss": 0.0, "model": {}})
     if resume:
         state = checkpoints.load(file, config)
         model.load_state_dict(state.model)
         optimizer.load_state_dict(state.optimizer)
-        torch.set_rng_state(state.random["cpu"])
+        place.restore(state.random)
 
+    replica, draws = place.replica(model), Draws(place)
     weights = _levels(model)
     for epoch in range(state.epoch, recipe.epochs):
         started = time.perf_counter()
         lr = recipe.learning_rate(epoch)
         set_learning_rate(optimizer, lr)
+        draws.renew()
 
         model.train()
-        total, steps = 0.0, len(x) // recipe.batch
-        for chosen in torch.randperm(len(x))[:steps * recipe.batch].split(recipe.batch):
-            images = recipe.augment(x[chosen].float())
-            loss = loss_of(model(images), y[chosen]) + penalty(model)
+        total, steps = torch.zeros((), dtype=torch.float64, device=place.device), len(x) // recipe.batch
+        batches = torch.randperm(len(x))[:steps * recipe.batch].split(recipe.batch)
+        for step, batch in enumerate(batches):
+            recipe.advance(model, (epoch + step / steps) / recipe.epochs)
+            chosen = place.share(batch).to(place.device)
+            with draws.own():
+                images = recipe.augment(x[chosen].float())
+                with place.autocast(recipe.mixed):
+                    outputs = replica(images)
+                loss = loss_of(outputs.float(), y[chosen]) + recipe.penalty(model)
             optimizer.zero_grad()
             loss.backward()
             check_step(loss, model, images, epoch)
             optimizer.step()
-            total += float(loss.detach())
+            total += loss.detach()
+        place.agree(model)
         check_state(model, epoch)
 
         if recipe.recalibration:
             recalibrate(model, x[:recipe.recalibration])
         accuracy, validation_loss = evaluate(model, validation, loss_of)
         before, weights = weights, _levels(model)
-        measured = {"epoch": epoch + 1, "learning rate": lr, "loss/train": total / steps,
+        measured = {"epoch": epoch + 1, "learning rate": lr, "loss/train": float(total) / steps,
                     "loss/validation": validation_loss, "accuracy/validation": accuracy}
         for name, new in weights.items():
             gradient = model.get_submodule(name).weight.grad
@@ -101,14 +113,16 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
             measured[f"flips/{name}"] = float(((new - before[name]).abs() > 0.5).float().mean())
 
         state.epoch = epoch + 1
-        if (accuracy, -validation_loss) > (state.best["accuracy"], -state.best["loss"]):
-            state.best = {"epoch": epoch + 1, "accuracy": accuracy, "loss": validation_loss,
+        score = list(recipe.score(accuracy, validation_loss))
+        if recipe.ready(model) and score > state.best["score"]:
+            state.best = {"epoch": epoch + 1, "score": score, "accuracy": accuracy, "loss": validation_loss,
                           "model": {name: tensor.clone() for name, tensor in model.state_dict().items()}}
         state.model, state.optimizer = model.state_dict(), optimizer.state_dict()
-        state.random = {"cpu": torch.get_rng_state()}
+        state.random = place.random()
         state.history.append(measured)
         state.seconds += time.perf_counter() - started
-        checkpoints.save(file, state)
+        if place.is_first:
+            checkpoints.save(file, state)
 
         if writer is not None:
             for name, value in measured.items():

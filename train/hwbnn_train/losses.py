@@ -1,10 +1,12 @@
-"""Losses for classification, from outputs (N x classes) and labels (N)."""
+"""Losses for classification, from outputs (N x classes) and labels (N), and what the quantizers add to them."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LOSSES", "squared_hinge"]
+from hwbnn_train.layers import Quantized
+
+__all__ = ["LOSSES", "penalty", "squared_hinge"]
 
 
 def squared_hinge(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -17,3 +19,9 @@ def squared_hinge(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 LOSSES = {"squared-hinge": squared_hinge, "cross-entropy": functional.cross_entropy}
+
+
+def penalty(model: nn.Module) -> Tensor | float:
+    """Return the sum of what the quantizers of the weights add to the loss."""
+    terms = (layer.quantize_weight.penalty(layer.weight) for layer in model.modules() if isinstance(layer, Quantized))
+    return sum((term for term in terms if term is not None), start=0.0)

@@ -3,12 +3,12 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from hwbnn_train.losses import LOSSES
+from hwbnn_train.losses import LOSSES, penalty
 from hwbnn_train.optimizers import parameter_groups, prepare
 
 __all__ = ["Recipe"]
@@ -47,6 +47,9 @@ class Recipe:
         safe for networks this size: several wait for each other, and on a busy machine that took 20 times longer.
     """
 
+    mixed: ClassVar[bool] = True
+    """Whether a GPU may take products of training steps in bfloat16; not where a method simulates formats itself."""
+
     name: str
     data: str
     epochs: int
@@ -82,6 +85,25 @@ class Recipe:
     def augment(self, x: Tensor) -> Tensor:
         """Return a changed copy of a training batch; the images as they are unless a subclass says otherwise."""
         return x
+
+    def advance(self, model: nn.Module, progress: float) -> None:
+        """Change ``model`` for the next step, before which ``progress`` (0 to below 1) of all steps were taken.
+
+        Nothing changes here. What a subclass changes must lie in the model's buffers, so that a resumed training goes
+        on with it.
+        """
+
+    def penalty(self, model: nn.Module) -> Tensor | float:
+        """Return what is added to the loss: the sum of what the quantizers of the weights ask for."""
+        return penalty(model)
+
+    def ready(self, model: nn.Module) -> bool:
+        """Tell whether the network could be deployed after this epoch; the best epoch is one of those."""
+        return True
+
+    def score(self, accuracy: float, loss: float) -> tuple[float, ...]:
+        """Return what the best epoch has most of, from what was measured on the validation split."""
+        return accuracy, -loss
 
     def learning_rate(self, epoch: int) -> float:
         """Return the base learning rate of ``epoch``, counted from 0."""

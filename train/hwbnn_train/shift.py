@@ -90,7 +90,7 @@ class ShiftBatchNorm(nn.Module):
             shape = (-1, *[1] * (x.ndim - 2))
             scale = ap2(self.weight) * ap2(self.running_inverse)
             return (x - self.running_mean.reshape(shape)) * scale.reshape(shape) + self.bias.reshape(shape)
-        rows = x.movedim(1, -1).reshape(-1, self.num_features)
+        rows = x.float().movedim(1, -1).reshape(-1, self.num_features)
         y, mean, inverse = _ShiftNorm.apply(rows, self.weight, self.bias, self.eps)
         with torch.no_grad():
             self.batches += 1

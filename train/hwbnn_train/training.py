@@ -23,6 +23,7 @@ from hwbnn import datasets
 from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
 from hwbnn_train import checkpoint as checkpoints
+from hwbnn_train import parallel
 from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.evaluation import Data, evaluate, real_weights, recalibrate
 from hwbnn_train.export import compare, export
@@ -37,7 +38,7 @@ __all__ = ["train"]
 
 def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0, epochs: int | None = None,
           resume: bool = False, data: str | None = None, data_root: str | os.PathLike | None = None,
-          progress: bool = True) -> dict[str, Any]:
+          device: str = "auto", progress: bool = True) -> dict[str, Any]:
     """Train by ``recipe``, export the best epoch, and return what ``metrics.json`` holds.
 
     The epoch is chosen on the validation split; the test split is looked at once, after that. ``model.onnx``
@@ -52,15 +53,20 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         Gets ``model.onnx`` (unless the recipe is for comparison only), ``metrics.json``, ``checkpoint.pt`` and
         ``tensorboard/``; made if missing.
     seed : :class:`int`
-        Of all random numbers. The same seed gives the same network on the same machine and versions.
+        Of all random numbers. The same seed gives the same network on the same machine and versions; on a GPU up
+        to the order of sums.
     epochs : :class:`int` or None
         Instead of the recipe's.
     resume : :class:`bool`
-        Go on from ``checkpoint.pt``, which must be of the same recipe, seed and number of epochs.
+        Go on from ``checkpoint.pt``, which must be of the same recipe, seed, number of epochs, kind of device and
+        number of processes.
     data : :class:`str` or None
         A set of :mod:`hwbnn.datasets` instead of the recipe's.
     data_root : path or None
         Where the data sets lie; see :mod:`hwbnn.datasets`.
+    device : :class:`str`
+        ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one. Under ``torchrun`` every process calls this, and
+        the first one writes the files.
     progress : :class:`bool`
         Show a progress bar.
 
@@ -82,17 +88,19 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
     if not 0 <= seed < 2**63:
         raise UserError(f"Seed must be from 0 to 2^63-1, not {seed}")
     splits = {split: _tensors(*datasets.load(chosen.data, split, data_root)) for split in ("train", "validation")}
-    shape = tuple(splits["train"][0].shape[1:])
-    config = {**chosen.config(), "seed": seed}
+    shape, classes = tuple(splits["train"][0].shape[1:]), datasets.classes(chosen.data, data_root)
     directory = Path(output_dir)
     file = directory / "checkpoint.pt"
-    if resume:
-        checkpoints.load(file, config)  # before anything is written
-    _check_writable(directory)
 
-    with _reproducible(seed, chosen.threads), _bar(chosen.epochs, progress) as report:
-        model = chosen.model(shape, datasets.classes(chosen.data))
-        with _quiet_log_thread(), SummaryWriter(_log_folder(directory / "tensorboard", resume)) as writer:
+    with _reproducible(seed, chosen.threads), parallel.place(device) as place:
+        config = {**chosen.config(), "seed": seed, "device": place.device.type, "processes": place.processes}
+        if resume:
+            checkpoints.load(file, config)  # before anything is written
+        if place.is_first:
+            _check_writable(directory)
+        splits = {split: _to(data, place.device) for split, data in splits.items()}
+        model = chosen.model(shape, classes).to(place.device)
+        with _bar(chosen.epochs, progress and place.is_first) as report, _log(directory, resume, place) as writer:
             kept = resume  # whether there is a checkpoint of this training
 
             def note(measured: dict[str, float]) -> None:
@@ -102,24 +110,30 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
 
             try:
                 state = fit(model, chosen, splits["train"], splits["validation"], config=config, file=file,
-                            resume=resume, writer=writer, report=note)
+                            resume=resume, writer=writer, report=note, place=place)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"Training was interrupted; go on with --resume, from {file}" if kept else
                                         "Training was interrupted in its first epoch") from None
 
         model.load_state_dict(state.best["model"])
-        settled = settle(model.eval())
-        splits["test"] = _tensors(*datasets.load(chosen.data, "test", data_root))
-        accuracy = {split: evaluate(model, data, LOSSES[chosen.loss])[0] for split, data in splits.items()}
-        exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else ({}, None)
-        layers = [dataclasses.asdict(report) for report in diagnose(model, splits["validation"][0][:1000])]
+        settled = settle(model.cpu().eval())
+        model.to(place.device)
+        splits["test"] = _to(_tensors(*datasets.load(chosen.data, "test", data_root)), place.device)
+        measured = {split: evaluate(model, data, LOSSES[chosen.loss]) for split, data in splits.items()}
+        accuracy = {split: right for split, (right, _) in measured.items()}
         real = _with_real_weights(model, chosen, splits) if chosen.real_weights else {}
+        model.load_state_dict(state.best["model"])
+        settle(model.cpu().eval())  # the statistics of the real weights are gone
+        images = splits["validation"][0][:1000].cpu()
+        exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else ({}, None)
+        layers = [dataclasses.asdict(report) for report in diagnose(model, images)]
 
     metrics = {
         "recipe": chosen.name,
         "data": chosen.data,
         "seed": seed,
         "accuracy": accuracy,
+        "loss": {split: loss for split, (_, loss) in measured.items()},
         **real,
         "epochs": chosen.epochs,
         "best_epoch": state.best["epoch"],
@@ -132,6 +146,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         "versions": {"hwbnn": hwbnn.__version__, "python": platform.python_version(),
                      **{name: version(name) for name in ("torch", "numpy", "onnx", "qonnx")}},
     }
+    if not place.is_first:
+        return metrics
     try:
         if content is not None:
             write_atomic(directory / "model.onnx", content)
@@ -147,7 +163,7 @@ def _export(model: torch.nn.Module, chosen: Recipe, shape: tuple[int, ...], accu
     """Return what to say about the exported and checked model, and its file's contents."""
     proto = export(model, shape, properties={"recipe": chosen.name, "data": chosen.data, "seed": seed,
                                              "accuracy_test": accuracy["test"]})
-    difference = compare(model, proto, splits["test"][0][:100].numpy())
+    difference = compare(model, proto, splits["test"][0][:100].cpu().numpy())
     content = proto.SerializeToString()
     return {"export_difference": difference, "model_sha256": hashlib.sha256(content).hexdigest()}, content
 
@@ -162,6 +178,11 @@ def _with_real_weights(model: torch.nn.Module, chosen: Recipe, splits: dict[str,
 
 def _tensors(x: np.ndarray, y: np.ndarray) -> Data:
     return torch.as_tensor(x), torch.as_tensor(y)
+
+
+def _to(data: Data, device: torch.device) -> Data:
+    x, y = data
+    return x.to(device), y.to(device)
 
 
 def _check_writable(directory: Path) -> None:
@@ -189,6 +210,16 @@ def _quiet_log_thread() -> Iterator[None]:
         threading.excepthook = before
 
 
+@contextmanager
+def _log(directory: Path, resume: bool, place: parallel.Place) -> Iterator[SummaryWriter | None]:
+    """Yield the first process's TensorBoard log."""
+    if not place.is_first:
+        yield None
+        return
+    with _quiet_log_thread(), SummaryWriter(_log_folder(directory / "tensorboard", resume)) as writer:
+        yield writer
+
+
 def _log_folder(parent: Path, resume: bool) -> str:
     """Return a new folder for each training, and the newest one again for a resumed training."""
     numbers = [int(p.name.removeprefix("run-")) for p in parent.glob("run-*") if p.name[4:].isdecimal()]
@@ -198,9 +229,10 @@ def _log_folder(parent: Path, resume: bool) -> str:
 
 @contextmanager
 def _reproducible(seed: int, threads: int) -> Iterator[None]:
-    """Seed torch and set its threads; put both back afterwards."""
+    """Seed torch, set its threads, and keep a GPU's convolutions repeatable and exact; put all back afterwards."""
     before = torch.get_num_threads()
-    with torch.random.fork_rng():
+    exact = {"deterministic": True, "benchmark": False, "allow_tf32": False}
+    with torch.random.fork_rng(), torch.backends.cudnn.flags(**exact):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         try:
