@@ -24,6 +24,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import bnn_pynq  # after the thread counts
 import numpy as np
+import roofs
 from rich.console import Console
 from rich.table import Table
 
@@ -166,7 +167,10 @@ def rate(count: float, duration: float) -> str:
 
 def measure_mlps(report: Report, torch, repeats: int):
     rng = np.random.default_rng(2)
+    counts = roofs.counting()
+    report.add("roof: count ones, registers only", rate(counts, 1), "", "", "a ternary product counts two planes")
     for levels, target, ratio in ((ir.BIPOLAR, "4.5", 35), (ir.TERNARY, "2.0", 15)):
+        planes = len(levels) - 1
         net = mlp(levels)
         x = rng.choice(levels.values(), (256, 784)).astype(np.int8)
         session = infer.load(net, "cpu", threads=1)
@@ -180,11 +184,16 @@ def measure_mlps(report: Report, torch, repeats: int):
             int8, int8_best = seconds(layers_in_torch(torch, net, x), max(3, repeats // 3))
             beside += f"; torch int8 {rate(256 * ops, int8)}: {int8 / many:.1f}x (best {int8_best / best:.1f}x)"
         more = ", >= 5x int8" if levels.is_bipolar else ""
+        beside += f"; {256 * ops / best / (counts / planes):.0%} of the roof at best"
         report.add(f"MLP {levels}, batch 256", rate(256 * ops, many), rate(256 * ops, best),
                    f">= {target} Top/s, >= {ratio}x numpy{more}", beside)
         one, best = seconds(lambda session=session, x=x: session.run(x[:1]), 5 * repeats)
+        size = ops // 2 // 8 * planes  # bytes of weights: a sign, and a mask of ternary ones
+        bytes_ = roofs.reading(size)
         report.add(f"MLP {levels}, batch 1", rate(ops, one), rate(ops, best),
-                   f">= {'1.2' if levels.is_bipolar else '0.6'} Top/s", f"{one * 1e6:.0f} us an image")
+                   f">= {'1.2' if levels.is_bipolar else '0.6'} Top/s",
+                   f"{one * 1e6:.0f} us an image; {size / 1e6:.1f} MB of weights can be read at "
+                   f"{bytes_ / 1e9:.0f} GB/s: at most {rate(ops, size / bytes_)}, {size / bytes_ / best:.0%} of it at best")
 
 
 def measure_narrow(report: Report, repeats: int):

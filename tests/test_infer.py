@@ -262,4 +262,3 @@ def test_without_numba_it_says_how_slow_it_is(monkeypatch, capsys):
     assert engine_for("cpu").name == "numpy"
     assert capsys.readouterr().err == ("hwbnn: NumPy without numba, about 0.1 Top/s, some 50 times slower than "
                                        "compiled: pip install 'hwbnn[cpu]'\n")
-

@@ -1,6 +1,7 @@
 """``hwbnn infer``: bit-packed inference on the processor or a GPU."""
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +19,8 @@ def infer(
     model: Annotated[str, typer.Argument(metavar="MODEL", show_default=False,
                                          help="A QONNX file, a network.npz, or a build directory.")],
     images: Annotated[str, typer.Argument(metavar="IMAGES", show_default=False,
-                                          help="dataset:split[:range], or an .npy file in the form the model takes.")],
+                                          help="dataset:split[:range], an .npy file in the form the model takes, or a "
+                                               "folder of pictures or such files.")],
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE.npy", show_default=False,
                                                help="Write the class of every image there.")] = None,
@@ -29,9 +31,12 @@ def infer(
     auto takes a GPU where there is one that can be used, else the processor.
     """
     net = load(model)
-    chosen = read_images(images, net)
+    if Path(images).is_dir():  # read a batch at a time, however many there are
+        x, labels = packed.Folder(images, net.input.graph_shape), None
+    else:
+        x, labels, _ = read_images(images, net)
     session = packed.load(net, device=device)
     start = time.monotonic()
-    classes = session.classes(chosen.x, progress=not as_json)
-    tell((model, f"on {session.device}"), images, classes, chosen.labels, seconds=time.monotonic() - start,
+    classes = session.classes(x, progress=not as_json)
+    tell((model, f"on {session.device}"), images, classes, labels, seconds=time.monotonic() - start,
          output=output, as_json=as_json, device=session.device)

@@ -7,7 +7,8 @@ A network is lowered once (:mod:`hwbnn.infer.lower`) to steps on packed arrays, 
 kernels on the processor (extra ``cpu``), NumPy where they are not installed, or CUDA (extra ``cuda``).
 """
 
+from hwbnn.infer.images import Folder, read_images
 from hwbnn.infer.loading import DEVICES, load
-from hwbnn.infer.session import Session, read_images
+from hwbnn.infer.session import Session
 
-__all__ = ["DEVICES", "Session", "load", "read_images"]
+__all__ = ["DEVICES", "Folder", "Session", "load", "read_images"]

@@ -7,6 +7,7 @@ from hwbnn import golden, ir
 from hwbnn.errors import UserError
 from hwbnn.infer.code import Code
 from hwbnn.infer.engine import Engine
+from hwbnn.infer.images import Folder
 from hwbnn.infer.steps import dtype_of
 
 __all__ = ["Encoder"]
@@ -27,7 +28,7 @@ class Encoder:
         self._boundaries = None if boundaries is None or boundaries.ndim > 1 else boundaries.copy()
         self._tables: dict[np.dtype, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
 
-    def check_shape(self, x: NDArray):
+    def check_shape(self, x: NDArray | Folder):
         """Refuse images of another shape than the graph's."""
         shape = self._net.input.graph_shape
         if x.shape[1:] != shape or x.ndim != len(shape) + 1:

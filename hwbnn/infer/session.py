@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hwbnn import golden, ir
-from hwbnn.errors import UserError
 from hwbnn.infer.encode import Encoder
 from hwbnn.infer.engine import Engine
+from hwbnn.infer.images import Folder, read_images
 from hwbnn.infer.lower import lower
 from hwbnn.infer.program import Program
 from hwbnn.infer.steps import Product
@@ -63,30 +63,31 @@ class Session:
         """Multiplications and additions of one image in packed products, padding included."""
         return self._operations
 
-    def run(self, x: ArrayLike, *, progress: bool = False) -> NDArray:
+    def run(self, x: ArrayLike | Folder, *, progress: bool = False) -> NDArray:
         """Return the graph's first output for the images ``x`` (N, *graph shape), as :func:`golden.run` does."""
         return self._gather(x, self._decode, progress)
 
-    def classes(self, x: ArrayLike, *, progress: bool = False) -> NDArray[np.int64]:
+    def classes(self, x: ArrayLike | Folder, *, progress: bool = False) -> NDArray[np.int64]:
         """Return the class of each image."""
         return golden.decide(self.net, self.run(x, progress=progress))
 
-    def integers(self, x: ArrayLike, *, progress: bool = False) -> NDArray[np.int64]:
+    def integers(self, x: ArrayLike | Folder, *, progress: bool = False) -> NDArray[np.int64]:
         """Return the integers of the first output's tensor (N, *tensor shape)."""
         return self._gather(x, lambda y: y, progress)
 
-    def stream(self, x: NDArray) -> Iterator[NDArray]:
+    def stream(self, x: NDArray | Folder) -> Iterator[NDArray]:
         """Yield the graph's output batch by batch; ``x`` may be a memory map larger than memory."""
         self._encoder.check_shape(x)
         for _, out in self._batches(x, self._decode):
             yield out
 
     def run_file(self, source: str | os.PathLike, target: str | os.PathLike, *, progress: bool = False) -> Path:
-        """Run the images of ``source``, an ``.npy`` file of any size, into the ``.npy`` file ``target``.
+        """Run the images of ``source`` into the ``.npy`` file ``target``.
 
-        Neither is held in memory. The target appears once it is complete.
+        ``source`` is an ``.npy`` file of any size, or a folder of pictures or such files (:class:`Folder`). Neither is
+        held in memory. The target appears once it is complete.
         """
-        x = read_images(source)
+        x = read_images(source, self.net.input.graph_shape)
         self._encoder.check_shape(x)
         target = Path(target)
         part = target.with_name(f".{target.name}.part")
@@ -124,13 +125,13 @@ class Session:
         floats = spec.scale is not None or spec.values is not None
         return spec.graph_shape, np.dtype(np.float32 if floats else np.int64)
 
-    def _gather(self, x: ArrayLike, finish: Callable[[NDArray], NDArray], progress: bool) -> NDArray:
-        x = x if isinstance(x, np.ndarray) else np.asarray(x)
+    def _gather(self, x: ArrayLike | Folder, finish: Callable[[NDArray], NDArray], progress: bool) -> NDArray:
+        x = x if isinstance(x, np.ndarray | Folder) else np.asarray(x)
         self._encoder.check_shape(x)
         parts = [part for _, part in _shown(self._batches(x, finish), len(x), progress)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _batches(self, x: NDArray, finish: Callable[[NDArray], NDArray]) -> Iterator[tuple[int, NDArray]]:
+    def _batches(self, x: NDArray | Folder, finish: Callable[[NDArray], NDArray]) -> Iterator[tuple[int, NDArray]]:
         count = self._threads_for(len(x))
         if count == 1:
             for start in range(0, max(len(x), 1), self.batch):
@@ -138,11 +139,11 @@ class Session:
                 yield len(part), finish(self._forward(part))
             return
         size = min(self.batch, -(-len(x) // count))
-        parts = [x[start:start + size] for start in range(0, len(x), size)]
         with ThreadPoolExecutor(count) as pool:
             pending = []
-            for part in parts:  # a few batches ahead, no more: results must not pile up
-                pending.append((len(part), pool.submit(lambda part=part: finish(self._forward(part)))))
+            for start in range(0, len(x), size):  # a few batches ahead, no more: results must not pile up
+                part = slice(start, min(start + size, len(x)))
+                pending.append((part.stop - start, pool.submit(lambda part=part: finish(self._forward(x[part])))))
                 if len(pending) >= 2 * count:
                     length, future = pending.pop(0)
                     yield length, future.result()
@@ -157,18 +158,6 @@ class Session:
     def _forward(self, x: NDArray) -> NDArray:
         """The output tensor, dense, for a batch in the graph's form."""
         return self.engine.run(self.program, self._encoder(x)).astype(np.int64, copy=False)
-
-
-def read_images(path: str | os.PathLike) -> NDArray:
-    """Map the array of an ``.npy`` file into memory without reading it."""
-    try:
-        x = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no array in NumPy's format"
-        raise UserError(f"Images must come from an .npy file, not {path}: {reason}") from error
-    if not isinstance(x, np.ndarray) or x.ndim == 0:
-        raise UserError(f"Images must come from an .npy file with one array, not {path}")
-    return x
 
 
 def _cores() -> int:
