@@ -193,7 +193,8 @@ def measure_mlps(report: Report, torch, repeats: int):
         report.add(f"MLP {levels}, batch 1", rate(ops, one), rate(ops, best),
                    f">= {'1.2' if levels.is_bipolar else '0.6'} Top/s",
                    f"{one * 1e6:.0f} us an image; {size / 1e6:.1f} MB of weights can be read at "
-                   f"{bytes_ / 1e9:.0f} GB/s: at most {rate(ops, size / bytes_)}, {size / bytes_ / best:.0%} of it at best")
+                   f"{bytes_ / 1e9:.0f} GB/s: at most {rate(ops, size / bytes_)}, "
+                   f"{size / bytes_ / best:.0%} of it at best")
 
 
 def measure_narrow(report: Report, repeats: int):
