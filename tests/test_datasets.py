@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from hwbnn import datasets
-from hwbnn.datasets import Selection, UserError
+from hwbnn.datasets import Selection, files
+from hwbnn.datasets.digits import parts as digits_parts
+from hwbnn.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +87,9 @@ def test_range_is_that_of_the_split(start, data):
 
 
 FORM = "Images must be given as SET:SPLIT, SET:SPLIT:START:STOP or a .npy file, not"
-SETS = "Data set must be one of digits, mnist, fashion-mnist, cifar10, cifar10-batch1, not"
+NAMES = ["digits", "mnist", "fashion-mnist", "cifar10", "cifar10-batch1", "svhn", "svhn-extra", "tinyshakespeare",
+         "ptb-characters", "ptb-words"]
+SETS = f"Data set must be one of {', '.join(NAMES)}, not"
 
 
 @pytest.mark.parametrize(("spec", "message"), [
@@ -160,7 +164,7 @@ def write_idx(root, monkeypatch, *, train=5010, test=20, ending=".gz", folder="m
         for kind, header, array in (("images-idx3", (2051, count, 28, 28), x), ("labels-idx1", (2049, count), y)):
             content = np.array(header, ">u4").tobytes() + array.tobytes()
             name = f"{part}-{kind}-ubyte"
-            monkeypatch.setitem(datasets._SHA256, ("mnist", name), hashlib.sha256(content).hexdigest())
+            monkeypatch.setitem(files.DIGESTS, ("mnist", name), hashlib.sha256(content).hexdigest())
             packed = {".gz": gzip.compress, ".xz": lzma.compress, "": bytes}[ending](content)
             (root / folder / f"{name}{ending}").write_bytes(packed)
     return written
@@ -216,7 +220,7 @@ def write_cifar10(root, monkeypatch, labels=10):
     first = root / "cifar10" / "data_batch_1.bin"
     first.write_bytes(rows.tobytes())
     for name in [*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin"]:
-        monkeypatch.setitem(datasets._SHA256, ("cifar10", name), None)
+        monkeypatch.setitem(files.DIGESTS, ("cifar10", name), None)
         if name != first.name:
             (root / "cifar10" / name).symlink_to(first)
     return rows
@@ -284,7 +288,7 @@ def test_openml_out_of_reach(monkeypatch):
 @pytest.mark.parametrize("name", ["digits", "mnist"])
 def test_without_scikit_learn(monkeypatch, name):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
-    datasets._digits_parts.cache_clear()
+    digits_parts.cache_clear()
     message = {"digits": "Data set digits must come from scikit-learn, and it is not installed; install it with "
                          "`pip install hwbnn[data]`",
                "mnist": "Data set mnist must come from files or, through scikit-learn, from OpenML; put its files in "
@@ -310,5 +314,5 @@ def test_published_files(name, counts):
 
 
 def test_names_and_classes():
-    assert datasets.names() == ["digits", "mnist", "fashion-mnist", "cifar10", "cifar10-batch1"]
-    assert {datasets.classes(name) for name in datasets.names()} == {10}
+    assert datasets.names() == NAMES
+    assert {datasets.classes(name) for name in datasets.names() if not datasets.is_text(name)} == {10}

@@ -20,9 +20,11 @@ class LayerReport:
     name : :class:`str`
         Of the layer in the model.
     weights : :class:`int`
-        How many.
+        How many, in training.
+    stored : :class:`int`
+        How many of them hardware stores.
     bits : :class:`int`
-        That hardware stores for a weight.
+        That hardware stores for a weight, with its place where it has to be known.
     training_bits : :class:`int`
         That training must keep for a weight between steps, without the optimizer's moments: 32, or ``bits`` where the
         weights are states and no real ones stand behind them.
@@ -43,6 +45,7 @@ class LayerReport:
 
     name: str
     weights: int
+    stored: int
     bits: int
     training_bits: int
     zeros: float
@@ -75,13 +78,13 @@ def diagnose(model: nn.Module, x: Tensor) -> list[LayerReport]:
 
 def _report(name: str, layer: Quantized, a: Tensor) -> LayerReport:
     real, quantized = layer.weight, layer.quantize_weight(layer.weight)
-    levels = layer.quantize_weight.grid(real).levels
-    bits = 32 if levels is None else (len(levels) - 1).bit_length()
+    stored, bits = layer.quantize_weight.stored(real)
     live = layer.product((a != 0).float(), (quantized != 0).float(), None).sum(dtype=torch.float64)
     products = layer.product(torch.ones_like(a), torch.ones_like(real), None).sum(dtype=torch.float64)
     return LayerReport(
         name=name,
         weights=real.numel(),
+        stored=stored,
         bits=bits,
         training_bits=bits if isinstance(layer.quantize_weight, States) else 32,
         zeros=float((quantized == 0).float().mean()),

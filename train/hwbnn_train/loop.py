@@ -106,7 +106,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         accuracy, validation_loss = evaluate(model, validation, loss_of)
         before, weights = weights, _levels(model)
         measured = {"epoch": epoch + 1, "learning rate": lr, "loss/train": float(total) / steps,
-                    "loss/validation": validation_loss, "accuracy/validation": accuracy}
+                    "loss/validation": validation_loss, "accuracy/validation": accuracy, **recipe.figures(model)}
         for name, new in weights.items():
             gradient = model.get_submodule(name).weight.grad
             measured[f"gradient/{name}"] = float(gradient.square().mean().sqrt())

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hwbnn_train.layers import Quantized
+from hwbnn_train.quantizers import Quantizer
 from hwbnn_train.quantizers.discrete import step
 from hwbnn_train.quantizers.scaled import LossAware
 
@@ -18,7 +19,8 @@ def parameter_groups(model: nn.Module) -> list[dict]:
 
     Weights behind a quantizer form a group per ``lr_scale`` and ``limit`` of their layer and per
     :meth:`~hwbnn_train.quantizers.Quantizer.group` of their quantizer; everything else forms one group with
-    ``lr_scale`` 1 and no ``limit``. The names of a group's parameters stand in ``names``.
+    ``lr_scale`` 1, or that of the quantizer it belongs to, and no ``limit``. The names of a group's parameters stand
+    in ``names``.
     """
     groups: dict[str, dict] = {}
     for name, parameter, options in _parameters(model):
@@ -35,7 +37,8 @@ def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, dict]]:
                 yield name, parameter, {"lr_scale": module.lr_scale, "limit": module.limit, "states": None,
                                         **module.quantize_weight.group()}
             else:
-                yield name, parameter, {"lr_scale": 1.0, "limit": None, "states": None}
+                scale = module.lr_scale if isinstance(module, Quantizer) else 1.0
+                yield name, parameter, {"lr_scale": scale, "limit": None, "states": None}
 
 
 def prepare(optimizer: Optimizer, *, slope: float = 3.0) -> Optimizer:

@@ -97,6 +97,10 @@ class Recipe:
         """Return what is added to the loss: the sum of what the quantizers of the weights ask for."""
         return penalty(model)
 
+    def figures(self, model: nn.Module) -> dict[str, float]:
+        """Return what else to log after an epoch and to report in the end; nothing here."""
+        return {}
+
     def ready(self, model: nn.Module) -> bool:
         """Tell whether the network could be deployed after this epoch; the best epoch is one of those."""
         return True

@@ -3,8 +3,10 @@
 Every class states its forward formula, its backward formula and where both come from.
 """
 
+from hwbnn_train.quantizers.attention import OneTap
 from hwbnn_train.quantizers.base import Grid, Quantizer, Real, Rectified, sign
 from hwbnn_train.quantizers.binary import Sign, StochasticSign, substitute
+from hwbnn_train.quantizers.bitlength import LearnedActivationBits, LearnedBits, LearnedWeightBits
 from hwbnn_train.quantizers.discrete import States, Steps, space
 from hwbnn_train.quantizers.powers import StochasticPower
 from hwbnn_train.quantizers.scaled import LossAware, MeanScaledSign, ScaledSign, SwishSign
@@ -12,7 +14,7 @@ from hwbnn_train.quantizers.ternary import StochasticTernary, TernaryWeights
 from hwbnn_train.quantizers.uniform import Uniform
 
 __all__ = [
-    "Grid", "LossAware", "MeanScaledSign", "Quantizer", "Real", "Rectified", "ScaledSign", "Sign", "States", "Steps",
-    "StochasticPower", "StochasticSign", "StochasticTernary", "SwishSign", "TernaryWeights", "Uniform", "sign", "space",
-    "substitute",
+    "Grid", "LearnedActivationBits", "LearnedBits", "LearnedWeightBits", "LossAware", "MeanScaledSign", "OneTap",
+    "Quantizer", "Real", "Rectified", "ScaledSign", "Sign", "States", "Steps", "StochasticPower", "StochasticSign",
+    "StochasticTernary", "SwishSign", "TernaryWeights", "Uniform", "sign", "space", "substitute",
 ]

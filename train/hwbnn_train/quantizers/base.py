@@ -52,7 +52,12 @@ class Grid:
 
 
 class Quantizer(nn.Module):
-    """Maps a real tensor to values of a :class:`Grid`; the gradient goes back as the subclass says."""
+    """Maps a real tensor to values of a :class:`Grid`; the gradient goes back as the subclass says.
+
+    ``lr_scale`` is the factor on the learning rate of the quantizer's own parameters.
+    """
+
+    lr_scale: float = 1.0
 
     def grid(self, x: Tensor) -> Grid:
         """Return the values that quantizing ``x`` in evaluation mode gives; the export writes them."""
@@ -71,6 +76,11 @@ class Quantizer(nn.Module):
     def penalty(self, x: Tensor) -> Tensor | None:
         """Return what the quantizer of the weights ``x`` adds to the loss; None where it adds nothing."""
         return None
+
+    def stored(self, w: Tensor) -> tuple[int, int]:
+        """Return how many numbers hardware stores for the weights ``w``, and of how many bits each is; 32 if real."""
+        levels = self.grid(w).levels
+        return w.numel(), 32 if levels is None else (len(levels) - 1).bit_length()
 
 
 class Real(Quantizer):

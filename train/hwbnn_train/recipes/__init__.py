@@ -6,6 +6,7 @@ from hwbnn.errors import UserError
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes.binaryconnect import BinaryConnect
 from hwbnn_train.recipes.binarynet import BinaryNet, ShiftBinaryNet
+from hwbnn_train.recipes.bitpruning import BitPruning
 from hwbnn_train.recipes.bnnplus import BnnPlus
 from hwbnn_train.recipes.digits import Digits
 from hwbnn_train.recipes.few_multiplications import FewMultiplications
@@ -13,6 +14,7 @@ from hwbnn_train.recipes.gxnor import Gxnor
 from hwbnn_train.recipes.lab import LossAwareBinarization
 from hwbnn_train.recipes.qnn import QuantizedNeuralNetwork
 from hwbnn_train.recipes.real import RealNetwork
+from hwbnn_train.recipes.shift_attention import ShiftAttention
 from hwbnn_train.recipes.twn import TernaryWeightNetwork
 from hwbnn_train.recipes.xnor import XnorNet
 
@@ -33,6 +35,9 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (
     Gxnor(),
     Gxnor(name="gxnor-conv", **_SMALL_CONVNET),
     BnnPlus(),
+    ShiftAttention(),
+    BitPruning(),
+    BitPruning(name="bitpruning-luts-mlp", weighting="luts"),
     LossAwareBinarization(),
     LossAwareBinarization(name="lab2-mlp", activation_bits=1),
     XnorNet(),
