@@ -19,10 +19,16 @@ def divisors(n):
 
 @st.composite
 def folds(draw, network):
-    """Any folding of a network."""
+    """Any folding of a network, on any datapath."""
     return {node.name: plan.Fold(draw(st.sampled_from(divisors(node.rows))),
-                                 draw(st.sampled_from(divisors(node.columns))))
+                                 draw(st.sampled_from(divisors(node.columns))), draw(options(network, node)))
             for node in network.nodes if node.op == "MatMul"}
+
+
+def options(network, node):
+    """Any options of the unit of a MatMul."""
+    names = plan.datapaths(network.tensors[node.input].levels, plan.weight_levels(node.weights))
+    return st.builds(plan.UnitOptions, datapath=st.sampled_from(("auto", *names)))
 
 
 def run(p, q, **gaps):

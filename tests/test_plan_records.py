@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,7 +73,8 @@ def test_sums_of_terms_give_the_dot_product(x_levels, w_levels, rows, columns, s
     """Every term of every lane that fits, tabulated here from its docstring, against the plain product."""
     rng = np.random.default_rng(seed)
     weights, x = rng.choice(w_levels.values(), (rows, columns)), rng.choice(x_levels.values(), columns)
-    for kind in (plan.MismatchLane, plan.ConditionalLane, plan.GatedLane, plan.ProductLane):
+    for kind in (plan.MismatchLane, plan.ConditionalLane, plan.GatedConditionalLane, plan.GatedLane, plan.ChoiceLane,
+                 plan.MaskLane, plan.PlanesLane, plan.ProductLane, plan.MultiplierLane):
         if not kind.fits(x_levels, w_levels):
             continue
         lane = kind(x_levels, w_levels)
@@ -79,11 +82,49 @@ def test_sums_of_terms_give_the_dot_product(x_levels, w_levels, rows, columns, s
         terms = {
             plan.MismatchLane: lambda: (x != weights).astype(int),
             plan.ConditionalLane: lambda lane=lane, half=half: np.where(weights > 0, x + half, lane.high - (x + half)),
+            plan.GatedConditionalLane: lambda lane=lane, half=half: np.where(
+                weights == 0, 0, np.where(weights > 0, x + half, lane.high - (x + half))),
             plan.GatedLane: lambda: 1 - x * weights,
+            plan.ChoiceLane: lambda: (x - x_levels.low) // x_levels.step * weights,
+            plan.MaskLane: lambda half=half: (x + half) * weights,
+            plan.PlanesLane: lambda half=half: (x + half) * weights,
             plan.ProductLane: lambda: x * weights,
+            plan.MultiplierLane: lambda half=half: (x + half) * weights,
         }[kind]()
         assert terms.min() >= lane.low and terms.max() <= lane.high
         assert np.array_equal(lane.scale * terms.sum(axis=1) + lane.offsets(weights), weights @ x)
+
+
+@pytest.mark.parametrize("x, w, names, kind", [
+    (ir.BIPOLAR, ir.BIPOLAR, ("lanes",), plan.MismatchLane),
+    (ir.TERNARY, ir.BIPOLAR, ("lanes",), plan.GatedLane),
+    (ir.BIPOLAR, ir.TERNARY, ("lanes",), plan.GatedLane),
+    (ir.Levels.unsigned(4), ir.BIPOLAR, ("lanes",), plan.ConditionalLane),
+    (ir.Levels.signed(8), ir.TERNARY, ("lanes",), plan.GatedConditionalLane),
+    (ir.BIPOLAR, ir.Levels.signed(4), ("lanes",), plan.ChoiceLane),
+    (ir.TERNARY, ir.Levels.signed(4), ("lanes",), plan.ChoiceLane),
+    (ir.BINARY, ir.Levels.signed(4), ("lanes", "planes"), plan.MaskLane),
+    (ir.Levels.unsigned(2), ir.Levels.signed(2), ("lanes", "planes", "multipliers"), plan.ProductLane),
+])
+def test_datapaths_of_every_pair_of_levels(x, w, names, kind):
+    assert plan.datapaths(x, w) == names
+    assert type(plan.lane_for(x, w)) is type(plan.lane_for(x, w, "lanes")) is kind
+    for name in {"planes", "multipliers"} - set(names):
+        with pytest.raises(ValueError, match=rf"^Datapath {name} must have k-bit integers times k-bit integers"
+                                             rf"(, of 2 bits and more)?, not {re.escape(str(x))} times {w}$"):
+            plan.lane_for(x, w, name)
+
+
+@given(st.lists(st.sampled_from([1, 2, 4, 8]), min_size=1, max_size=9), st.booleans(), st.integers(-3, 0),
+       st.integers(0, 3))
+def test_planes_add_everything_and_carry_no_zeros(factors, negative, low, high):
+    factors = tuple(sorted(factors))
+    planes = plan.Planes((*factors[:-1], -factors[-1] if negative else factors[-1]), low, high)
+    ends = [sorted((factor * low, factor * high)) for factor in planes.factors]
+    unit = min(factors)
+    assert planes.span(planes.factors) == (sum(a for a, _ in ends) // unit, sum(b for _, b in ends) // unit)
+    assert [sum(groups, ()) for groups in planes.levels] == [planes.factors] * planes.depth
+    assert planes.latency == sum(planes.registered(level) for level in range(planes.depth))
 
 
 @pytest.mark.parametrize("weights, levels", [

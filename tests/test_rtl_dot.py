@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 from amaranth import Module, Signal
 from amaranth.sim import Simulator
+from hardware import inventory
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hwbnn import ir, pack, plan
 from hwbnn.rtl.codes import decode, encode, encode_level
 from hwbnn.rtl.dot import DotProduct
-from hwbnn.rtl.tree import add_up
+from hwbnn.rtl.tree import add_planes, add_up
 
+LANES = [plan.MismatchLane, plan.ConditionalLane, plan.GatedConditionalLane, plan.GatedLane, plan.ChoiceLane,
+         plan.MaskLane, plan.PlanesLane, plan.ProductLane, plan.MultiplierLane]
 LEVELS = [ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels.unsigned(3), ir.Levels.signed(3), ir.Levels(-3, 5, 4),
           ir.Levels(0, 6, 3), ir.Levels(2, 2), ir.Levels(-1, 0)]
 
@@ -54,12 +57,12 @@ def test_codes_are_those_of_pack(levels):
 @pytest.mark.parametrize("w_levels", LEVELS, ids=str)
 def test_every_product_of_every_lane(x_levels, w_levels):
     """A single lane of each kind that fits: scale times term plus offset is the product, exhaustively."""
-    for kind in (plan.MismatchLane, plan.ConditionalLane, plan.GatedLane, plan.ProductLane):
+    for kind in LANES:
         if not kind.fits(x_levels, w_levels):
             continue
         lane = kind(x_levels, w_levels)
-        dut = DotProduct(lane, 1)
-        assert dut.latency == lane.latency
+        dut = DotProduct(plan.Dot(lane, 1))
+        assert dut.latency == plan.Dot(lane, 1).latency
 
         async def process(ctx, lane=lane, dut=dut):
             for x in x_levels.values().tolist():
@@ -71,7 +74,7 @@ def test_every_product_of_every_lane(x_levels, w_levels):
                     offset = int(lane.offsets(np.array([[w]]))[0])
                     assert lane.scale * ctx.get(dut.sum) + offset == x * w
 
-        if lane.latency:
+        if dut.latency:
             run(dut, process)
         else:
             sim = Simulator(dut)
@@ -79,11 +82,14 @@ def test_every_product_of_every_lane(x_levels, w_levels):
             sim.run()
 
 
-@given(st.sampled_from(LEVELS), st.sampled_from(LEVELS), st.integers(1, 40), st.integers(0, 999))
-def test_a_dot_product_every_cycle(x_levels, w_levels, simd, seed):
-    rng = np.random.default_rng(seed)
-    lane = plan.lane_for(x_levels, w_levels)
-    dut = DotProduct(lane, simd)
+@given(st.sampled_from([*LEVELS, ir.Levels.unsigned(8)]), st.sampled_from([*LEVELS, ir.Levels.signed(8)]),
+       st.integers(1, 40), st.data())
+def test_a_dot_product_every_cycle(x_levels, w_levels, simd, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+    lane = plan.lane_for(x_levels, w_levels, data.draw(st.sampled_from(plan.datapaths(x_levels, w_levels))))
+    record = plan.Dot(lane, simd)
+    dut = DotProduct(record)
+    assert inventory(DotProduct(record))[0].total() == record.flip_flops
     x, w = rng.choice(x_levels.values(), (6, simd)), rng.choice(w_levels.values(), (6, simd))
     x_words = pack.lanes(pack.codes(x, x_levels), x_levels.bits)
     w_words = pack.lanes(pack.codes(w, w_levels, weight=True), w_levels.bits)
@@ -112,3 +118,5 @@ def test_a_dot_product_every_cycle(x_levels, w_levels, simd, seed):
 def test_a_tree_of_the_wrong_number_of_terms():
     with pytest.raises(ValueError, match=r"^Terms must be 3, not 2$"):
         add_up(Module(), plan.Tree(3, 0, 1), [Signal(), Signal()])
+    with pytest.raises(ValueError, match=r"^Numbers must be 3, not 2$"):
+        add_planes(Module(), plan.Planes((1, 2, 4), 0, 1), [Signal(), Signal()])

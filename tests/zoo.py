@@ -61,6 +61,10 @@ MLPS: dict[str, Callable[[], ir.Network]] = {
     "two-bit": lambda: mlp((8, 8, 4), name="two-bit", hidden=ir.Levels.unsigned(2), classes=True, seed=5),
     "four-bit": lambda: mlp((8, 6, 4), name="four-bit", inputs=ir.Levels.signed(8), weights=ir.Levels.signed(4),
                             hidden=ir.Levels.unsigned(4), seed=6),
+    "planes": lambda: mlp((8, 6, 4), name="planes", inputs=ir.Levels.unsigned(4), weights=ir.Levels.signed(3),
+                          hidden=ir.TERNARY, seed=9),
+    "bipolar-to-nibbles": lambda: mlp((10, 8, 4), name="bipolar-to-nibbles", inputs=ir.BIPOLAR,
+                                      weights=ir.Levels.signed(4), hidden=ir.BIPOLAR, classes=True, seed=10),
     "falling": lambda: mlp((10, 8, 4), name="falling", falling=True, classes=True, seed=7),
     "one-layer": lambda: mlp((9, 4), name="one-layer", seed=8),
 }

@@ -40,16 +40,28 @@ from hwbnn.plan import (
     ThresholdStage,
     WindowStage,
 )
-from hwbnn.plan.lanes import ConditionalLane, GatedLane, Lane, MismatchLane, ProductLane
+from hwbnn.plan.dot import Dot
+from hwbnn.plan.lanes import (
+    ChoiceLane,
+    ConditionalLane,
+    GatedConditionalLane,
+    GatedLane,
+    Lane,
+    MismatchLane,
+    MultiplierLane,
+    PlanesLane,
+    ProductLane,
+)
 from hwbnn.plan.records import index_bits, span_bits
 from hwbnn.plan.tables import Table, Thresholds
 from hwbnn.plan.tree import LEVELS_PER_REGISTER, Tree
 
 __all__ = [
-    "Forms", "distinct_columns", "forms", "lane_luts", "multiplier_bits", "rom_luts", "sum_luts", "tree_forms",
-    "word_bits",
+    "PRODUCT_LUTS", "Forms", "distinct_columns", "dot_forms", "forms", "lane_luts", "multiplier_bits", "rom_luts",
+    "sum_luts", "tree_forms", "word_bits",
 ]
 
+PRODUCT_LUTS = 1.6  # LUT4 per pair of bits of a product: partial products and their sums
 CHAIN_BITS = 4  # narrower sums become plain LUTs
 GROUP = 2**LEVELS_PER_REGISTER  # operands summed between two registers of a tree
 
@@ -67,6 +79,7 @@ class Forms:
     registers : flip-flops without a LUT in front of them.
     merged : flip-flops of the emitted RTL that synthesis removes, because their bits are constant or alike.
     multipliers : pairs of operand widths, one per general multiplication.
+    asked : operand and result widths of multiplications for which the chip's multipliers were asked.
     """
 
     datapath: float = 0.0
@@ -76,6 +89,7 @@ class Forms:
     registers: int = 0
     merged: int = 0
     multipliers: tuple[tuple[int, int], ...] = ()
+    asked: tuple[tuple[int, int, int], ...] = ()
 
     def __add__(self, other: "Forms") -> "Forms":
         return Forms(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -93,14 +107,22 @@ def sum_luts(operands: int, bits: int, result: int) -> float:
 
 def lane_luts(lane: Lane, *, constant: bool = False) -> float:
     """LUT4 in front of the adders that make one term; ``constant`` weights are free but for products."""
-    if isinstance(lane, ProductLane):
+    if isinstance(lane, ProductLane | MultiplierLane):
         return 0.0  # registered: counted by itself
     if constant:
         return 0.0
-    if isinstance(lane, MismatchLane):
-        return 0.25
-    if isinstance(lane, ConditionalLane):
-        return 0.7 * lane.x.bits
+    match lane:
+        case MismatchLane():
+            return 0.25
+        case GatedConditionalLane():
+            return 1.0 * lane.x.bits
+        case ConditionalLane():
+            return 0.7 * lane.x.bits
+        case ChoiceLane():
+            return 0.7 * lane.w.bits if lane.x.is_bipolar else 1.0 * (lane.w.bits + 1)
+        case PlanesLane():
+            bits = span_bits(*lane.bounds)
+            return len(lane.planes) * (0.25 if bits == 1 else 0.7 * bits)
     return 1.25 if isinstance(lane, GatedLane) and lane.x.is_ternary and lane.w.is_ternary else 0.75
 
 
@@ -184,19 +206,41 @@ def _fifo(stage: PipelineStage) -> Forms:
     return Forms(control=4.0 * (index + level) - 4, chains=2 * (level >= CHAIN_BITS))
 
 
-def _multiplications(lane: Lane, count: int) -> Forms:
-    if lane.x.is_ternary or lane.x.is_bipolar or lane.w.is_ternary or lane.w.is_bipolar:
-        bits = span_bits(lane.low, lane.high)  # 0, the number or its negative
-        return Forms(datapath=1.6 * bits, chains=int(bits >= CHAIN_BITS)) * count
-    return Forms(multipliers=((lane.x.bits, lane.w.bits),)) * count
+def _products(dot: Dot) -> Forms:
+    """Products with registers of their own."""
+    lane, (pairs, single) = dot.lane, divmod(dot.simd, dot.lane.products)
+    if isinstance(lane, ProductLane):
+        if lane.x.is_ternary or lane.x.is_bipolar or lane.w.is_ternary or lane.w.is_bipolar:
+            bits = span_bits(lane.low, lane.high)  # 0, the number or its negative
+            return Forms(datapath=1.6 * bits, chains=int(bits >= CHAIN_BITS)) * dot.simd
+        return Forms(datapath=PRODUCT_LUTS * lane.x.bits * lane.w.bits) * dot.simd
+    if not isinstance(lane, MultiplierLane):
+        return Forms()
+    bits = span_bits(*lane.bounds)
+    alone = Forms(asked=((lane.x.bits + 1, lane.w.bits + (not lane.w.is_signed), bits),), registers=bits)
+    if lane.products == 1:
+        return alone * dot.simd
+    borrow = float(lane.w.bits + 1 + lane.term_bits) if lane.w.is_signed else 0.0
+    pair = Forms(asked=((*lane.operands, lane.product_bits),), datapath=borrow, chains=2 * bool(borrow),
+                 registers=lane.term_bits + 1)
+    return pair * pairs + alone * single
+
+
+def dot_forms(dot: Dot, *, constant: bool = False) -> Forms:
+    """One processing element: its lanes, a tree for each plane, and the sum of the planes."""
+    result = tree_forms(dot.tree, constant=constant) * len(dot.lane.planes) + _products(dot)
+    result += Forms(datapath=dot.simd * lane_luts(dot.lane, constant=constant))
+    for groups in dot.planes.levels:
+        for group in groups:
+            bits = span_bits(*dot.planes.span(group))
+            result += Forms(datapath=float(bits), chains=int(bits >= CHAIN_BITS))
+    return result
 
 
 def _matrix_vector(stage: MatrixVectorStage) -> Forms:
-    pe, simd, lane = stage.fold.pe, stage.fold.simd, stage.lane
+    pe, lane = stage.fold.pe, stage.lane
     constant = not stage.has_weight_memory
-    element = tree_forms(stage.tree, constant=constant) + Forms(datapath=simd * lane_luts(lane, constant=constant))
-    if isinstance(lane, ProductLane):
-        element += _multiplications(lane, simd)
+    element = dot_forms(stage.dot, constant=constant)
     if stage.sf > 1:  # the first beat replaces the accumulator, the others add
         element += Forms(datapath=2.0 * stage.sum_bits, chains=int(stage.sum_bits >= CHAIN_BITS))
     inputs = stage.input_lanes * lane.x.bits

@@ -64,7 +64,8 @@ def operations(stage: Stage) -> Operations:
         lane, issues = stage.lane, stage.ii
         macs = issues * stage.fold.lanes
         per_lane = lane.x.bits * lane.w.bits
-        bits = macs * per_lane + issues * stage.fold.pe * (full_adders(stage.tree) + stage.sum_bits * (stage.sf > 1))
+        trees = len(lane.planes) * full_adders(stage.dot.tree)
+        bits = macs * per_lane + issues * stage.fold.pe * (trees + stage.sum_bits * (stage.sf > 1))
         if stage.thresholds is not None:
             bits += stage.o.beats * _compares(stage.thresholds)
         else:

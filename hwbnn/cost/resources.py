@@ -10,14 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from hwbnn.cost.forms import forms
+from hwbnn.cost.forms import PRODUCT_LUTS, Forms, forms
 from hwbnn.cost.quantity import Figure, Quantity, Unknown, total
 from hwbnn.cost.technology import LutModel, Technology
 from hwbnn.plan import Stage
+from hwbnn.plan.records import ceil_div
 
 __all__ = [
-    "Fit", "Resources", "Use", "chip_share", "fit_of", "fixed_cells", "of_stage", "of_stages", "stage_cost",
-    "summed", "uses",
+    "Fit", "Resources", "Use", "chip_share", "fit_of", "fixed_cells", "multiplications", "of_stage", "of_stages",
+    "stage_cost", "summed", "uses",
 ]
 
 Fit = Literal["yes", "no", "uncertain"]
@@ -103,9 +104,24 @@ def fixed_cells(stage: Stage, tech: Technology) -> tuple[float, int]:
             registers += memory.bits
         else:
             luts += tech.lut_memory.primitives(memory.width, memory.depth) * tech.lut_memory.luts.value
-    if not tech.multiplies_in_dsp:
-        luts += sum(1.6 * a * b for a, b in forms(stage).multipliers)  # partial products and their sums
-    return luts, registers
+    _, soft = multiplications(forms(stage), tech)
+    return luts + sum(PRODUCT_LUTS * a * b for a, b in soft), registers
+
+
+def multiplications(form: Forms, tech: Technology) -> tuple[int, list[tuple[int, int]]]:
+    """The hard multipliers that multiplications take, and the operands of those that become look-up tables."""
+    inferred = [(a, b, a + b, tech.multiplies_in_dsp) for a, b in form.multipliers]
+    asked = [(a, b, bits, True) for a, b, bits in form.asked]
+    if tech.multiplier is None:
+        return 0, [(a, b) for a, b, *_ in (*inferred, *asked)]
+    size, least = tech.multiplier.operand.value, tech.multiplier.least_product.value
+    hard, soft = 0, []
+    for a, b, bits, wanted in (*inferred, *asked):
+        if bits < least or min(a, b) < 2 or not wanted:
+            soft.append((a, b))
+        else:
+            hard += ceil_div(a, size) * ceil_div(b, size)
+    return hard, soft
 
 
 def of_stage(stage: Stage, tech: Technology) -> Resources:
@@ -124,7 +140,7 @@ def of_stage(stage: Stage, tech: Technology) -> Resources:
     if tech.lut_memory is None:
         mapped += sum(memory.bits for memory in stage.memories if memory.style == "distributed")
     blocks = sum(tech.block_memory.blocks(m.width, m.depth) for m in stage.memories if m.style == "block")
-    dsp = sum(-(-a // 18) * -(-b // 18) for a, b in form.multipliers) if tech.multiplies_in_dsp else 0
+    dsp, _ = multiplications(form, tech)
     return Resources(
         modelled(tech.lut_model, tech.lut), modelled(tech.mapped_lut_model, "LUT4"),
         Quantity.exact(stage.flip_flops, "FF"),
@@ -133,7 +149,7 @@ def of_stage(stage: Stage, tech: Technology) -> Resources:
         Quantity.exact(sum(memory.bits for memory in stage.memories), "bit"),
         Quantity.exact(blocks, tech.block_memory.name, method="native shapes",
                        sources=(tech.block_memory.shapes.source,)),
-        Quantity.exact(dsp, tech.dsp.unit, method="one per 18 x 18 product"))
+        Quantity.exact(dsp, tech.dsp.unit, method="by the widths that synthesis maps"))
 
 
 def of_stages(stages: Iterable[Stage], tech: Technology) -> Resources:
@@ -150,7 +166,8 @@ def stage_cost(stage: Stage, tech: Technology | None) -> float:
     if tech is None:
         form = forms(stage)
         memory = sum(memory.bits for memory in stage.memories if memory.style != "logic")
-        return form.datapath + form.control + form.rom + memory / 16
+        products = sum(PRODUCT_LUTS * a * b for a, b, *_ in (*form.multipliers, *form.asked))
+        return form.datapath + form.control + form.rom + products + memory / 16
     return chip_share(of_stage(stage, tech), tech)
 
 

@@ -23,8 +23,8 @@ from hwbnn.cost.quantity import Figure, Quantity, Unknown
 from hwbnn.errors import UserError
 
 __all__ = [
-    "KINDS", "BlockMemory", "Constant", "EnergyConstants", "LutMemory", "LutModel", "SpeedFact", "Technology",
-    "names", "parse", "technology",
+    "KINDS", "BlockMemory", "Constant", "EnergyConstants", "LutMemory", "LutModel", "Multiplier", "SpeedFact",
+    "Technology", "names", "parse", "technology",
 ]
 
 KINDS = ("measured", "data sheet", "published simulation", "scaled", "fitted", "assumed", "unknown")
@@ -122,6 +122,14 @@ class LutMemory:
 
 
 @dataclass(frozen=True)
+class Multiplier:
+    """Hard multipliers as synthesis uses them: the widest signed operands, and the narrowest product."""
+
+    operand: Constant
+    least_product: Constant
+
+
+@dataclass(frozen=True)
 class SpeedFact:
     """A clock frequency that a design of this project, or its reference, was seen to reach."""
 
@@ -169,7 +177,8 @@ class Technology:
     """One chip.
 
     ``shared_cells``: a logic cell is a LUT, a flip-flop or both (iCE40), so both share ``luts``.
-    ``multiplies_in_dsp``: the synthesis command turns general products into hard multipliers.
+    ``multiplies_in_dsp``: the synthesis command turns general products into hard multipliers; elsewhere it does where
+    they are asked for, if there are some.
     """
 
     name: str
@@ -185,6 +194,7 @@ class Technology:
     large_memory: Constant
     block_memory: BlockMemory
     lut_memory: LutMemory | None
+    multiplier: Multiplier | None
     speed: tuple[SpeedFact, ...]
     energy: EnergyConstants
     lut_model: LutModel
@@ -250,6 +260,8 @@ def parse(text: str, name: str) -> Technology:
     record["block_memory"] = build(BlockMemory, record["block_memory"], f"{name}.block_memory")
     lut_memory = record.get("lut_memory")
     record["lut_memory"] = None if lut_memory is None else build(LutMemory, lut_memory, f"{name}.lut_memory")
+    multiplier = record.get("multiplier")
+    record["multiplier"] = None if multiplier is None else build(Multiplier, multiplier, f"{name}.multiplier")
     record["energy"] = build(EnergyConstants, record["energy"], f"{name}.energy")
     for model in ("lut_model", "mapped_lut_model"):
         record[model] = build(LutModel, record[model], f"{name}.{model}")

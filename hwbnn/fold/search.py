@@ -19,6 +19,7 @@ from hwbnn import ir
 from hwbnn.cost.resources import Resources
 from hwbnn.cost.technology import Technology
 from hwbnn.errors import UserError
+from hwbnn.fold.datapaths import variants
 from hwbnn.fold.layers import DEFAULT, cycles, foldings, is_chain, layers, parallel, parts
 from hwbnn.fold.rows import COLUMNS, COST, LATENCY, Rows, front, no_limits, of_one_stage, of_resources
 from hwbnn.plan import Fold, JoinStage, MatrixVectorStage, PartStage, Stage, Stream, UnitOptions, schedule
@@ -132,12 +133,12 @@ class Search:
 
     def parallel(self, layer: int) -> Candidate:
         """A layer without any folding."""
-        return self.candidate(layer, parallel(self.layers[layer], self._options(layer)))
+        return self.candidate(layer, parallel(self.layers[layer], self._variants[layer][0]))
 
     def within(self, layer: int, allowed: float) -> list[Candidate]:
         """The candidates of a layer that take at most ``allowed`` cycles per frame."""
         node = self.layers[layer]
-        made = [self.candidate(layer, fold) for fold in foldings(node, self._options(layer))
+        made = [self.candidate(layer, fold) for options in self._variants[layer] for fold in foldings(node, options)
                 if cycles(self.network, node, fold) <= allowed]
         return [candidate for candidate in made if candidate.ii <= allowed]
 
@@ -147,8 +148,10 @@ class Search:
         return self.timed and self.is_chain and all(
             isinstance(node, ir.MatMul) and self.network.tensors[node.output].pixels == 1 for node in self.layers)
 
-    def _options(self, layer: int) -> UnitOptions:
-        return self.options.get(self.layers[layer].name, DEFAULT)
+    @cached_property
+    def _variants(self) -> list[tuple[UnitOptions, ...]]:
+        """What each layer may be built with."""
+        return [variants(self.network, node, self.tech, self.options.get(node.name, DEFAULT)) for node in self.layers]
 
     # intervals -----------------------------------------------------------------------------------------------
 

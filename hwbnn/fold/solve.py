@@ -9,6 +9,7 @@ from hwbnn.cost.resources import Use, fit_of, of_stages, uses
 from hwbnn.cost.technology import technology as find_technology
 from hwbnn.errors import UserError
 from hwbnn.fold.choose import Options, choose, fit, short, within_latency
+from hwbnn.fold.datapaths import decided, reasons
 from hwbnn.fold.explain import Choice, explain
 from hwbnn.fold.files import parse, read
 from hwbnn.fold.goal import Goal, latency_cycles
@@ -50,6 +51,7 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         The demand cannot be met; the message states the best that can.
     """
     tech = find_technology(technology)
+    given = {name for name, asked in options.items() if asked.datapath != "auto"}
     if goal.kind == "rate":
         folds = choose(network, clock_hz=clock_hz, target_fps=goal.value, technology=technology, beside=beside,
                        options=options)
@@ -60,6 +62,8 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         folds = parse(network, goal.value) if isinstance(goal.value, Mapping) else read(network, goal.value)
         folds = {name: replace(fold, options=fold.options | options[name]) if name in options else fold
                  for name, fold in folds.items()}
+        given = {name for name, fold in folds.items() if fold.options.datapath != "auto"}
+        folds = decided(network, folds, tech)
     else:
         folds = fit(network, technology=technology, max_luts=goal.value if goal.kind == "luts" else None,
                     beside=beside, options=options)
@@ -67,7 +71,10 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
     used = uses(of_stages(plan.stages, tech), tech, beside=None if beside is None else beside(plan.input, plan.output))
     if fit_of(used) == "no":
         raise UserError(_too_large(network, used, tech.title, clock_hz, technology, beside, options))
-    return Folding(goal, folds, plan, used, _reasons(network, goal, plan, clock_hz, tech.title))
+    why = reasons(network, folds, tech, given)
+    choices = tuple(replace(row, reason="; ".join(filter(None, (row.reason, why.get(row.layer)))))
+                    for row in _reasons(network, goal, plan, clock_hz, tech.title))
+    return Folding(goal, folds, plan, used, choices)
 
 
 def _too_large(network: ir.Network, used: tuple[Use, ...], title: str, clock_hz: int, technology: str,

@@ -3,10 +3,25 @@
 from hwbnn.plan.bank import Bank
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, SliceStage
 from hwbnn.plan.channel import Channel
+from hwbnn.plan.dot import Dot
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
-from hwbnn.plan.lanes import ConditionalLane, GatedLane, Lane, MismatchLane, ProductLane, lane_for, weight_levels
+from hwbnn.plan.lanes import (
+    ChoiceLane,
+    ConditionalLane,
+    GatedConditionalLane,
+    GatedLane,
+    Lane,
+    MaskLane,
+    MismatchLane,
+    MultiplierLane,
+    PlanesLane,
+    ProductLane,
+    datapaths,
+    lane_for,
+    weight_levels,
+)
 from hwbnn.plan.lower import Plan, lower
 from hwbnn.plan.matrix_vector import MatrixVectorStage
 from hwbnn.plan.options import UnitOptions
@@ -17,15 +32,16 @@ from hwbnn.plan.schedule import Blocked, Cycles, Schedule, schedule
 from hwbnn.plan.storage import buffer_style
 from hwbnn.plan.stored import folds_of, plan_of
 from hwbnn.plan.tables import Borders, Table, Thresholds, rom_style
-from hwbnn.plan.tree import Tree
+from hwbnn.plan.tree import Planes, Tree
 from hwbnn.plan.width_converter import JoinStage, PartStage, WidthConverterStage
 from hwbnn.plan.window import Loop, WindowStage
 
 __all__ = [
-    "AddStage", "AffineStage", "ArgMaxStage", "Bank", "Blocked", "Borders", "Channel", "ConcatStage", "ConditionalLane",
-    "Cycles", "Edge", "FifoStage", "Fold", "ForkStage", "FrameInputStage", "FrameOutputStage", "GatedLane",
-    "JoinStage", "Lane", "Loop", "MatrixVectorStage", "Memory", "MismatchLane", "PadStage", "PartStage",
-    "PipelineStage", "Plan", "PoolStage", "ProductLane", "Schedule", "SliceStage", "Stage", "Stream", "Style",
-    "Table", "ThresholdStage", "Thresholds", "Tree", "UnitOptions", "WidthConverterStage", "WindowStage",
-    "buffer_style", "folds_of", "lane_for", "lower", "plan_of", "rom_style", "schedule", "span_bits", "weight_levels",
+    "AddStage", "AffineStage", "ArgMaxStage", "Bank", "Blocked", "Borders", "Channel", "ChoiceLane", "ConcatStage",
+    "ConditionalLane", "Cycles", "Dot", "Edge", "FifoStage", "Fold", "ForkStage", "FrameInputStage",
+    "FrameOutputStage", "GatedConditionalLane", "GatedLane", "JoinStage", "Lane", "Loop", "MaskLane",
+    "MatrixVectorStage", "Memory", "MismatchLane", "MultiplierLane", "PadStage", "PartStage", "PipelineStage", "Plan",
+    "Planes", "PlanesLane", "PoolStage", "ProductLane", "Schedule", "SliceStage", "Stage", "Stream", "Style", "Table",
+    "ThresholdStage", "Thresholds", "Tree", "UnitOptions", "WidthConverterStage", "WindowStage", "buffer_style",
+    "datapaths", "folds_of", "lane_for", "lower", "plan_of", "rom_style", "schedule", "span_bits", "weight_levels",
 ]

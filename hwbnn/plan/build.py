@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn import ir
+from hwbnn.errors import UserError
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, JoiningStage, SliceStage
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
 from hwbnn.plan.graph import Edge
@@ -156,7 +157,10 @@ class Builder:
         fold, matrix = self.folds[node.name], Matrix.of(node)
         assert matrix is not None  # of these nodes there is one
         self.convert(fold.lanes if matrix.is_depthwise else fold.simd, node.name)
-        lane = lane_for(self.stream.levels, weight_levels(matrix.weights))
+        try:
+            lane = lane_for(self.stream.levels, weight_levels(matrix.weights), fold.options.datapath)
+        except ValueError as error:
+            raise UserError(f"{node.name}: {error}") from None
         readers = self.network.consumers(node.output)
         is_output = any(output.tensor == node.output for output in self.network.outputs)
         threshold = readers[0] if len(readers) == 1 and not is_output and isinstance(readers[0], ir.Threshold) \

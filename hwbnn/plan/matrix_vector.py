@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from hwbnn import pack
 from hwbnn.plan.bank import Bank
+from hwbnn.plan.dot import Dot
 from hwbnn.plan.lanes import Lane
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Style, index_bits, span_bits
 from hwbnn.plan.tables import Borders, Table, Thresholds
-from hwbnn.plan.tree import Tree
 
 __all__ = ["MatrixVectorStage"]
 
@@ -111,9 +111,9 @@ class MatrixVectorStage(PipelineStage):
         return span_bits(*self.sums)
 
     @property
-    def tree(self) -> Tree:
-        """The adder tree of one PE."""
-        return Tree(self.fold.simd, self.lane.low, self.lane.high)
+    def dot(self) -> Dot:
+        """What one PE adds up in a cycle."""
+        return Dot(self.lane, self.fold.simd)
 
     @cached_property
     def weight_words(self) -> list[int]:
@@ -153,7 +153,7 @@ class MatrixVectorStage(PipelineStage):
     @property
     def sum_latency(self) -> int:
         """Cycles from issue to the sum of the beat's terms."""
-        return self.front + self.lane.latency + self.tree.latency
+        return self.front + self.dot.latency
 
     @property
     def offsets(self) -> NDArray[np.int64]:
@@ -186,7 +186,7 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def flip_flops(self):
-        pe, simd = self.fold.pe, self.fold.simd
+        pe = self.fold.pe
         a_bits = self.input_lanes * self.lane.x.bits
         total = index_bits(self.sf) + self.weight_bank.flip_flops
         if self.nf * self.groups > 1:
@@ -199,9 +199,7 @@ class MatrixVectorStage(PipelineStage):
         if self.has_input_memory and self.input_style == "block":
             total += a_bits + 1  # the bypass of the first pass
         total += (3 if self.sf > 1 else 1) * self.sum_latency + 1 + self.tail_latency  # flags beside the pipeline
-        if self.lane.latency:
-            total += pe * simd * span_bits(self.lane.low, self.lane.high)
-        total += pe * (self.tree.flip_flops + self.sum_bits)
+        total += pe * (self.dot.flip_flops + self.sum_bits)
         if self.thresholds is not None:
             total += self.thresholds.flip_flops
         else:

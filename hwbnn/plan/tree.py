@@ -1,10 +1,10 @@
-"""The shape of a registered adder tree: which sums, how wide, and where the registers stand."""
+"""The shape of registered adder trees: which sums, how wide, and where the registers stand."""
 
 from dataclasses import dataclass
 
 from hwbnn.plan.records import span_bits
 
-__all__ = ["Tree"]
+__all__ = ["Planes", "Tree"]
 
 LEVELS_PER_REGISTER = 2  # two ripple adders between registers: >= 80 MHz on ECP5 speed 6, >= 25 MHz on UP5K
 
@@ -58,3 +58,50 @@ class Tree:
     def flip_flops(self) -> int:
         return sum(self.bits(terms) for level, sizes in enumerate(self.levels) if self.registered(level)
                    for terms in sizes)
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Add numbers of low..high, one for each of ``factors``, each times its factor: a power of two or its negative.
+
+    Neighbours are added pairwise; what is added is shifted by the ratio of its factor to the least of the sum, so that
+    no sum carries zeros along. Registers stand as in a :class:`Tree`.
+    """
+
+    factors: tuple[int, ...]
+    low: int
+    high: int
+
+    @property
+    def depth(self) -> int:
+        """Levels of adders."""
+        return (len(self.factors) - 1).bit_length()
+
+    @property
+    def latency(self) -> int:
+        """Cycles from numbers to their sum."""
+        return -(-self.depth // LEVELS_PER_REGISTER)
+
+    @property
+    def levels(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """For each level the factors that each of its sums is made of."""
+        groups, result = [(factor,) for factor in self.factors], []
+        while len(groups) > 1:
+            groups = [sum(groups[n:n + 2], ()) for n in range(0, len(groups), 2)]
+            result.append(tuple(groups))
+        return tuple(result)
+
+    def registered(self, level: int) -> bool:
+        """Whether registers follow adder level ``level``, counted from 0."""
+        return level % LEVELS_PER_REGISTER == LEVELS_PER_REGISTER - 1 or level == self.depth - 1
+
+    def span(self, group: tuple[int, ...]) -> tuple[int, int]:
+        """Least and greatest sum of the numbers with these factors, over the least of these."""
+        unit = min(map(abs, group))
+        ends = [(factor // unit * self.low, factor // unit * self.high) for factor in group]
+        return sum(map(min, ends)), sum(map(max, ends))
+
+    @property
+    def flip_flops(self) -> int:
+        return sum(span_bits(*self.span(group)) for level, groups in enumerate(self.levels) if self.registered(level)
+                   for group in groups)

@@ -4,9 +4,9 @@ from amaranth import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwbnn.plan import Lane, Tree
-from hwbnn.rtl.lanes import term
-from hwbnn.rtl.tree import add_up
+from hwbnn import plan
+from hwbnn.rtl.lanes import terms
+from hwbnn.rtl.tree import add_planes, add_up
 
 __all__ = ["DotProduct"]
 
@@ -16,10 +16,8 @@ class DotProduct(wiring.Component):
 
     Parameters
     ----------
-    lane : :class:`Lane`
-        What a term is.
-    simd : :class:`int`
-        Number of lanes.
+    dot : :class:`hwbnn.plan.Dot`
+        What a term is, and how many there are.
 
     Members
     -------
@@ -34,23 +32,25 @@ class DotProduct(wiring.Component):
     w: data.View
     sum: Signal
 
-    def __init__(self, lane: Lane, simd: int):
-        self._lane = lane
-        self._tree = Tree(simd, lane.low, lane.high)
+    def __init__(self, dot: plan.Dot):
+        self._dot = dot
+        low, high = dot.sums
         super().__init__({
-            "x": In(data.ArrayLayout(lane.x.bits, simd)),
-            "w": In(data.ArrayLayout(lane.w.bits, simd)),
-            "sum": Out(range(simd * lane.low, simd * lane.high + 1)),
+            "x": In(data.ArrayLayout(dot.lane.x.bits, dot.simd)),
+            "w": In(data.ArrayLayout(dot.lane.w.bits, dot.simd)),
+            "sum": Out(range(low, high + 1)),
         })
 
     @property
     def latency(self) -> int:
         """Cycles from operands to their sum."""
-        return self._lane.latency + self._tree.latency
+        return self._dot.latency
 
     def elaborate(self, platform):
         m = Module()
-        terms = [term(m, self._lane, self.x[k], self.w[k], name=f"product_{k}")
-                 for k in range(self._tree.count)]
-        m.d.comb += self.sum.eq(add_up(m, self._tree, terms))
+        lanes = range(self._dot.simd)
+        planes = terms(m, self._dot.lane, [self.x[k] for k in lanes], [self.w[k] for k in lanes])
+        names = ["sum"] if len(planes) == 1 else [f"sum_{plane}" for plane in range(len(planes))]
+        sums = [add_up(m, self._dot.tree, plane, name=name) for plane, name in zip(planes, names, strict=True)]
+        m.d.comb += self.sum.eq(add_planes(m, self._dot.planes, sums))
         return m

@@ -103,7 +103,7 @@ class MatrixVectorUnit(wiring.Component):
         totals, bits = Signal(sums, name="totals", reset_less=True), stage.lane.x.bits
         weights = data.View(data.ArrayLayout(stage.fold.simd * stage.lane.w.bits, pe), w)
         for p in range(pe):
-            m.submodules[f"pe_{p}"] = dot = DotProduct(stage.lane, stage.fold.simd)
+            m.submodules[f"pe_{p}"] = dot = DotProduct(stage.dot)
             own = Cat(x.word_select(k * pe + p, bits) for k in range(stage.fold.simd)) if stage.apart else x
             m.d.comb += [dot.x.as_value().eq(own), dot.w.as_value().eq(weights[p])]
             with m.If(valid):
@@ -160,8 +160,9 @@ class MatrixVectorUnit(wiring.Component):
         offsets = data.View(data.ArrayLayout(stage.offset_span, stage.fold.pe), reader.data)
         numbers = Signal(payload(stage.o), name="numbers", reset_less=True)
         for p in range(stage.fold.pe):
-            # scale is 1, -1 or -2: written as a multiplication it would take a DSP block on families that have them
+            # scale is 1, 2, -1 or -2: written as a multiplication it would take a DSP block on families that have them
             scale = stage.lane.scale
-            value = offsets[p] + totals[p] if scale == 1 else offsets[p] - (totals[p] << (-scale >> 1))
+            total = totals[p] << abs(scale) - 1
+            value = offsets[p] + total if scale > 0 else offsets[p] - total
             m.d.sync += numbers[p].eq(encode(value, stage.o.levels))
         return numbers

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from amaranth import Module, Signal, Value
 
-from hwbnn.plan import Tree
+from hwbnn.plan import Planes, Tree
 
-__all__ = ["add_up"]
+__all__ = ["add_planes", "add_up"]
 
 
 def add_up(m: Module, tree: Tree, terms: Sequence[Value], *, name: str = "sum") -> Value:
@@ -26,3 +26,22 @@ def add_up(m: Module, tree: Tree, terms: Sequence[Value], *, name: str = "sum") 
             sums.append(total)
         values = sums
     return values[0]
+
+
+def add_planes(m: Module, planes: Planes, numbers: Sequence[Value], *, name: str = "planes") -> Value:
+    """Return the sum of ``numbers``, each times its factor, ``planes.latency`` cycles later."""
+    if len(numbers) != len(planes.factors):
+        raise ValueError(f"Numbers must be {len(planes.factors)}, not {len(numbers)}")
+    values = [(abs(factor), number if factor > 0 else -number)
+              for factor, number in zip(planes.factors, numbers, strict=True)]
+    for level, groups in enumerate(planes.levels):
+        sums = []
+        for n, group in enumerate(groups):
+            low, high = planes.span(group)
+            total = Signal(range(low, high + 1), name=f"{name}_{level}_{n}", reset_less=True)
+            unit, pair = min(map(abs, group)), values[2 * n:2 * n + 2]
+            value = sum((part << (factor // unit).bit_length() - 1 for factor, part in pair[1:]), start=pair[0][1])
+            (m.d.sync if planes.registered(level) else m.d.comb).__iadd__(total.eq(value))
+            sums.append((unit, total))
+        values = sums
+    return values[0][1]

@@ -4,11 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from hwbnn.plan import MatrixVectorStage, MultiplierLane, Plan
+
 __all__ = ["FAMILIES", "Family"]
 
 # Amaranth calls element 0 of an array `x[0]`, and so does Yosys bit 0 of `x`; abc9 takes one for the other and stops
 # (YosysHQ/yosys#4349). Hidden names cannot clash.
 _HIDE = "rename -hide w:*[[]*"
+
+# Products outside of hwbnn.rtl.lanes.Multiplier become adders before the family's synthesis can see them.
+_OTHERS = """\
+proc
+select -set asked *.multiplier_*/t:$mul
+alumacc t:$mul @asked %d
+maccmap"""
 
 
 @dataclass(frozen=True)
@@ -23,17 +32,32 @@ class Family:
         Name ending of the bitstream.
     adapt : :class:`str`
         Yosys commands that the family needs before synthesis.
+    multiplying : :class:`str`
+        Option of the synthesis by which products become multipliers, where it is none of their own accord.
     """
 
     placer: str
     packer: str
     bitstream: str
     adapt: str = ""
+    multiplying: str = ""
 
     @property
     def before_synthesis(self) -> str:
         """Yosys commands between reading and synthesis."""
         return "\n".join(filter(None, (_HIDE, self.adapt)))
+
+    def prepared(self, plan: Plan) -> str:
+        """The same for a plan: where it asks for multipliers, only the products that are meant are left to them."""
+        return "\n".join((self.before_synthesis, _OTHERS)) if self._multiplies(plan) else self.before_synthesis
+
+    def options(self, plan: Plan, options: str) -> str:
+        """Options of the synthesis of a plan, ``options`` among them."""
+        return " ".join(filter(None, (options, self.multiplying if self._multiplies(plan) else "")))
+
+    def _multiplies(self, plan: Plan) -> bool:
+        return bool(self.multiplying) and any(
+            isinstance(stage, MatrixVectorStage) and isinstance(stage.lane, MultiplierLane) for stage in plan.stages)
 
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({
@@ -41,5 +65,6 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({
     "ice40": Family(
         "nextpnr-ice40", "icepack", ".bin",
         # There is no LUT RAM, and Yosys refuses what it cannot map as asked.
-        adapt='setattr -set ram_style "logic" a:ram_style=distributed'),
+        adapt='setattr -set ram_style "logic" a:ram_style=distributed',
+        multiplying="-dsp"),
 })

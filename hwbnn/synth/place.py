@@ -79,7 +79,7 @@ def place(tools: Tools, plan: Plan, board: Board, platform: Any, *, options: str
     """
     family = FAMILIES[board.family]
     recipe = platform.prepare(
-        BoardTop(plan, board), _NAME, synth_opts=options, script_after_read=family.before_synthesis,
+        BoardTop(plan, board), _NAME, synth_opts=family.options(plan, options), script_after_read=family.prepared(plan),
         script_after_synth=f"tee -q -o {_STATISTICS} stat -json",
         # Without the permission nextpnr ends without a report where the clock is not reached.
         nextpnr_opts=f"--report {_REPORT} --seed {seed} --timing-allow-fail")

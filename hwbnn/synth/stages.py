@@ -53,8 +53,9 @@ def count(tools: Tools, verilog: Path, plan: Plan, *, family: str, options: str,
     modules = {f"{_CORE}.{instance_name(stage.name)}": stage.name for stage in plan.stages}
     (tools.directory / "accelerator.v").write_text(verilog.read_text())
     (tools.directory / "accelerator.ys").write_text(_SCRIPT.format(
-        verilog="accelerator.v", top=TOP, family=family, options=options, statistics="accelerator.json",
-        before=FAMILIES[family].before_synthesis,
+        verilog="accelerator.v", top=TOP, family=family,
+        options=FAMILIES[family].options(plan, options), statistics="accelerator.json",
+        before=FAMILIES[family].prepared(plan),
         keep="\n".join(f"setattr -mod -set keep_hierarchy 1 {module}" for module in modules)))
     tools.run("yosys", ["-q", "-l", "accelerator.rpt", "accelerator.ys"], step="accelerator", log="accelerator.rpt",
               note="yosys: synthesizing the accelerator alone, by stage")

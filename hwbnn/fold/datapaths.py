@@ -1,0 +1,81 @@
+"""What makes the products of a layer: the datapaths that the cost model may choose from, and why it chose one."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from hwbnn import ir
+from hwbnn.cost.quantity import Quantity
+from hwbnn.cost.resources import Resources, of_stage, stage_cost
+from hwbnn.cost.technology import Technology
+from hwbnn.errors import UserError
+from hwbnn.fold.layers import Layer, layers, matrix, parts
+from hwbnn.plan import Fold, MatrixVectorStage, UnitOptions, datapaths, weight_levels
+from hwbnn.plan.lower import unsized
+
+__all__ = ["decided", "reasons", "variants"]
+
+_ASKED = UnitOptions()
+
+
+def variants(network: ir.Network, node: Layer, tech: Technology | None,
+             options: UnitOptions = _ASKED) -> tuple[UnitOptions, ...]:
+    """The options that a layer may be built with: ``options``, but for a datapath that is left to the cost model.
+
+    Raises :class:`UserError` where multipliers are asked of a chip that has none.
+    """
+    if options.datapath == "multipliers" and tech is not None and tech.multiplier is None:
+        raise UserError(f"{node.name}: Datapath multipliers must be asked of a chip that has multipliers, and "
+                        f"{tech.title} has none")
+    if options.datapath != "auto":
+        return (options,)
+    names = datapaths(network.tensors[node.input].levels, weight_levels(matrix(node).weights))
+    if tech is None or tech.multiplier is None:
+        names = tuple(name for name in names if name != "multipliers")
+    return (options,) if len(names) == 1 else tuple(replace(options, datapath=name) for name in names)
+
+
+def decided(network: ir.Network, folds: Mapping[str, Fold], tech: Technology) -> dict[str, Fold]:
+    """Choose the cheapest datapath where a folding leaves it open, layer by layer while multipliers last."""
+    chosen, left = dict(folds), tech.dsp.value
+    for node, part in zip(layers(network), parts(network), strict=True):
+        fold = folds[node.name]
+        made = [(replace(fold, options=options), stage) for options in variants(network, node, tech, fold.options)
+                for stage in [_unit(part, node, replace(fold, options=options))]]
+        costs = [(stage_cost(stage, tech), n) for n, (_, stage) in enumerate(made)
+                 if len(made) == 1 or of_stage(stage, tech).dsp.nominal <= left]
+        chosen[node.name], stage = made[min(costs)[1]]
+        left -= of_stage(stage, tech).dsp.nominal
+    return chosen
+
+
+def reasons(network: ir.Network, folds: Mapping[str, Fold], tech: Technology, asked: Collection[str]
+            ) -> dict[str, str]:
+    """Say of each layer that several datapaths suit what its own takes and what the others would.
+
+    Parameters
+    ----------
+    asked : collection
+        Layers whose datapath a user asked for.
+    """
+    told = {}
+    for node, part in zip(layers(network), parts(network), strict=True):
+        fold = folds[node.name]
+        open_ = replace(fold, options=replace(fold.options, datapath="auto"))
+        taken = {options.datapath: of_stage(_unit(part, node, replace(fold, options=options)), tech)
+                 for options in variants(network, node, tech, open_.options)}
+        name = fold.options.datapath
+        if len(taken) > 1 and name in taken:
+            others = ", ".join(f"{other} {_use(used)}" for other, used in taken.items() if other != name)
+            verb = "as asked" if node.name in asked else "the cheapest that there is room for"
+            told[node.name] = f"{name} {_use(taken[name])}, {verb} ({others})"
+    return told
+
+
+def _use(resources: Resources) -> str:
+    multipliers = f" and {resources.dsp.nominal} {resources.dsp.unit}" if resources.dsp.nominal else ""
+    assert isinstance(resources.luts, Quantity)  # closed forms are always known
+    return f"{resources.luts.nominal:,.0f} {resources.luts.unit}{multipliers}"
+
+
+def _unit(part: ir.Network, node: Layer, fold: Fold) -> MatrixVectorStage:
+    return next(stage for stage in unsized(part, {node.name: fold}) if isinstance(stage, MatrixVectorStage))
