@@ -67,7 +67,7 @@ CASES = {
                        {"styles": {"fc.weights": "block", "fc.inputs": "block"}}, 11),
     "ternary-to-two-bits": (layer(1, 2, ir.TERNARY, y=ir.Levels.unsigned(2), w=ir.TERNARY, seed=4),
                             plan.Fold(1, 1), {}, 11),
-    "planes": (layer(1, 2, ir.Levels.unsigned(2), w=ir.Levels.signed(3), seed=6),
+    "planes": (layer(1, 2, ir.Levels.unsigned(2), w=ir.Levels.signed(3), seed=3),
                plan.Fold(1, 2, plan.UnitOptions(datapath="planes")), {}, 10),
     "multipliers": (layer(1, 2, ir.Levels.signed(2), w=ir.Levels.signed(3), seed=7),
                     plan.Fold(1, 2, plan.UnitOptions(datapath="multipliers")), {}, 10),
