@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hwbnn import ir, plan
 from hwbnn.plan.matrices import Matrix
 
-__all__ = ["LEVELS", "chain", "convolutions", "foldings", "movers", "poolings", "shapes", "thresholded"]
+__all__ = ["LEVELS", "chain", "convolutions", "foldings", "movers", "poolings", "shapes", "shifted", "thresholded"]
 
 LEVELS = st.sampled_from([ir.BIPOLAR, ir.BIPOLAR, ir.TERNARY, ir.Levels.unsigned(2), ir.Levels.signed(3),
                           ir.Levels(-9, 7, 4), ir.Levels(1, 3)])
@@ -52,17 +52,27 @@ def thresholded(draw, node, tensor, name="act"):
     return ir.Threshold(name, (node.output,), (f"{name}_out",), limits, out, rng.choice([-1, 1], channels))
 
 
+def shifted(rng, weights, *, shared=False):
+    """The weights (rows, ky, kx, channels) with all but one tap of each kernel set to 0."""
+    rows, ky, kx, channels = weights.shape
+    taps = rng.integers(0, ky * kx, (1 if shared else rows, 1, channels))
+    kept = np.arange(ky * kx)[None, :, None] == taps
+    return weights * kept.reshape(-1, ky, kx, channels)
+
+
 @st.composite
 def convolutions(draw):
     """A network of a convolution, with or without thresholds."""
     shape, levels = draw(shapes()), draw(LEVELS)
     kernel, stride, padding, dilation = draw(_window(shape))
-    kind, weights = draw(st.sampled_from(["whole", "whole", "grouped", "depthwise"])), draw(WEIGHTS)
-    groups = {"whole": 1, "grouped": draw(st.sampled_from(divisors(shape[2]))), "depthwise": shape[2]}[kind]
+    kind, weights = draw(st.sampled_from(["whole", "whole", "shift", "grouped", "depthwise"])), draw(WEIGHTS)
+    groups = {"whole": 1, "shift": 1, "grouped": draw(st.sampled_from(divisors(shape[2]))), "depthwise": shape[2]}[kind]
     rows = shape[2] if kind == "depthwise" else groups * draw(st.integers(1, 3))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
-    node = ir.Conv("conv", ("x",), ("y",), rng.choice(weights.values(), (rows, *kernel, shape[2] // groups)), weights,
-                   stride, padding, dilation, groups)
+    values = rng.choice(weights.values(), (rows, *kernel, shape[2] // groups))
+    if kind == "shift":
+        values, weights = shifted(rng, values, shared=draw(st.booleans())), ir.Levels(-2, 2)
+    node = ir.Conv("conv", ("x",), ("y",), values, weights, stride, padding, dilation, groups)
     nodes = [node]
     if draw(st.booleans()):
         nodes.append(draw(thresholded(node, ir.Tensor(shape, levels))))

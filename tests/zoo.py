@@ -8,7 +8,7 @@ import numpy as np
 from hwbnn import golden, ir
 from hwbnn.classify import classifier
 
-__all__ = ["GRAPHS", "MLPS", "branched", "mlp", "residual", "residual_conv", "tiny"]
+__all__ = ["FORMS", "GRAPHS", "MLPS", "branched", "mlp", "residual", "residual_conv", "shifts", "tiny"]
 
 UINT4 = ir.Levels.unsigned(4)
 
@@ -93,6 +93,15 @@ class _Growing:
         return self.add(ir.Conv(name, (tensor,), (f"{name}_acc",), weights, ir.BIPOLAR, stride=(stride, stride),
                                 padding=(kernel // 2,) * 4))
 
+    def shift(self, name: str, tensor: str, rows: int, *, shared: bool = False, levels: ir.Levels = ir.BIPOLAR) -> str:
+        """A convolution whose kernels have one tap each; ``shared``: all those of an input channel the same."""
+        channels = self.values[tensor].shape[-1]
+        taps = self.rng.integers(0, 9, (1 if shared else rows, 1, channels))
+        kept = np.arange(9)[None, :, None] == taps
+        weights = (_weights(self.rng, levels, (rows, 1, channels)) * kept).reshape(rows, 3, 3, channels)
+        return self.add(ir.Conv(name, (tensor,), (f"{name}_acc",), weights, levels.hull(ir.Levels(0, 0)),
+                                padding=(1, 1, 1, 1)))
+
     def threshold(self, name: str, tensor: str, levels: ir.Levels = ir.BIPOLAR) -> str:
         steps, values = len(levels) - 1, self.values[tensor]
         values = values.reshape(-1, values.shape[-1])
@@ -142,6 +151,21 @@ def residual_conv(*, channels=4, size=4, seed=0) -> ir.Network:
     flat = net.add(ir.Reshape("flat", (out,), ("flattened",), (6 * (size // 2)**2,)))
     return net.network("residual-conv", net.matmul("fc", flat, 3))
 
+
+def shifts(*, shared=False, seed=0) -> ir.Network:
+    """Two shift layers, of bipolar and of 3-bit weights, and one matrix."""
+    net = _Growing((3, 4, 2), ir.Levels.unsigned(2), seed)
+    out = net.threshold("act0", net.shift("shift0", "x", 4, shared=shared))
+    out = net.threshold("act1", net.shift("shift1", out, 6, shared=shared, levels=ir.Levels.signed(3)), ir.TERNARY)
+    flat = net.add(ir.Reshape("flat", (out,), ("flattened",), (72,)))
+    return net.network("shifts", net.matmul("fc", flat, 3))
+
+
+# What is told by its structure, whatever the tools are that run it.
+FORMS: dict[str, Callable[[], ir.Network]] = {
+    "shifts": shifts,
+    "shared-shifts": lambda: shifts(shared=True, seed=1),
+}
 
 GRAPHS: dict[str, Callable[[], ir.Network]] = {
     "residual": residual,

@@ -19,7 +19,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from hwbnn import pack
 from hwbnn.plan import (
     AddStage,
     AffineStage,
@@ -62,6 +61,7 @@ __all__ = [
 ]
 
 PRODUCT_LUTS = 1.6  # LUT4 per pair of bits of a product: partial products and their sums
+SELECTION_LUTS = 0.7  # LUT4 per bit and input but the first of a multiplexer
 CHAIN_BITS = 4  # narrower sums become plain LUTs
 GROUP = 2**LEVELS_PER_REGISTER  # operands summed between two registers of a tree
 
@@ -167,13 +167,6 @@ def word_bits(words: Sequence[int], width: int) -> NDArray[np.uint8]:
     return np.unpackbits(rows.reshape(len(words), size), axis=1, count=width, bitorder="little")
 
 
-def _weight_bits(stage: MatrixVectorStage) -> NDArray:
-    """The weight memory as 0/1 (words, bits); the bits of a word in any order."""
-    codes = pack.codes(stage.weights, stage.lane.w, weight=True)
-    folded = codes.reshape(stage.nf, stage.fold.pe, stage.sf, stage.fold.simd).transpose(0, 2, 1, 3)
-    return pack.bits_of(folded, stage.lane.w.bits).reshape(stage.nf * stage.sf, -1)
-
-
 def _counter(states: int) -> Forms:
     """A counter that wraps: a sum, a compare with its end, an enable."""
     bits = index_bits(states)
@@ -255,7 +248,8 @@ def _matrix_vector(stage: MatrixVectorStage) -> Forms:
     if stage.has_input_memory:  # the first pass takes the stream, the others the memory
         result += Forms(datapath=float(inputs))
     if stage.has_weight_memory:
-        width, depth = stage.fold.lanes * lane.w.bits, stage.weight_depth
+        width, depth = stage.weight_bank.width, stage.weight_depth
+        result += Forms(datapath=SELECTION_LUTS * (stage.tap_count - 1) * stage.chosen_lanes * lane.x.bits)
         result += Forms(rom=rom_luts(width, depth)) if stage.weight_style == "logic" else Forms(registers=width)
     if stage.thresholds is not None:
         return result + _thresholds(stage.thresholds)
@@ -349,7 +343,8 @@ def forms(stage: Stage) -> Forms:
         case JoinStage():
             return _counter(stage.ratio) + _fifo(stage) + Forms(registers=(stage.ratio - 1) * stage.i.bits)
         case PartStage():
-            return _counter(stage.ratio) + Forms(datapath=0.7 * (stage.ratio - 1) * stage.o.bits, control=2.0)
+            chosen = SELECTION_LUTS * (stage.ratio - 1) * stage.o.bits
+            return _counter(stage.ratio) + Forms(datapath=chosen, control=2.0)
         case ForkStage():
             return Forms(control=4.0 * stage.count)
         case FifoStage():

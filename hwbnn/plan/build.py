@@ -156,7 +156,7 @@ class Builder:
         """Append a matrix-vector unit; return the last node it computes."""
         fold, matrix = self.folds[node.name], Matrix.of(node)
         assert matrix is not None  # of these nodes there is one
-        self.convert(fold.lanes if matrix.is_depthwise else fold.simd, node.name)
+        self.convert(fold.lanes if matrix.is_depthwise else fold.simd * matrix.tap_count, node.name)
         try:
             lane = lane_for(self.stream.levels, weight_levels(matrix.weights), fold.options.datapath)
         except ValueError as error:
@@ -171,17 +171,17 @@ class Builder:
             nodes, last = (node.name, threshold.name), threshold
             offsets = lane.offsets(matrix.weights)
             thresholds = Thresholds.of(
-                threshold, node.rows, low=node.columns * lane.low, high=node.columns * lane.high,
+                threshold, node.rows, low=matrix.columns * lane.low, high=matrix.columns * lane.high,
                 scale=lane.scale, offsets=offsets if corrections is None else (offsets + corrections).ravel(),
                 lanes=fold.pe, name=f"{node.name}.thresholds", style=self.styles.get(f"{node.name}.thresholds"),
                 borders=borders)
-        sf = node.columns // fold.simd
+        sf = matrix.columns // fold.simd
         width = fold.lanes * lane.w.bits
         self.push(MatrixVectorStage(
             name=node.name, nodes=nodes, i=self.stream, o=self.out(last, fold.pe), rows=node.rows,
-            columns=node.columns, fold=fold, weights=matrix.weights, lane=lane, thresholds=thresholds,
+            columns=matrix.columns, fold=fold, weights=matrix.weights, lane=lane, thresholds=thresholds,
             groups=node.rows // fold.pe if matrix.is_depthwise else matrix.groups, apart=matrix.is_depthwise,
-            borders=borders, corrections=corrections,
+            borders=borders, corrections=corrections, taps=matrix.taps, tap_count=matrix.tap_count,
             weight_style=self.styles.get(f"{node.name}.weights") or rom_style(width, sf * (node.rows // fold.pe)),
             input_style=self.styles.get(f"{node.name}.inputs") or buffer_style(self.stream.bits, sf),
             offset_style=self.styles.get(f"{node.name}.offsets")))

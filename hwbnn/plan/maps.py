@@ -26,7 +26,7 @@ def input_lanes(node: ir.MatMul | ir.Conv, pe: int, simd: int) -> int:
     assert matrix is not None  # of these nodes there is one
     if isinstance(node, ir.MatMul):
         return simd
-    return pe if matrix.is_depthwise else math.gcd(simd, node.weights.shape[3])
+    return pe if matrix.is_depthwise else math.gcd(simd, node.weights.shape[3])  # all, where kernels have one tap
 
 
 def padding_value(levels: ir.Levels) -> int:
@@ -108,7 +108,7 @@ def conv(b: "Builder", node: ir.Conv) -> ir.Node:
         borders, values = corrections(node, shape, out, value)
     padded = _push_pad(b, f"{node.name}.pad", shape, node.padding, value)
     outer, inner = windows(padded, out, node.kernel, node.stride, node.dilation, lanes=b.stream.lanes,
-                           groups=matrix.groups, apart=matrix.is_depthwise)
+                           groups=matrix.groups, apart=matrix.is_depthwise or matrix.taps is not None)
     _push_window(b, f"{node.name}.window", outer, inner)
     return b.matrix(node, borders=borders, corrections=values)
 

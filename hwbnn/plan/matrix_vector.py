@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn import pack
+from hwbnn.ir import Levels
 from hwbnn.plan.bank import Bank
 from hwbnn.plan.dot import Dot
 from hwbnn.plan.lanes import Lane
@@ -42,6 +43,9 @@ class MatrixVectorStage(PipelineStage):
         Classes of pixels that differ in what zero padding leaves out.
     corrections : int64 array (classes, rows) or None
         What each class adds to the value of each row.
+    taps : int64 array (rows, columns) or None
+        In a shift layer, which of ``tap_count`` inputs each weight meets: an input beat has SIMD lanes for each tap,
+        tap after tap. Taps stand above the weights in the memory, once for all PEs where every row has the same.
     offset_style, weight_style, input_style : :class:`str`
         What the memories are made of.
     """
@@ -59,6 +63,8 @@ class MatrixVectorStage(PipelineStage):
     apart: bool = False
     borders: Borders | None = None
     corrections: NDArray[np.int64] | None = None
+    taps: NDArray[np.int64] | None = None
+    tap_count: int = 1
 
     def __post_init__(self):
         if self.groups < 1 or self.rows % self.groups:
@@ -70,6 +76,10 @@ class MatrixVectorStage(PipelineStage):
         if self.weights.shape != (self.rows, self.columns):
             raise ValueError(f"{self.name} weights must have shape ({self.rows}, {self.columns}), not "
                              f"{self.weights.shape}")
+        if self.taps is not None and (self.apart or self.taps.shape != self.weights.shape
+                                      or not 0 <= self.taps.min() <= self.taps.max() < self.tap_count):
+            raise ValueError(f"{self.name} taps must be below {self.tap_count} and one for each weight, in a unit that "
+                             "is not depthwise")
         super().__post_init__()
 
     @property
@@ -90,7 +100,24 @@ class MatrixVectorStage(PipelineStage):
     @property
     def input_lanes(self) -> int:
         """Activations per beat."""
-        return self.fold.lanes if self.apart else self.fold.simd
+        return self.fold.lanes if self.apart else self.fold.simd * self.tap_count
+
+    @property
+    def tap_bits(self) -> int:
+        """Bits of the number of a tap; 0 where there is nothing to choose."""
+        return index_bits(self.tap_count)
+
+    @property
+    def taps_are_shared(self) -> bool:
+        """Whether all PEs always choose alike."""
+        if self.taps is None:
+            return False
+        return bool(np.all(self.taps.reshape(-1, self.fold.pe, self.columns) == self.taps[::self.fold.pe, None]))
+
+    @cached_property
+    def chosen_lanes(self) -> int:
+        """Lanes that choose a tap."""
+        return 0 if self.taps is None else self.fold.simd if self.taps_are_shared else self.fold.lanes
 
     @property
     def group_beats(self):
@@ -118,12 +145,23 @@ class MatrixVectorStage(PipelineStage):
     @cached_property
     def weight_words(self) -> list[int]:
         """Contents of the weight memory, one integer per address."""
-        return pack.weight_words(self.weights, self.lane.w, self.fold.pe, self.fold.simd)
+        words = pack.weight_words(self.weights, self.lane.w, self.fold.pe, self.fold.simd)
+        if self.taps is None:
+            return words
+        chosen, pe = (self.taps[::self.fold.pe], 1) if self.taps_are_shared else (self.taps, self.fold.pe)
+        above = pack.weight_words(chosen, Levels(0, self.tap_count - 1), pe, self.fold.simd)
+        return [word | taps << self.weight_bits for word, taps in zip(words, above, strict=True)]
+
+    @property
+    def weight_bits(self) -> int:
+        """Width of the weights of a beat, without taps."""
+        return self.fold.lanes * self.lane.w.bits
 
     @property
     def weight_bank(self) -> Bank:
         """Where the weights of PE rows and SIMD columns are read from."""
-        return Bank(f"{self.name}.weights", self.fold.lanes * self.lane.w.bits, self.weight_depth, self.weight_style)
+        return Bank(f"{self.name}.weights", self.weight_bits + self.chosen_lanes * self.tap_bits, self.weight_depth,
+                    self.weight_style)
 
     @property
     def has_weight_memory(self) -> bool:

@@ -1,6 +1,6 @@
 """The folded matrix-vector unit."""
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -101,16 +101,28 @@ class MatrixVectorUnit(wiring.Component):
             starts = flags(m, issue & first, stage.sum_latency, name="starts")[-1]
         sums = data.ArrayLayout(range(stage.sums[0], stage.sums[1] + 1), pe)
         totals, bits = Signal(sums, name="totals", reset_less=True), stage.lane.x.bits
-        weights = data.View(data.ArrayLayout(stage.fold.simd * stage.lane.w.bits, pe), w)
+        weights = data.View(data.ArrayLayout(stage.fold.simd * stage.lane.w.bits, pe), w[:stage.weight_bits])
         for p in range(pe):
             m.submodules[f"pe_{p}"] = dot = DotProduct(stage.dot)
             own = Cat(x.word_select(k * pe + p, bits) for k in range(stage.fold.simd)) if stage.apart else x
+            if stage.taps is not None:
+                own = self._chosen(x, w[stage.weight_bits:], 0 if stage.taps_are_shared else p)
             m.d.comb += [dot.x.as_value().eq(own), dot.w.as_value().eq(weights[p])]
             with m.If(valid):
                 m.d.sync += totals[p].eq(Mux(starts, 0, totals[p]) + dot.sum)
         m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data.eq(self._tail(m, totals, ends))]
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
+
+    def _chosen(self, x: Value, taps: Value, p: int) -> Value:
+        """Return the inputs that PE number ``p`` of a shift layer chooses among those of all taps."""
+        stage = self._stage
+        simd, bits = stage.fold.simd, stage.lane.x.bits
+        lanes = []
+        for k in range(simd):
+            inputs = Array(x.word_select(tap * simd + k, bits) for tap in range(stage.tap_count))
+            lanes.append(inputs[taps.word_select(p * simd + k, stage.tap_bits)])
+        return Cat(lanes)
 
     def _inputs(self, m: Module, beat: Value, issue: Value, first_pass: Value) -> Value:
         """Return the beat's inputs: from the stream in the first pass, from the buffer in the others."""
