@@ -1,0 +1,111 @@
+"""Counting and adding on iCE40's logic cells: a LUT4 whose inputs 1 and 2 also feed a carry."""
+
+from collections.abc import Sequence
+
+from amaranth import Cat, Const, Instance, Module, Signal, Value
+
+from hwbnn.rtl.cells.plain import Bits, Lane, Plain, number
+
+__all__ = ["Ice40"]
+
+LENGTH = 40  # cells of a chain: five logic tiles
+_SUM, _CARRY = 0xC33C, 0xFF00  # of inputs 1, 2, 3: all three added; input 3 alone
+_ZERO = Const(0, 1)
+
+
+class _Chain:
+    """Cells one after the other, in chains of about :data:`LENGTH`."""
+
+    def __init__(self, m: Module):
+        self.m, self._carry, self._cells = m, Value.cast(_ZERO), 0
+        self._waiting: Signal | None = None
+
+    def _cell(self, x: Value, y: Value, table: int) -> Signal:
+        out, carry = Signal(name="o"), Signal(name="co")
+        self.m.submodules += Instance("SB_CARRY", i_I0=x, i_I1=y, i_CI=self._carry, o_CO=carry)
+        self.m.submodules += Instance("SB_LUT4", p_LUT_INIT=Const(table, 16), i_I0=_ZERO, i_I1=x, i_I2=y,
+                                      i_I3=self._carry, o_O=out)
+        self._carry, self._cells = carry, self._cells + 1
+        return out
+
+    def _link(self, carry: Value):
+        """Give out the carry so far, and begin again with ``carry``: the majority of it, it and anything."""
+        out = self._cell(carry, carry, _CARRY)
+        if self._waiting is not None:
+            self.m.d.comb += self._waiting.eq(out)
+            self._waiting = None
+
+    def add(self, x: Sequence[Value], y: Sequence[Value], carry: Value | None) -> Bits:
+        if self._waiting is not None or carry is not None:
+            self._link(_ZERO if carry is None else carry)
+        width = max(len(x), len(y))
+        x, y = ([*bits, *[_ZERO] * (width - len(bits))] for bits in (x, y))
+        out: Bits = [self._cell(a, b, _SUM) for a, b in zip(x, y, strict=True)]
+        self._waiting = Signal(name="carry")
+        out.append(self._waiting)
+        if self._cells >= LENGTH:
+            self.close()
+        return out
+
+    def close(self):
+        if self._waiting is not None:
+            self._link(_ZERO)
+        self._carry, self._cells = _ZERO, 0
+
+
+class Ice40(Plain):
+    """Groups of lanes as full adders of LUT4, three lanes in four; above them one cell a bit on chains."""
+
+    def count(self, m, groups):
+        return [_ripple(m, list(group)) for group in groups]
+
+    def gate(self, m, groups):
+        result = []
+        for group in groups:
+            total, twos = None, []
+            for x_mask, x_sign, w_mask, w_sign in group:
+                negative, dead = Signal(name="negative"), ~(x_mask & w_mask)
+                m.d.comb += negative.eq(x_mask & w_mask & (x_sign ^ w_sign))
+                if total is None:
+                    total, two = number(m, dead, 1, "one")[0], negative
+                else:
+                    two, = number(m, negative | (total & dead), 1, "two")
+                    total, = number(m, total ^ dead, 1, "one")
+                twos.append(two)
+            assert total is not None  # groups are not empty
+            result.append((total, twos))
+        return result
+
+    def add(self, m, sums):
+        chain = _Chain(m)
+        result = [chain.add(x, y, carry) for x, y, carry in sums]
+        chain.close()
+        return result
+
+
+def _three(m: Module, lanes: Sequence[Lane]) -> Bits:
+    """Count up to three lanes: the first two in two LUT4, the third joins in two more."""
+    (a, b), *rest = lanes
+    if not rest:
+        return number(m, a ^ b, 1, "one")
+    (c, d), *rest = rest
+    half, both = number(m, Cat(a ^ b ^ c ^ d, (a ^ b) & (c ^ d)), 2, "half")
+    if not rest:
+        return [half, both]
+    e, f = rest[0]
+    return number(m, Cat(half ^ e ^ f, both | (half & (e ^ f))), 2, "three")
+
+
+def _ripple(m: Module, lanes: Sequence[Lane]) -> Bits:
+    """Count up to seven lanes: two sums of up to three, rippled together with the last lane as carry."""
+    if len(lanes) <= 3:
+        return _three(m, lanes)
+    *lanes, (a, b) = lanes
+    x, y = _three(m, lanes[:3]), _three(m, lanes[3:]) if lanes[3:] else [_ZERO]
+    y = [*y, *[_ZERO] * (2 - len(y))]
+    carry: Value = a ^ b
+    out: Bits = []
+    for p, q in zip(x, y, strict=True):
+        s, carry = number(m, Cat(p ^ q ^ carry, (p & q) | (carry & (p ^ q))), 2, "full")
+        out.append(s)
+    return [*out, carry]
