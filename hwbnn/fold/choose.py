@@ -119,11 +119,12 @@ def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, be
     limits = limits_of(tech)
     if max_luts is not None:
         limits[OWN_LUTS] = max_luts
-    kept = np.zeros(len(limits))
+    kept, fastest = np.zeros(len(limits)), 0
     for _ in range(_ATTEMPTS):
-        folds = _fastest(search, limits - kept)
-        if folds is None:
+        found = _fastest(search, limits - kept, fastest)
+        if found is None:
             break
+        fastest, folds = found
         over = np.maximum(search.used(lower(network, folds).stages) - limits, 0)
         if not over.any():
             return folds
@@ -152,21 +153,25 @@ def _fitting(search: Search, allowed: float, limits: Rows | None = None) -> dict
     return (search.best(allowed, limits=chip) or found)[0]
 
 
-def _fastest(search: Search, limits: Rows) -> dict[str, Fold] | None:
-    """The folding of the least interval within ``limits``; of several the cheapest."""
+def _fastest(search: Search, limits: Rows, least: int) -> tuple[int, dict[str, Fold]] | None:
+    """The folding of the least interval within ``limits``, of several the cheapest; and the interval's number.
+
+    Intervals before number ``least`` are known to be too short.
+    """
     intervals = search.intervals
-    low, high = 0, len(intervals) - 1
+    low, high = least, len(intervals) - 1
     found = search.best(intervals[high], limits=limits)
     if found is None:
         return None
+    middle = low if least else (low + high) // 2  # limits that are a little tighter often change little
     while low < high:  # what is found stays within intervals[high]
-        middle = (low + high) // 2
         tried = search.best(intervals[middle], limits=limits)
         if tried is not None:
             high, found = middle, tried
         else:
             low = middle + 1
-    return found[0]
+        middle = (low + high) // 2
+    return high, found[0]
 
 
 def _too_small(search: Search, tech: Technology, max_luts: int | None) -> str:

@@ -17,6 +17,7 @@ __all__ = [
 COLUMNS = ("cost", "luts", "blocks", "dsp", "flip_flops", "own_luts", "latency")
 COST, LUTS, BLOCKS, DSP, FLIP_FLOPS, OWN_LUTS, LATENCY = range(7)
 Rows = NDArray[np.float64]
+_BLOCK = 256  # rows that are compared with each other at once
 
 
 def no_limits() -> Rows:
@@ -55,12 +56,25 @@ def of_resources(resources: Resources) -> Rows:
 
 def front(rows: Rows) -> NDArray[np.int64]:
     """Numbers of the rows that no other row is at most in every column; of equal rows the first."""
-    if rows.shape[1] == 1:
-        return np.array([np.argmin(rows[:, 0])])
     order = np.lexsort(rows.T[::-1])
-    rows, kept, n = rows[order], order, 0
-    while n < len(rows):
-        better = np.any(rows < rows[n], axis=1)
-        better[:n + 1] = True  # those before come first and were kept
-        rows, kept, n = rows[better], kept[better], n + 1
-    return kept
+    if rows.shape[1] == 1:
+        return order[:1]
+    rows = rows[order, 1:]  # an earlier row is at most a later one in the first column
+    if rows.shape[1] == 1:
+        least = np.minimum.accumulate(rows[:, 0])
+        return order[np.append(True, rows[1:, 0] < least[:-1])]
+    kept = np.zeros(0, np.int64)
+    for start in range(0, len(rows), _BLOCK):
+        block = np.arange(start, min(start + _BLOCK, len(rows)))
+        block = block[~_exceeded(rows[block], rows[kept]).any(axis=1)]
+        among = np.tril(_exceeded(rows[block], rows[block]), -1)  # of equal rows the first stays
+        kept = np.append(kept, block[~among.any(axis=1)])
+    return order[kept]
+
+
+def _exceeded(rows: Rows, others: Rows) -> NDArray[np.bool_]:
+    """For each of ``rows`` which of ``others`` are at most it in every column."""
+    result = np.ones((len(rows), len(others)), bool)
+    for column, other in zip(rows.T, others.T, strict=True):
+        result &= other <= column[:, None]
+    return result

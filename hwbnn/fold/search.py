@@ -98,6 +98,7 @@ class Search:
             raise UserError(f"Network {network.name} must have a matrix product to fold, and it has none")
         self.parts = parts(network)
         self.is_chain = is_chain(network)
+        self._folds: dict[int, list[tuple[int, Fold]]] = {}
         self._made: dict[tuple[int, Fold], Candidate] = {}
         self._converted: dict[tuple[int, int, int], tuple[Rows, int, int, int]] = {}
 
@@ -137,9 +138,11 @@ class Search:
 
     def within(self, layer: int, allowed: float) -> list[Candidate]:
         """The candidates of a layer that take at most ``allowed`` cycles per frame."""
-        node = self.layers[layer]
-        made = [self.candidate(layer, fold) for options in self._variants[layer] for fold in foldings(node, options)
-                if cycles(self.network, node, fold) <= allowed]
+        if layer not in self._folds:
+            node = self.layers[layer]
+            self._folds[layer] = [(cycles(self.network, node, fold), fold) for options in self._variants[layer]
+                                  for fold in foldings(node, options)]
+        made = [self.candidate(layer, fold) for taken, fold in self._folds[layer] if taken <= allowed]
         return [candidate for candidate in made if candidate.ii <= allowed]
 
     @cached_property
@@ -193,12 +196,22 @@ class Search:
         choices = [self.within(layer, allowed) for layer in range(len(self.layers))]
         if not all(choices):
             return None
-        table = [np.array([c.row for c in column_]) for column_ in choices]
-        most = np.sum([rows.max(axis=0) for rows in table], axis=0)
-        active = [column, *(k for k in range(len(COLUMNS)) if k != column and limits[k] < np.inf
-                            and (k == LATENCY or most[k] + self._most_converted[k] > limits[k]))]
+        active = [column, *(k for k in {LATENCY} - {column} if limits[k] < np.inf)]
+        while True:  # a limit that the best sequence keeps by itself need not be carried along
+            found = self._best(choices, limits, active)
+            if found is None:
+                return None
+            over = np.flatnonzero(found[1] > limits)
+            if not len(over):
+                return found
+            active.append(int(over[0]))
+
+    def _best(self, choices: Sequence[Sequence[Candidate]], limits: Rows, active: Sequence[int]
+              ) -> tuple[dict[str, Fold], Rows] | None:
+        """The best sequence by the first of the ``active`` columns, within the limits of these alone."""
         timed = LATENCY in active
-        remaining = np.cumsum([rows.min(axis=0) for rows in table[::-1]], axis=0)[::-1]
+        choices = [self._undominated(candidates, active, timed) for candidates in choices]
+        remaining = np.cumsum([np.min([c.row for c in column], axis=0) for column in choices[::-1]], axis=0)[::-1]
         remaining = np.vstack([remaining[1:], np.zeros(len(COLUMNS))])
         if timed:
             remaining[:, LATENCY] = 0  # an increment may be less than what a candidate takes alone
@@ -209,6 +222,15 @@ class Search:
                 return None
             trail.append(fronts)
         return self._trace(trail, active)
+
+    @staticmethod
+    def _undominated(candidates: Sequence[Candidate], active: Sequence[int], timed: bool) -> list[Candidate]:
+        """The candidates without those that another with the same streams and times is at most in every column."""
+        alike: dict[tuple[int, ...], list[Candidate]] = {}
+        for c in candidates:
+            key = c.takes.lanes, c.gives.lanes, *((c.first_pass, c.spacing, c.spread) if timed else ())
+            alike.setdefault(key, []).append(c)
+        return [group[n] for group in alike.values() for n in front(np.array([c.row[active] for c in group]))]
 
     def _advance(self, layer: int, candidates: Sequence[Candidate], before: Sequence[_Front], limits: Rows,
                  active: Sequence[int], timed: bool) -> list[_Front]:
@@ -262,19 +284,6 @@ class Search:
             self._converted[key] = (row, joins[0].ratio if joins else 1, parted[0] if parted else 1,
                                     sum(stage.delay for stage in joins))
         return self._converted[key]
-
-    @cached_property
-    def _most_converted(self) -> Rows:
-        """What all converters take at most."""
-        most = np.zeros(len(COLUMNS))
-        for n in range(1, len(self.layers)):
-            if not self.is_chain:
-                break
-            streams = {c.gives.lanes: c.gives for c in self.within(n - 1, np.inf)}
-            takes = {c.takes.lanes for c in self.within(n, np.inf)}
-            most += np.max([self._conversion(n, stream, lanes)[0] for stream in streams.values() for lanes in takes],
-                           axis=0)
-        return most
 
     def _trace(self, trail: Sequence[Sequence[_Front]], active: Sequence[int]) -> tuple[dict[str, Fold], Rows]:
         """Follow the best row back to the first layer."""

@@ -75,14 +75,14 @@ class PadStage(PipelineStage):
 
     def moves(self, inputs, outputs, begun, depth):
         (i,), (o,) = inputs, outputs
-        taken, group, now = self.taken.tolist(), 0, -1
+        taken, leading, delay, group, now = self.taken.tolist(), self.leading, self.delay, 0, -1
         while True:
-            beat, earliest = group % self.o.beats, now + 1
+            beat, earliest = group % len(taken), now + 1
             if group >= depth:
                 while len(o.moved) <= group - depth:
                     yield o
                 earliest = max(earliest, o.moved[group - depth] + 1)
-            if taken[beat] or beat < self.leading:
+            if taken[beat] or beat < leading:
                 while not i.ready():
                     yield i
                 earliest = max(earliest, i.visible())
@@ -90,7 +90,7 @@ class PadStage(PipelineStage):
             if taken[beat]:
                 i.take(now)
             begun.append(now)
-            o.offer(now + self.delay)
+            o.offer(now + delay)
             group += 1
 
     def rearranged(self, values):

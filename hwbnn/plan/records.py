@@ -261,6 +261,7 @@ class PipelineStage(Stage):
 
     def moves(self, inputs, outputs, begun, depth):
         (o,) = outputs
+        beats, period, delay = self.group_beats, self.period, self.delay
         group, now = 0, -1
         while True:
             earliest = now + 1
@@ -268,8 +269,8 @@ class PipelineStage(Stage):
                 while len(o.moved) <= group - depth:
                     yield o
                 earliest = max(earliest, o.moved[group - depth] + 1)
-            if group % self.period == 0:
-                for beat in range(self.group_beats):
+            if group % period == 0:
+                for beat in range(beats):
                     for i in inputs:
                         while not i.ready():
                             yield i
@@ -281,8 +282,8 @@ class PipelineStage(Stage):
                     earliest = now + 1
             else:
                 begun.append(earliest)
-                now = earliest + self.group_beats - 1
-            o.offer(now + self.delay)
+                now = earliest + beats - 1
+            o.offer(now + delay)
             group += 1
 
     @property

@@ -83,7 +83,7 @@ class WindowStage(PipelineStage):
         return (*(loop.stride - b for loop, b in zip(loops, back, strict=True)),
                 self.i.beats - sum(loop.extent for loop in loops))
 
-    @property
+    @cached_property
     def jumps(self) -> tuple[int, ...]:
         """For each of :attr:`loops` how far the window moves, that is, how many beats are given up; then per frame."""
         outer = tuple(loop for loop in self.outer if loop.count > 1)
@@ -97,7 +97,7 @@ class WindowStage(PipelineStage):
         """Input beats from the window's position to its last beat."""
         return self.start + 1 + sum(loop.extent for loop in self.inner)
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """Beats that the buffer holds."""
         return self.span + max(self.jumps)
@@ -112,7 +112,7 @@ class WindowStage(PipelineStage):
         """How many beats were written from the window's position on; below 0 where it moved past what has come."""
         return range(min(0, self.span - max(self.jumps)), self.depth + 1)
 
-    @property
+    @cached_property
     def buffer(self) -> Memory:
         return Memory(f"{self.name}.buffer", self.i.bits, self.depth,
                       self.style or buffer_style(self.i.bits, self.depth))
@@ -143,7 +143,7 @@ class WindowStage(PipelineStage):
         return beats[:, self.sources].reshape(len(values), -1)
 
     def moves(self, inputs, outputs, begun, depth):
-        (i,), (o,) = inputs, outputs
+        (i,), (o,), size, delay = inputs, outputs, self.depth, self.delay
         written: list[int] = []  # when each input beat was taken
         freed: list[tuple[int, int]] = []  # beats given up so far, and when
         seen = 0  # of freed
@@ -153,8 +153,8 @@ class WindowStage(PipelineStage):
             nonlocal seen
             while i.ready():
                 earliest = written[-1] + 1 if written else 0
-                if len(written) >= self.depth:
-                    while seen < len(freed) and freed[seen][0] <= len(written) - self.depth:
+                if len(written) >= size:
+                    while seen < len(freed) and freed[seen][0] <= len(written) - size:
                         seen += 1
                     if seen == len(freed):
                         return
@@ -179,7 +179,7 @@ class WindowStage(PipelineStage):
                             yield o, i
                     now = max(now, o.moved[group - depth] + 1)
                 begun.append(now)
-                o.offer(now + self.delay)
+                o.offer(now + delay)
                 group += 1
                 if release:
                     given += release
