@@ -132,7 +132,8 @@ def engines():
             build = clock() - start
             count = FRAMES[name]
             for phase in ("unstalled", "stalled"):
-                traffic = design.traffic(q[:count], stalls=phase == "stalled", seed=1)
+                traffic = design.traffic(q[:count], stalls="random" if phase == "stalled" else "none",
+                                         reset_after=phase == "stalled")
                 start = clock()
                 record = engine.run({phase: traffic})[phase]
                 seconds = clock() - start
@@ -175,7 +176,7 @@ def lfc(jobs: int):
         print(machine())
         print(f"lfcW1A1, {Design.of(directory).predicted.interval} cycles a frame; emitting took "
               f"{time.monotonic() - start:.1f} s")
-        result = simulate(directory, x, engine="compiled", stalls=False, jobs=jobs)
+        result = simulate(directory, x, engine="compiled", stalls="none", jobs=jobs)
         assert result.ok and np.array_equal(result.classes, published["pred_log2"])
         memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
         print(f"built in {result.build_seconds:.0f} s and {memory:.0f} MB; {result.frames} images in "
@@ -192,7 +193,7 @@ def lfc(jobs: int):
             start = clock()
             engine.build()
             build, start = clock() - start, clock()
-            record = engine.run({"unstalled": design.traffic(q, stalls=False, seed=1)})["unstalled"]
+            record = engine.run({"unstalled": design.traffic(q)})["unstalled"]
             row(name, build, len(q), record.cycles, clock() - start)
             assert np.array_equal(record.beats, expected)
 

@@ -53,5 +53,6 @@ def sums(stimulus: np.ndarray) -> np.ndarray:
     return stimulus[:, :, 0].astype(int).sum(axis=1)
 
 
-def traffic(count: int, *, stalls: bool, seed: int = 1) -> Traffic:
-    return Traffic(frames(count), beats_out=1, bytes_out=2, stalls=stalls, seed=seed, pause=100, patience=500)
+def traffic(count: int, *, stalls: str, seed: int = 1) -> Traffic:
+    return Traffic(frames(count), beats_out=1, bytes_out=2, stalls=stalls, seed=seed, pause=100, patience=500,
+                   reset_after=0 if stalls == "none" else 3)

@@ -255,7 +255,7 @@ def test_estimate_is_kept(build):
 def test_simulate_notes_accuracy(build, images):
     labels = golden.classes(tiny(), images)
     labels[0] = (labels[0] + 1) % 3
-    result = build.simulate(images, labels=labels, images="x.npy", engine="amaranth", stalls=False)
+    result = build.simulate(images, labels=labels, images="x.npy", engine="amaranth", stalls="none")
     assert result.ok
     record = json.loads((build.path / "accuracy.json").read_text())
     assert (record["images"], record["count"]) == ("x.npy", 12)
@@ -265,15 +265,15 @@ def test_simulate_notes_accuracy(build, images):
 
 
 def test_simulate_without_labels_forgets_the_accuracy_of_others(build, images):
-    build.simulate(images, labels=np.zeros(12, int), engine="amaranth", stalls=False)
-    build.simulate(images[:3], engine="amaranth", stalls=False)
+    build.simulate(images, labels=np.zeros(12, int), engine="amaranth", stalls="none")
+    build.simulate(images[:3], engine="amaranth", stalls="none")
     assert not (build.path / "accuracy.json").exists()
 
 
 def test_accuracy_of_logits(tmp_path, images):
     net = mlp((8, 6, 3), name="logits", seed=3)
     build = compile(net, tmp_path / "b", board="ulx3s-85f", folds=FOLDS, output="logits")
-    build.simulate(images, labels=golden.classes(net, images), engine="amaranth", stalls=False)
+    build.simulate(images, labels=golden.classes(net, images), engine="amaranth", stalls="none")
     record = json.loads((build.path / "accuracy.json").read_text())
     assert record["golden"] == record["hardware"] == 1
 

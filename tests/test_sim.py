@@ -90,7 +90,7 @@ def test_logits_and_a_single_image(tmp_path):
     net = zoo.MLPS["logits"]()
     directory = build(tmp_path, net, {"fc0": Fold(2, 3), "fc1": Fold(4, 8)})
     x = images(net, 1)
-    result = simulate(directory, x, simulator="icarus", stalls=False)
+    result = simulate(directory, x, simulator="icarus", stalls="none")
     assert result.ok and result.frames == 1
     assert np.array_equal(result.outputs, golden.integers(net, x))
     assert np.array_equal(result.classes, golden.integers(net, x).argmax(axis=1))
@@ -268,7 +268,7 @@ def test_waveform_holds_the_signals_that_its_lists_name(tmp_path):
     """... and of the frames that were asked for, on the very streams, golden's values."""
     net = zoo.tiny()
     directory, x, wave = build(tmp_path / "build", net), images(net, 6), tmp_path / "out.vcd"
-    result = simulate(directory, x, engine="compiled", frames=(3, 5), stalls=False, wave=wave)
+    result = simulate(directory, x, engine="compiled", frames=(3, 5), stalls="none", wave=wave)
     assert result.ok and result.frames == 2 and np.array_equal(result.classes, golden.classes(net, x[3:5]))
     assert not (directory / "sim/result.json").exists(), "a look at some frames is not the set's result"
     widths, changes = read_vcd(wave)
@@ -393,7 +393,7 @@ def test_problems_are_sentences():
     result = SimulationResult(
         engine="cocotb", simulator="icarus", versions={}, check="outputs", frames=20, mismatches=2,
         first_mismatch=mismatch, faults=("a fault",), measured=Measured(11, 6), predicted=Measured(10, 5),
-        profile=None, stalls=True, seed=1, cycles=100, seconds=0.5, build_seconds=0.1, network="",
+        profile=None, stalls="random", reset_after=3, seed=1, cycles=100, seconds=0.5, build_seconds=0.1, network="",
         outputs=np.zeros((20, 1), int), classes=np.zeros(20, int))
     assert result.problems() == [
         "a fault",

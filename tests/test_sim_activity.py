@@ -49,7 +49,7 @@ def test_toggles_are_those_of_the_beats_that_were_sent(tmp_path):
     verilog, wave = tmp_path / "design.v", tmp_path / "run.saif"
     verilog.write_text(standin())
     engine = CompiledEngine(verilog, toplevel="accelerator", directory=tmp_path / "sim", wave=wave)
-    sent = traffic(30, stalls=False)
+    sent = traffic(30, stalls="none")
     record = engine.run({"unstalled": sent})["unstalled"]
     found = read_saif(wave, clock="TOP.aclk")
     assert found.cycles == record.cycles + RESET_CYCLES

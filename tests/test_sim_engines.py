@@ -57,7 +57,7 @@ def right(tmp_path_factory):
     return make
 
 
-PHASES = {"steady": traffic(12, stalls=False), "stalled": traffic(150, stalls=True)}
+PHASES = {"steady": traffic(12, stalls="none"), "stalled": traffic(150, stalls="random")}
 
 
 @pytest.mark.parametrize("name", [pytest.param("icarus", marks=ICARUS), "compiled"])
@@ -110,14 +110,14 @@ def test_interrupted_build_is_built_again(tmp_path):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_named(tmp_path, fault):
     parts, message = FAULTS[fault]
-    found = engine("icarus", tmp_path, standin(**parts)).run({"stalled": traffic(20, stalls=True)})["stalled"]
+    found = engine("icarus", tmp_path, standin(**parts)).run({"stalled": traffic(20, stalls="random")})["stalled"]
     assert any(line.startswith(message) for line in found.faults), found.faults
 
 
 @ICARUS
 def test_reset_in_the_middle_of_a_frame_matters(tmp_path):
     """A design whose reset forgets the half frame is caught: the bench does send one."""
-    record = engine("icarus", tmp_path, standin(RESET="")).run({"stalled": traffic(20, stalls=True)})["stalled"]
+    record = engine("icarus", tmp_path, standin(RESET="")).run({"stalled": traffic(20, stalls="random")})["stalled"]
     assert not np.array_equal(values(record), sums(frames(20))[:len(record.beats)])
 
 
@@ -134,14 +134,14 @@ def test_simulator_that_crashes(tmp_path):
     crashing = engine("icarus", tmp_path, standin().replace("endmodule", "initial $finish; endmodule"))
     with pytest.raises(UserError, match=r"^Simulator icarus must run to its end, and it ended with status -?\d+: .* "
                                         r"\(see \S+test\.log\)$"):
-        crashing.run({"steady": traffic(2, stalls=False)})
+        crashing.run({"steady": traffic(2, stalls="none")})
 
 
 @ICARUS
 def test_ports_that_are_missing(tmp_path):
     other = engine("icarus", tmp_path, standin().replace("m_axis_tlast", "m_axis_tend"))
     with pytest.raises(UserError, match=r"^Simulator icarus must run to its end, and it ended with status \d+: "):
-        other.run({"steady": traffic(2, stalls=False)})
+        other.run({"steady": traffic(2, stalls="none")})
 
 
 @ICARUS
@@ -155,7 +155,8 @@ def test_interrupt_ends_the_simulator(tmp_path):
               "from hwbnn.sim.cocotb_engine import CocotbEngine\n"
               f"one = CocotbEngine('icarus', Path({str(one.verilog)!r}), toplevel='accelerator', "
               f"directory=Path({str(one.directory)!r}))\n"
-              "one.run({'steady': traffic(200000, stalls=False)}, lambda *told: print(*told, flush=True))\n")
+              "sent = traffic(200000, stalls='none')\n"
+              "one.run({'steady': sent}, lambda *told: print(*told, flush=True))\n")
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                              text=True)
     assert child.stdout is not None
@@ -191,12 +192,12 @@ def test_interrupt_ends_the_compiled_run(right):
         raise KeyboardInterrupt
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        right("compiled").run({"steady": traffic(3_000_000, stalls=False)}, interrupted)
+        right("compiled").run({"steady": traffic(3_000_000, stalls="none")}, interrupted)
     assert time.monotonic() - start < 2
 
 
 def test_stream_that_is_not_there(right):
-    sent = replace(traffic(2, stalls=False), taps=(Tap(("core",)),))
+    sent = replace(traffic(2, stalls="none"), taps=(Tap(("core",)),))
     with pytest.raises(UserError, match=r"^Stream must be in the design to be recorded, and "
                                         r"accelerator\.core\.o is not$"):
         right("compiled").run({"steady": sent})

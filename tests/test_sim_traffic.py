@@ -7,8 +7,9 @@ from standin import traffic
 from hwbnn import ir
 from hwbnn.plan import Stream
 from hwbnn.sim.beats import beats_of, values_of, width
+from hwbnn.sim.stalls import pattern
 from hwbnn.sim.taps import Tap, Tapped
-from hwbnn.sim.traffic import Record, Traffic, framing, pattern, stall_pattern
+from hwbnn.sim.traffic import Record, Traffic, framing, stall_pattern
 
 LEVELS = [ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels.unsigned(4), ir.Levels.signed(5), ir.Levels(-9, 7, 2)]
 
@@ -32,8 +33,12 @@ def test_unused_lanes_are_zero():
     assert beats_of([[1, 1, 1]], Stream(ir.BIPOLAR, lanes=2, beats=2)).tolist() == [[[3], [1]]]
 
 
+def random(seed, side, pause):
+    return pattern("random", side, seed=seed, pause=pause, beats=5)
+
+
 def test_pattern_is_seeded_and_mixed():
-    one, again, other, consumer = (pattern(*key, 200) for key in ((1, 0), (1, 0), (2, 0), (1, 1)))
+    one, again, other, consumer = (random(*key, 200) for key in ((1, 0), (1, 0), (2, 0), (1, 1)))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
     assert not np.array_equal(one[:1000], consumer[:1000])
     changes = np.flatnonzero(np.diff(one))
@@ -43,22 +48,47 @@ def test_pattern_is_seeded_and_mixed():
     assert np.gcd(len(one), len(consumer)) == 1
 
 
+def runs(found):
+    """Lengths of the pauses, and of the times between them."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], found, [0]])))
+    return edges[1::2] - edges[::2], edges[2::2] - edges[1:-1:2]
+
+
 @given(st.integers(0, 99), st.integers(0, 1), st.integers(50, 3000))
 def test_pattern_holds_for_every_seed(seed, side, pause):
-    found = pattern(seed, side, pause)
+    found = random(seed, side, pause)
     assert 0.1 < found.mean() < 0.7
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], found, [0]])))
-    lengths = edges[1::2] - edges[::2]
-    assert pause / 2 < lengths.max() <= 2 * pause
+    assert pause / 2 < runs(found)[0].max() <= 2 * pause
+
+
+@given(st.integers(1, 9), st.integers(0, 1), st.integers(50, 3000), st.integers(1, 99))
+def test_worst_stalls_shut_open_and_creep(seed, side, pause, beats):
+    """Each side is shut and open for as long as it takes to fill and to drain, and lets single beats through."""
+    found = pattern("worst", side, seed=seed, pause=pause, beats=beats)
+    twice = np.tile(found, 2)
+    shut, gone = runs(twice)
+    assert shut.max() >= pause and gone.max() >= pause
+    assert np.sum(found == 0) >= pause + pause // 2 + 2 * beats
+    assert len(pattern("worst", 0, seed=1, pause=pause, beats=beats)) != len(
+        pattern("worst", 1, seed=1, pause=pause, beats=beats)), "or the sides' turns would always meet the same"
+
+
+@given(st.integers(1, 9), st.integers(50, 3000), st.integers(1, 99))
+def test_gaps_lie_between_frames(seed, pause, beats):
+    found = pattern("gaps", 0, seed=seed, pause=pause, beats=beats)
+    gaps, frames = runs(found)
+    assert np.all(frames % beats == 0) and found[:beats].sum() == 0
+    assert gaps.max() == pause and np.any(frames == 2 * beats), "one gap is as long as may be, one is none"
+    assert not pattern("gaps", 1, seed=seed, pause=pause, beats=beats).any()
 
 
 def test_no_stalls_no_pauses():
-    quiet = stall_pattern(traffic(1, stalls=False), 0)
+    quiet = stall_pattern(traffic(1, stalls="none"), 0)
     assert [next(quiet) for _ in range(100)] == [0] * 100
 
 
 def test_traffic_returns_from_its_file(tmp_path):
-    sent = Traffic(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 2, 5, True, 7, 50, 99,
+    sent = Traffic(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 2, 5, "worst", 7, 50, 99, 3,
                    (Tap(("core", "fc0"), fifo=True), Tap(("a",), "i")), (4, 12))
     sent.save(tmp_path / "traffic.npz")
     back = Traffic.load(tmp_path / "traffic.npz")
@@ -89,4 +119,4 @@ def test_record_returns_from_its_file(tmp_path):
             "s_axis took beat none, m_axis gave beat none")),
 ])
 def test_framing(sent, lasts, message):
-    assert framing(traffic(3, stalls=False), sent, lasts, 700) == ([message] if message else [])
+    assert framing(traffic(3, stalls="none"), sent, lasts, 700) == ([message] if message else [])

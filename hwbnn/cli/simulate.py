@@ -11,7 +11,7 @@ from hwbnn.cli import console
 from hwbnn.cli.group import command_line
 from hwbnn.cli.options import BuildPath, ImagesOption, Json, read_images, single
 from hwbnn.errors import UserError
-from hwbnn.sim import CHECKS, ENGINES, Profile
+from hwbnn.sim import CHECKS, ENGINES, STALLS, Profile
 from hwbnn.sim.activity import CLOCK, Activity, read_saif
 
 app = single()
@@ -35,10 +35,17 @@ def simulate(
     wave: Annotated[Path | None, typer.Option("--wave", metavar="FILE.vcd|.fst|.saif", show_default=False,
                                               help="Write a waveform, and lists of signals for GTKWave and Surfer "
                                                    "beside it; or how often nets toggle (compiled engine).")] = None,
-    stalls: Annotated[bool, typer.Option("--stalls/--no-stalls",
-                                         help="Also run with random pauses on both sides.")] = True,
+    stalls: Annotated[str, typer.Option("--stalls", metavar="|".join(STALLS),
+                                        help="How both sides pause while all images pass: at random; as is worst, "
+                                             "full up and run dry; between frames only; never, back to back.")
+                      ] = "random",
+    no_stalls: Annotated[bool, typer.Option("--no-stalls", help="Short for --stalls none.")] = False,
+    reset_after: Annotated[int | None, typer.Option("--reset-after", metavar="BEATS", show_default=False,
+                                                    help="Send so many beats first and reset; otherwise half a frame, "
+                                                         "and none without stalls.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pauses.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Threads of the compiled engine.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a simulation that was interrupted.")] = False,
     as_json: Json = False,
 ):
     """Run the Verilog on images; every output must equal the model's, and the cycles the prediction.
@@ -50,7 +57,8 @@ def simulate(
     where = simulator if engine == "cocotb" else f"the {engine} engine"
     with console.bar(f"Simulating on {where}") as report:
         result = build.simulate(chosen.x, labels=chosen.labels, images=images, engine=engine, simulator=simulator,
-                                check=check, frames=_range(frames), stalls=stalls, seed=seed, jobs=jobs, wave=wave,
+                                check=check, frames=_range(frames), stalls="none" if no_stalls else stalls,
+                                reset_after=reset_after, seed=seed, jobs=jobs, wave=wave, resume=resume,
                                 progress=report, command=command_line(ctx))
     if as_json:
         console.print_json(result.to_json())

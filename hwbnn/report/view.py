@@ -94,7 +94,8 @@ def agreement(results: Results) -> str:
     if found is None:
         return ""
     if found["mismatches"] == 0 and not found["faults"]:
-        stalls = ", with random stalls on both sides" if found["stalls"] else ""
+        stalls = {"random": ", with random stalls on both sides", "worst": ", under the worst stalls",
+                  "gaps": ", with gaps between frames"}.get(found["stalls"], "")
         where = found["simulator"] if found["engine"] == "cocotb" else f"the {found['engine']} engine"
         return (f"All {count(found['frames'])} outputs of the hardware equal the golden model's, simulated on "
                 f"{where}{stalls}.")

@@ -2,7 +2,8 @@
 
 from hwbnn.sim.result import Measured, Mismatch, Profile, SimulationResult, StageProfile
 from hwbnn.sim.run import CHECKS, ENGINES, simulate
+from hwbnn.sim.stalls import STALLS
 
 __all__ = [
-    "CHECKS", "ENGINES", "Measured", "Mismatch", "Profile", "SimulationResult", "StageProfile", "simulate",
+    "CHECKS", "ENGINES", "STALLS", "Measured", "Mismatch", "Profile", "SimulationResult", "StageProfile", "simulate",
 ]

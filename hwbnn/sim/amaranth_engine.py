@@ -62,20 +62,21 @@ def _run(plan: Plan, traffic: Traffic, report: Callable[[int], object]) -> Recor
             ctx.set(resetting, 0)
 
         async def interrupted_frame():
-            ctx.set(core.m_axis_tready, 1)
+            ctx.set(core.m_axis_tready, traffic.taken_before_reset)
             ctx.set(core.s_axis_tvalid, 1)
-            sent, half = 0, (traffic.beats_in + 1) // 2
+            sent = 0
             for _ in range(traffic.patience):
-                ctx.set(core.s_axis_tdata, words[sent])
+                ctx.set(core.s_axis_tdata, words[sent % len(words)])
+                ctx.set(core.s_axis_tlast, sent % traffic.beats_in == traffic.beats_in - 1)
                 sent += ctx.get(core.s_axis_tready)
                 await ctx.tick()
-                if sent == half:
+                if sent == traffic.reset_after:
                     break
             await reset()
 
         words = traffic.words()
         await reset()
-        if traffic.stalls:
+        if traffic.reset_after:
             await interrupted_frame()
         gaps, pauses = (stall_pattern(traffic, side) for side in range(2))
         sent, total, wanted = 0, len(words), traffic.frames * traffic.beats_out

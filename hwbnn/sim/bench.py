@@ -58,17 +58,18 @@ class Bench:
         dut.aresetn.value = 1
 
     async def interrupted_frame(self):
-        """Send the first half of a frame and let the pipeline move, then reset."""
-        dut, words = self.dut, self.traffic.words()
-        dut.m_axis_tready.value = 1
+        """Send as many beats as are to be wiped out, as far as the design takes them, then reset."""
+        dut, traffic, words = self.dut, self.traffic, self.traffic.words()
+        dut.m_axis_tready.value = traffic.taken_before_reset
         dut.s_axis_tvalid.value = 1
-        sent, half = 0, (self.traffic.beats_in + 1) // 2
-        for _ in range(self.traffic.patience):
-            dut.s_axis_tdata.value = words[sent]
+        sent = 0
+        for _ in range(traffic.patience):
+            dut.s_axis_tdata.value = words[sent % len(words)]
+            dut.s_axis_tlast.value = sent % traffic.beats_in == traffic.beats_in - 1
             await ReadOnly()
             sent += dut.s_axis_tready.value == 1
             await FallingEdge(dut.aclk)
-            if sent == half:
+            if sent == traffic.reset_after:
                 break
         await self.reset()
 
@@ -125,7 +126,7 @@ class Bench:
             cycle += 1
             if accepted:
                 sent, offering, moved = sent + 1, False, cycle
-                if sent == total or traffic.stalls:
+                if sent == total or traffic.stalls != "none":
                     tvalid.value = 0
         record = Record.of(traffic, in_cycles, received, received_last, out_cycles, cycles=cycle, faults=faults,
                            taps=[probe.result() for probe in self.probes])
@@ -141,7 +142,7 @@ async def run(dut, phase: str):
     bench = Bench(dut, phase)
     Clock(dut.aclk, 10, unit="ns").start()
     await bench.reset()
-    if bench.traffic.stalls:
+    if bench.traffic.reset_after:
         await bench.interrupted_frame()
     await bench.run()
 
@@ -160,5 +161,5 @@ async def unstalled(dut):
 
 @cocotb.test()
 async def stalled(dut):
-    """Frames under random stalls on both sides, after a reset in the middle of a frame."""
+    """All frames under stalls of some kind."""
     await run(dut, "stalled")

@@ -19,7 +19,7 @@ from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
 from hwbnn.sim import process, toolchain
 from hwbnn.sim.taps import Tapped
-from hwbnn.sim.traffic import Record, Traffic, framing, pattern
+from hwbnn.sim.traffic import Record, Traffic, framing
 
 __all__ = ["WAVES", "CompiledEngine"]
 
@@ -50,6 +50,7 @@ class Job(ctypes.Structure):
         ("gaps", _bytes_p), ("gaps_length", ctypes.c_int64),
         ("pauses", _bytes_p), ("pauses_length", ctypes.c_int64),
         ("patience", ctypes.c_int64), ("counted_from", ctypes.c_int64), ("counted_to", ctypes.c_int64),
+        ("reset_after", ctypes.c_int64), ("reset_taken", ctypes.c_int64),
         ("beats", _bytes_p), ("lasts", _bytes_p), ("in_cycles", _int64_p), ("out_cycles", _int64_p),
         ("wave", ctypes.c_char_p),
         ("sent", ctypes.c_int64), ("received", ctypes.c_int64), ("cycles", ctypes.c_int64),
@@ -208,11 +209,12 @@ class _Run:
         self.job = Job(stimulus=_pointer(self.stimulus), frames=frames, beats_in=beats_in, bytes_in=bytes_in,
                        beats_out=traffic.beats_out, bytes_out=traffic.bytes_out, patience=traffic.patience,
                        counted_from=traffic.counted[0], counted_to=traffic.counted[1],
+                       reset_after=traffic.reset_after, reset_taken=traffic.taken_before_reset,
                        beats=_pointer(self.beats), lasts=_pointer(self.lasts),
                        in_cycles=_pointer(self.starts), out_cycles=_pointer(self.ends),
                        wave=None if wave is None else os.fsencode(wave))
-        if traffic.stalls:
-            self.gaps, self.pauses = (pattern(traffic.seed, side, traffic.pause) for side in range(2))
+        if traffic.stalls != "none":
+            self.gaps, self.pauses = (np.ascontiguousarray(traffic.pauses(side)) for side in range(2))
             self.job.gaps, self.job.gaps_length = _pointer(self.gaps), len(self.gaps)
             self.job.pauses, self.job.pauses_length = _pointer(self.pauses), len(self.pauses)
 

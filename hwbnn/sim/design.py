@@ -13,6 +13,7 @@ from hwbnn.plan import Plan, Stage, plan_of
 from hwbnn.sim.beats import beats_of, width
 from hwbnn.sim.result import Measured
 from hwbnn.sim.traffic import Traffic
+from hwbnn.version import __version__
 
 __all__ = ["TOPLEVEL", "Design"]
 
@@ -39,7 +40,14 @@ class Design:
 
     @classmethod
     def of(cls, directory: BuildDirectory) -> "Design":
-        """Read a build directory. Raises :class:`UserError` where something is missing, with the command for it."""
+        """Read a build directory.
+
+        Raises :class:`UserError` where something is missing, with the command for it, or where another version made it.
+        """
+        made_by = directory.manifest.versions.get("hwbnn", __version__)
+        if made_by != __version__:  # what the plan says may not be what the Verilog does
+            raise UserError(f"Build directory {directory.path} must be made by this version of hwbnn, {__version__}, "
+                            f"not {made_by}; make it again with `hwbnn compile`")
         return cls(directory.network, plan_of(directory), directory.verilog)
 
     @property
@@ -84,10 +92,10 @@ class Design:
         return np.concatenate([golden.evaluate(self.network, q[n:n + batch])[tensor]
                                for n in range(0, len(q), batch)])
 
-    def traffic(self, q: NDArray[np.int64], *, stalls: bool, seed: int) -> Traffic:
+    def traffic(self, q: NDArray[np.int64], *, stalls: str = "none", seed: int = 1, reset_after: int = 0) -> Traffic:
         """Frames ``q`` as beats of ``s_axis``."""
-        return Traffic(beats_of(q, self.plan.input), self.plan.output.beats, width(self.plan.output),
-                       stalls=stalls, seed=seed, pause=self.pause, patience=self.patience)
+        return Traffic(beats_of(q, self.plan.input), self.plan.output.beats, width(self.plan.output), stalls=stalls,
+                       seed=seed, pause=self.pause, patience=self.patience, reset_after=reset_after)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

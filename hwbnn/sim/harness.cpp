@@ -31,6 +31,8 @@ struct Job {
     const uint8_t* pauses;  // the same for the consumer
     int64_t pauses_length;
     int64_t patience, counted_from, counted_to;
+    int64_t reset_after;  // beats that a reset wipes out first
+    int64_t reset_taken;  // whether the output is taken meanwhile
     uint8_t* beats;  // frames x beats_out x bytes_out
     uint8_t* lasts;  // frames x beats_out
     int64_t* in_cycles;  // frames: first input transfer
@@ -106,7 +108,7 @@ class Simulation {
         if (job.wave) open_wave(job);
 #endif
         reset();
-        if (job.gaps) interrupted_frame(job);
+        if (job.reset_after) interrupted_frame(job);
         const int64_t total = job.frames * job.beats_in, wanted = job.frames * job.beats_out;
         Pattern gaps{job.gaps, job.gaps_length}, pauses{job.pauses, job.pauses_length};
         std::vector<uint8_t> held(job.bytes_out + 1);
@@ -195,11 +197,13 @@ class Simulation {
     }
 
     void interrupted_frame(const Job& job) {
-        top_->m_axis_tready = top_->s_axis_tvalid = 1;
-        const int64_t half = (job.beats_in + 1) / 2;
+        top_->m_axis_tready = job.reset_taken != 0;
+        top_->s_axis_tvalid = 1;
+        const int64_t total = job.frames * job.beats_in;
         int64_t sent = 0;
-        for (int64_t n = 0; n < job.patience && sent < half; ++n) {
-            put(top_->s_axis_tdata, job.stimulus + sent * job.bytes_in, job.bytes_in);
+        for (int64_t n = 0; n < job.patience && sent < job.reset_after; ++n) {
+            put(top_->s_axis_tdata, job.stimulus + sent % total * job.bytes_in, job.bytes_in);
+            top_->s_axis_tlast = sent % job.beats_in == job.beats_in - 1;
             low();
             sent += top_->s_axis_tready;
             high();

@@ -124,6 +124,10 @@ class SimulationResult:
         From the plan.
     profile : :class:`Profile` or None
         Where the cycles go; None where no streams were recorded or a phase did not come to its end.
+    stalls : :class:`str`
+        How both sides paused, one of :data:`hwbnn.sim.STALLS`.
+    reset_after : :class:`int`
+        Beats that were sent before it all, for a reset to wipe them out.
     outputs : int64 array (frames received, *output shape)
         The hardware's integers.
     classes : int64 array (frames received,)
@@ -145,7 +149,8 @@ class SimulationResult:
     measured: Measured | None
     predicted: Measured
     profile: Profile | None
-    stalls: bool
+    stalls: str
+    reset_after: int
     seed: int
     cycles: int
     seconds: float

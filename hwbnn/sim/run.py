@@ -1,11 +1,13 @@
 """Simulate the emitted Verilog of a build directory on images, and hold it to golden and to the plan."""
 
+import hashlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,12 +20,15 @@ from hwbnn.sim.beats import values_of
 from hwbnn.sim.cocotb_engine import CocotbEngine
 from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.design import TOPLEVEL, Design
+from hwbnn.sim.partial import Outcome, Partial
 from hwbnn.sim.profile import profile, timeline_svg
 from hwbnn.sim.result import Measured, SimulationResult
+from hwbnn.sim.stalls import STALLS
 from hwbnn.sim.streams import taps
 from hwbnn.sim.traffic import Record
-from hwbnn.sim.verdict import Phase, judge
+from hwbnn.sim.verdict import Phase, Verdict, judge
 from hwbnn.sim.wave import write_signal_lists
+from hwbnn.version import __version__
 
 __all__ = ["CHECKS", "ENGINES", "simulate"]
 
@@ -33,21 +38,25 @@ ENGINES = ("compiled", "cocotb", "amaranth")
 CHECKS = ("outputs", "layers")
 """What is compared with golden."""
 
+_PART = {"compiled": 2_000_000, "cocotb": 400_000, "amaranth": 40_000}
+"""Cycles without stalls after which what is done is kept: some seconds' work."""
+
 Engine = AmaranthEngine | CocotbEngine | CompiledEngine
 Progress = Callable[[int, int], object]
 
 
 def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb", simulator: str = "verilator",
-             check: str = "outputs", frames: tuple[int, int] | None = None, stalls: bool = True, seed: int = 1,
-             jobs: int = 1, wave: str | os.PathLike | None = None, progress: Progress | None = None
-             ) -> SimulationResult:
+             check: str = "outputs", frames: tuple[int, int] | None = None, stalls: str = "random",
+             reset_after: int | None = None, seed: int = 1, jobs: int = 1, wave: str | os.PathLike | None = None,
+             resume: bool = False, progress: Progress | None = None) -> SimulationResult:
     """Run the images ``x`` through the emitted Verilog and compare every output with golden.
 
     A first phase of a few frames without stalls measures the latency of the first frame and the interval between
     frames, which must be the plan's. In a second phase, after a reset in the middle of a frame, every image is
-    sent while both sides pause at random; there only values and order are claimed. Where an output differs, the
+    sent while both sides pause; there only values and order are claimed. Where an output differs, the
     phase is run again with every stream between stages recorded, and the first layer, frame and channel that
-    differ are named. The result is also written to ``sim/result.json``, once it is complete.
+    differ are named. The result is also written to ``sim/result.json``, once it is complete; until then the parts
+    of a large set that are done are kept in ``sim/partial``.
 
     Parameters
     ----------
@@ -66,8 +75,11 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
     frames : pair of :class:`int`
         Simulate these of the images only, from the first number up to and without the second; then no file but the
         waveform is written.
-    stalls : :class:`bool`
-        Whether both sides pause in the second phase.
+    stalls : :class:`str`
+        How both sides pause in the second phase, one of :data:`hwbnn.sim.STALLS`.
+    reset_after : :class:`int`, optional
+        Beats that are sent before the second phase, for a reset to wipe them out; 0: no such reset. Half a frame where
+        it is left out, and none without stalls.
     seed : :class:`int`
         Seed of the stalls.
     jobs : :class:`int`
@@ -76,53 +88,117 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         For the engine ``compiled``: write the waveform of the second phase there, a ``.vcd`` or ``.fst`` file,
         and beside it lists of signals for GTKWave (``.gtkw``) and Surfer (``.sucl``); or a ``.saif`` file, which
         :func:`hwbnn.sim.activity.read_saif` reads.
+    resume : :class:`bool`
+        Go on with a simulation that was interrupted: of the same images, with the same options.
     progress : callable
         Told the frames received and the frames in all, a few times a second.
 
     Raises
     ------
     UserError
-        Images that do not fit, a build directory that is not complete, tools that are not installed, or a
-        simulator that breaks off.
+        Images that do not fit, a build directory that is not complete, tools that are not installed, a
+        simulator that breaks off, or something else to resume than was interrupted.
     """
     if not isinstance(seed, int) or seed < 0:
         raise UserError(f"Seed must be an integer of at least 0, not {seed}")
     if check not in CHECKS:
         raise UserError(f"Check must be {' or '.join(CHECKS)}, not {check}")
+    if stalls not in STALLS:
+        raise UserError(f"Stalls must be one of {', '.join(STALLS)}, not {stalls}")
+    if resume and (frames is not None or wave is not None):
+        raise UserError("Simulation must be of all images and without a waveform to be resumed")
     design = Design.of(directory)
     q = design.encode(x)
     first, last = _range(frames, len(q))
     q = q[first:last]
+    beats = design.plan.input.beats
+    if reset_after is None:
+        reset_after = 0 if stalls == "none" else (beats + 1) // 2
+    if not isinstance(reset_after, int) or reset_after < 0:
+        raise UserError(f"Beats before the reset must be an integer of at least 0, not {reset_after}")
     wave = None if wave is None else _writable(wave)
     machine = _engine(engine, simulator, jobs, design, directory, wave)
+    partial = Partial(directory, _made_of(directory, design, q, machine, check=check, stalls=stalls,
+                                          reset_after=reset_after, seed=seed, jobs=jobs))
+    done = partial.resume() if resume else {}
     start = time.monotonic()
     build_seconds = time.monotonic() - start if machine.build() else 0.0
 
-    phases = _phases(design, q, stalls=stalls, seed=seed, layers=check == "layers",
-                     profiled=check == "layers" or engine == "compiled")
-    start = time.monotonic()
-    records = machine.run({phase.name: phase.traffic for phase in phases}, _counter(phases, progress))
-    seconds = time.monotonic() - start
-
+    whole = frames is not None or wave is not None
+    size = len(q) if whole else max(jobs, jobs * _PART[engine] // design.predicted.interval)
+    steady = _steady(design, q, profiled=check == "layers" or engine == "compiled")
+    parts = _parts(design, q, size, stalls=stalls, reset_after=reset_after, seed=seed, jobs=jobs,
+                   layers=check == "layers")
+    told = _Progress(progress, steady, parts, done)
+    if not whole and not resume:
+        partial.begin()
     alone = _engine(engine, simulator, 1, design, directory)
-    verdict = judge(design, q, phases, records, alone.run)
-    steady, every = phases
-    complete = bool(steady.traffic.taps) and not records[steady.name].faults
-    found = profile(design, steady.traffic, records[steady.name]) if complete else None
-    outputs = _outputs(design, records[every.name])
-    mismatch = None if verdict.first is None else replace(verdict.first, frame=verdict.first.frame + first)
+    start = time.monotonic()
+    verdicts: list[Verdict] = []
+
+    def judged(phase: Phase, record: Record) -> Verdict:
+        verdicts.append(judge(design, q, phase, record, alone.run,
+                              locate=not any(verdict.first for verdict in verdicts)))
+        return verdicts[-1]
+
+    left = [n for n in range(len(parts)) if n not in done]
+    try:
+        both = [steady, *(parts[n] for n in left[:1])]  # starting a simulator takes a second
+        records = machine.run({phase.name: phase.traffic for phase in both}, told.of(both))
+        measuring = records[steady.name]
+        judged(steady, measuring)
+        measuring_seconds = time.monotonic() - start
+        for n in left:
+            start = time.monotonic()
+            phase = parts[n]
+            if n != left[0]:
+                records = machine.run({phase.name: phase.traffic}, told.of([phase]))
+            record = records[phase.name]
+            done[n] = Outcome(record.beats, judged(phase, record), record.cycles, time.monotonic() - start)
+            if not whole:
+                partial.keep(n, done[n])
+            if len(record.beats) < phase.traffic.frames:  # it stopped for good
+                break
+    except KeyboardInterrupt:
+        count = sum(len(parts[n].frames) for n in done)
+        if whole or not count:
+            raise
+        raise KeyboardInterrupt(f"Interrupted; {count} of {len(q)} images are simulated and kept: go on with "
+                                "--resume") from None
+
+    every = [done[n] for n in sorted(done)]
+    missing = {n for k, phase in enumerate(parts) if k not in done for n in phase.frames.tolist()}
+    verdicts = [verdicts[0], *(outcome.verdict for outcome in every)]
+    mismatch = next((verdict.first for verdict in verdicts if verdict.first is not None), None)
+    complete = bool(steady.traffic.taps) and not measuring.faults
+    outputs = _outputs(design, np.concatenate([outcome.beats for outcome in every]))
     result = SimulationResult(
         engine=machine.name, simulator=machine.simulator, versions=machine.versions, check=check, frames=len(q),
-        mismatches=verdict.mismatches, first_mismatch=mismatch, faults=verdict.faults,
-        measured=_measured(records[steady.name]), predicted=design.predicted, profile=found, stalls=stalls, seed=seed,
-        cycles=sum(record.cycles for record in records.values()), seconds=round(seconds, 3),
+        mismatches=len(missing.union(*(verdict.images for verdict in verdicts))),
+        first_mismatch=None if mismatch is None else replace(mismatch, frame=mismatch.frame + first),
+        faults=tuple(fault for what in ("faults", "waits") for verdict in verdicts for fault in getattr(verdict, what)),
+        measured=_measured(measuring), predicted=design.predicted,
+        profile=profile(design, steady.traffic, measuring) if complete else None, stalls=stalls,
+        reset_after=reset_after, seed=seed, cycles=measuring.cycles + sum(outcome.cycles for outcome in every),
+        seconds=round(measuring_seconds + sum(outcome.seconds for outcome in every), 3),
         build_seconds=round(build_seconds, 3), network=directory.manifest.network, outputs=outputs,
         classes=_classes(design.network, outputs))
     if wave is not None and wave.suffix != ".saif":
         write_signal_lists(design, wave)
     if frames is None:
         _keep(directory, result)
+    if not whole:
+        partial.clear()
     return result
+
+
+def _made_of(directory: BuildDirectory, design: Design, q: NDArray[np.int64], machine: Engine, **options: Any
+             ) -> dict[str, Any]:
+    """What decides the outcome of a simulation."""
+    return {"build": hashlib.sha256(design.verilog.read_bytes() + directory.manifest.network.encode()).hexdigest(),
+            "images": hashlib.sha256(repr(q.shape).encode() + q.tobytes()).hexdigest(), "engine": machine.name,
+            "simulator": machine.simulator, **machine.versions, "hwbnn": __version__,
+            **{name.replace("_", " "): value for name, value in options.items()}}
 
 
 def _keep(directory: BuildDirectory, result: SimulationResult):
@@ -167,29 +243,45 @@ def _engine(name: str, simulator: str, jobs: int, design: Design, directory: Bui
     raise UserError(f"Engine must be one of {', '.join(ENGINES)}, not {name}")
 
 
-def _phases(design: Design, q: NDArray[np.int64], *, stalls: bool, seed: int, layers: bool, profiled: bool
-            ) -> tuple[Phase, Phase]:
-    """A few frames to measure with, as often as needed the same; then all."""
+def _steady(design: Design, q: NDArray[np.int64], *, profiled: bool) -> Phase:
+    """A few frames to measure with, as often as needed the same."""
     few = np.arange(design.steady_frames) % len(q)
-    steady = replace(design.traffic(q[few], stalls=False, seed=seed), counted=design.counted)
-    if profiled:
-        steady = replace(steady, taps=taps(design))
-    every = design.traffic(q, stalls=stalls, seed=seed)
-    if layers:
-        every = replace(every, taps=taps(design))
-    return Phase("steady", few, steady), Phase("stalled" if stalls else "unstalled", np.arange(len(q)), every)
+    traffic = replace(design.traffic(q[few]), counted=design.counted)
+    return Phase("steady", few, replace(traffic, taps=taps(design)) if profiled else traffic)
 
 
-def _counter(phases: tuple[Phase, ...], progress: Progress | None) -> Callable[[str, int], object]:
-    """Turn frames of one phase into frames of all phases."""
-    if progress is None:
-        return lambda name, frames: None
-    before, total = {}, 0
-    for phase in phases:
-        before[phase.name] = total
-        total += phase.traffic.frames
-    progress(0, total)
-    return lambda name, frames: progress(before[name] + frames, total)
+def _parts(design: Design, q: NDArray[np.int64], size: int, *, stalls: str, reset_after: int, seed: int, jobs: int,
+           layers: bool) -> list[Phase]:
+    """All frames, in equal parts of at most ``size``; each starts from a reset, and has stalls of its own."""
+    parts = []
+    for n, numbers in enumerate(np.array_split(np.arange(len(q)), -(-len(q) // size))):
+        traffic = design.traffic(q[numbers], stalls=stalls, seed=seed + n * jobs, reset_after=reset_after)
+        if layers:
+            traffic = replace(traffic, taps=taps(design))
+        parts.append(Phase("unstalled" if stalls == "none" else "stalled", numbers, traffic, part=size < len(q)))
+    return parts
+
+
+class _Progress:
+    """Turns frames of a run into frames of all phases."""
+
+    def __init__(self, told: Progress | None, steady: Phase, parts: Sequence[Phase], done: Container[int]):
+        self.told = told
+        self.total = steady.traffic.frames + sum(part.traffic.frames for part in parts)
+        self.before = sum(part.traffic.frames for n, part in enumerate(parts) if n in done)
+        if told is not None:
+            told(self.before, self.total)
+
+    def of(self, phases: Sequence[Phase]) -> Callable[[str, int], object]:
+        """What an engine that runs ``phases`` is to report to."""
+        before = {}
+        for phase in phases:
+            before[phase.name] = self.before
+            self.before += phase.traffic.frames
+        if self.told is None:
+            return lambda name, frames: None
+        told, total = self.told, self.total
+        return lambda name, frames: told(before[name] + frames, total)
 
 
 def _measured(record: Record) -> Measured | None:
@@ -200,9 +292,9 @@ def _measured(record: Record) -> Measured | None:
     return Measured(int(record.ends[0] - record.starts[0]), int(intervals[len(intervals) // 2:].max()))
 
 
-def _outputs(design: Design, record: Record) -> NDArray[np.int64]:
+def _outputs(design: Design, beats: NDArray[np.uint8]) -> NDArray[np.int64]:
     tensor = design.network.tensors[design.network.outputs[0].tensor]
-    flat = values_of(record.beats, design.plan.output, math.prod(tensor.shape))
+    flat = values_of(beats, design.plan.output, math.prod(tensor.shape))
     return flat.reshape(len(flat), *tensor.shape)
 
 

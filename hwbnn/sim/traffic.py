@@ -6,48 +6,22 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwbnn.sim.stalls import pattern
 from hwbnn.sim.taps import Tap, Tapped
 
-__all__ = ["RESET_CYCLES", "Record", "Traffic", "pattern", "stall_pattern"]
+__all__ = ["RESET_CYCLES", "Record", "Traffic", "framing", "stall_pattern"]
 
 RESET_CYCLES = 4
 """Cycles that a bench holds the design in reset; cycle 0 is the first after them."""
 
-_RATES = (0.0, 0.0, 0.1, 0.3, 0.5, 0.9, 1.0)  # chance of a pause per cycle; 0: a burst at full rate
-_SEGMENTS = 300
-
-
-@lru_cache(maxsize=8)
-def pattern(seed: int, side: int, pause: int) -> NDArray[np.uint8]:
-    """Cycles (1) in which a side pauses: bursts at full rate, sparse traffic and long pauses, at random.
-
-    ``side`` is 0 for the producer and 1 for the consumer. No pause is longer than ``pause`` cycles or so, and some
-    nearly are: long enough, where that is a few frames, for everything before the consumer to fill up and
-    everything behind the producer to run dry. Engines repeat the pattern for ever, so the same seed stalls in the
-    same cycles in all of them; the two sides' lengths have no common factor.
-    """
-    rng = np.random.default_rng((seed, side))
-    parts, last = [], 0.0
-    for _ in range(_SEGMENTS):
-        rate = rng.choice(_RATES)
-        if rate == last == 1.0:
-            rate = 0.0
-        last = rate
-        parts.append(rng.random(int(rng.integers(1, pause + 1))) < rate)
-    pauses = np.concatenate(parts)
-    length = _SEGMENTS * pause // 4 + side  # about half of what is there; neighbours have no common factor
-    return pauses[:length].astype(np.uint8)
-
-
 def stall_pattern(traffic: Traffic, side: int) -> Iterator[int]:
     """Whether to pause, cycle by cycle, for ever."""
-    return cycle(pattern(traffic.seed, side, traffic.pause).tolist()) if traffic.stalls else cycle((0,))
+    return cycle(traffic.pauses(side).tolist())
 
 
 @dataclass(frozen=True)
@@ -60,8 +34,11 @@ class Traffic:
         ``s_axis_tdata`` of every beat, least significant byte first.
     beats_out, bytes_out : :class:`int`
         Beats per frame on ``m_axis``, and bytes of ``m_axis_tdata``.
-    stalls : :class:`bool`
-        Whether both sides pause at random, after a reset in the middle of a frame.
+    stalls : :class:`str`
+        How both sides pause, one of :data:`hwbnn.sim.stalls.STALLS`.
+    reset_after : :class:`int`
+        Beats that are sent first, only for a reset to wipe them out; 0: none. Under the worst stalls nothing is taken
+        meanwhile, so that the reset finds the design full.
     seed : :class:`int`
         Seed of the pauses.
     pause : :class:`int`
@@ -77,10 +54,11 @@ class Traffic:
     stimulus: NDArray[np.uint8]
     beats_out: int
     bytes_out: int
-    stalls: bool
+    stalls: str
     seed: int
     pause: int
     patience: int
+    reset_after: int = 0
     taps: tuple[Tap, ...] = ()
     counted: tuple[int, int] = (0, 0)
 
@@ -92,6 +70,16 @@ class Traffic:
     def beats_in(self) -> int:
         """Beats per frame on ``s_axis``."""
         return self.stimulus.shape[1]
+
+    def pauses(self, side: int) -> NDArray[np.uint8]:
+        """Cycles in which the producer (side 0) or the consumer (1) pauses, to be repeated."""
+        beats = self.beats_out if side else self.beats_in
+        return pattern(self.stalls, side, seed=self.seed, pause=self.pause, beats=beats)
+
+    @property
+    def taken_before_reset(self) -> bool:
+        """Whether the output is taken while the beats before the reset are sent."""
+        return self.stalls != "worst"
 
     def words(self) -> list[int]:
         """``s_axis_tdata`` of every beat, frame after frame, as integers."""

@@ -1,7 +1,7 @@
 """Compare what was recorded with golden; where something differs, find out where it begins."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,52 +21,67 @@ Run = Callable[[Mapping[str, Traffic]], Mapping[str, Record]]
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase, and the number in the image set of each frame that it sends."""
+    """A phase, or a part of one, and the number in the image set of each frame that it sends."""
 
     name: str
     frames: NDArray[np.int64]
     traffic: Traffic
+    part: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}, from frame {self.frames[0]} on," if self.part else self.name
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Fields of :class:`hwbnn.sim.SimulationResult`."""
+    """How a phase compares with golden.
 
-    mismatches: int
-    first: Mismatch | None
-    faults: tuple[str, ...]
+    Parameters
+    ----------
+    images : :class:`tuple` of :class:`int`
+        Numbers of the images that differ or are missing.
+    first : :class:`Mismatch` or None
+        Where it begins.
+    faults : :class:`tuple` of :class:`str`
+        Rules of the streams that were broken.
+    waits : :class:`tuple` of :class:`str`
+        Where it stopped: who waits for whom.
+    """
+
+    images: tuple[int, ...]
+    first: Mismatch | None = None
+    faults: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
 
 
-def judge(design: Design, q: NDArray[np.int64], phases: Sequence[Phase], records: Mapping[str, Record],
-          run: Run) -> Verdict:
-    """Compare every output of ``records`` with golden, and every stream that was recorded.
+def judge(design: Design, q: NDArray[np.int64], phase: Phase, record: Record, run: Run, *, locate: bool = True
+          ) -> Verdict:
+    """Compare every output of ``record`` with golden, and every stream that was recorded.
 
     Parameters
     ----------
     q : int64 array (images, ...)
         The integers of the image set.
     run : callable
-        Simulates phases again: the first that went wrong is repeated up to its first wrong frame with every
-        stream between stages recorded, unless it was recorded from the start.
+        Simulates phases again: one that went wrong is repeated up to its first wrong frame with every stream
+        between stages recorded, unless it was recorded from the start.
+    locate : :class:`bool`
+        Whether to find out where it begins to differ.
     """
-    expected = design.expected(q)
-    wrong = {phase.name: _wrong(design, records[phase.name], expected[phase.frames]) for phase in phases}
-    faults = [f"{fault} ({phase.name} phase)" for phase in phases for fault in records[phase.name].faults]
-    images = set().union(*(phase.frames[wrong[phase.name]].tolist() for phase in phases))
-    first = None
-    for phase in phases:
-        record, bad = records[phase.name], wrong[phase.name]
-        if not len(bad) and not record.faults and not phase.traffic.taps:
-            continue
-        if record.faults or (len(bad) and not phase.traffic.taps):
-            phase, record = _repeated(design, phase, int(bad[0]) + 1 if len(bad) else phase.traffic.frames, run)
-        first = first_difference(design, q[phase.frames], record, phase=phase.name, frames=phase.frames.tolist())
-        faults += [] if (waits := blockage(design, record)) is None else [waits]
-        if first is None and len(bad):
-            first = _of_output(design, phase, records[phase.name], expected, int(bad[0]))
-        if first is not None:
-            break
-    return Verdict(len(images), first, tuple(faults))
+    expected = design.expected(q[phase.frames])
+    bad = _wrong(design, record, expected)
+    faults = tuple(f"{fault} ({phase} phase)" for fault in record.faults)
+    images = tuple(np.unique(phase.frames[bad]).tolist())
+    if not locate or not (len(bad) or record.faults or phase.traffic.taps):
+        return Verdict(images, faults=faults)
+    seen, again = record, phase
+    if record.faults or (len(bad) and not phase.traffic.taps):
+        again, seen = _repeated(design, phase, int(bad[0]) + 1 if len(bad) else phase.traffic.frames, run)
+    first = first_difference(design, q[again.frames], seen, phase=phase.name, frames=again.frames.tolist())
+    if first is None and len(bad):
+        first = _of_output(design, phase, record, expected, int(bad[0]))
+    waits = blockage(design, seen)
+    return Verdict(images, first, faults, () if waits is None else (waits,))
 
 
 def _wrong(design: Design, record: Record, expected: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -78,14 +93,14 @@ def _wrong(design: Design, record: Record, expected: NDArray[np.int64]) -> NDArr
 
 
 def _repeated(design: Design, phase: Phase, count: int, run: Run) -> tuple[Phase, Record]:
-    again = Phase(phase.name, phase.frames[:count],
-                  replace(phase.traffic, stimulus=phase.traffic.stimulus[:count], taps=taps(design)))
+    again = replace(phase, frames=phase.frames[:count],
+                    traffic=replace(phase.traffic, stimulus=phase.traffic.stimulus[:count], taps=taps(design)))
     return again, run({phase.name: again.traffic})[phase.name]
 
 
 def _of_output(design: Design, phase: Phase, record: Record, expected: NDArray[np.int64], position: int) -> Mismatch:
     """What is known where the repetition did not show it again: the output alone."""
-    stream, want = stage_streams(design)[-1], expected[phase.frames[position]]
+    stream, want = stage_streams(design)[-1], expected[position]
     common = {"layer": stream.layer, "stage": stream.stage.name, "frame": int(phase.frames[position]), "cycle": None,
               "phase": phase.name}
     if position >= len(record.beats):

@@ -1,0 +1,96 @@
+"""Stalls of every kind, gaps, frames back to back and resets at any beat: results stay exact and in order."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zoo
+from test_sim import FOLDS, build, images
+
+from hwbnn import golden, ir
+from hwbnn.errors import UserError
+from hwbnn.plan import Fold, PipelineStage, lower
+from hwbnn.sim import STALLS, simulate
+from hwbnn.sim.compiled_engine import CompiledEngine
+from hwbnn.sim.design import TOPLEVEL, Design
+from hwbnn.sim.streams import stage_streams, taps
+
+ENGINES = [
+    pytest.param("amaranth", "verilator", 20),
+    pytest.param("compiled", "verilator", 400, marks=pytest.mark.cocotb),
+    pytest.param("cocotb", "icarus", 30, marks=[
+        pytest.mark.cocotb, pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")]),
+    pytest.param("cocotb", "verilator", 60, marks=[pytest.mark.cocotb, pytest.mark.slow]),
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A build that all engines share, so that each simulator is built once."""
+    return build(tmp_path_factory.mktemp("tiny"), zoo.tiny())
+
+
+@pytest.mark.parametrize("stalls", STALLS)
+@pytest.mark.parametrize(("engine", "simulator", "count"), ENGINES)
+def test_results_are_exact_and_in_order(tiny, engine, simulator, count, stalls):
+    net = zoo.tiny()
+    x = images(net, count)
+    result = simulate(tiny, x, engine=engine, simulator=simulator, stalls=stalls, seed=2)
+    assert result.problems() == [] and result.stalls == stalls
+    assert result.reset_after == (0 if stalls == "none" else (lower(net, FOLDS).input.beats + 1) // 2)
+    assert np.array_equal(result.outputs, golden.integers(net, x))
+
+
+@pytest.mark.parametrize(("engine", "simulator", "count"), ENGINES)
+def test_engines_see_the_same_cycles(tiny, engine, simulator, count):
+    """... under the worst stalls, after a reset that finds the design full."""
+    x = images(zoo.tiny(), 10)
+    options = {"stalls": "worst", "reset_after": 1000}
+    one, other = (simulate(tiny, x, engine=name, simulator=simulator, **options) for name in ("amaranth", engine))
+    assert one.ok and other.ok and one.cycles == other.cycles
+
+
+@pytest.mark.parametrize("stalls", ["none", "worst"])
+@pytest.mark.parametrize("engine", ["amaranth", pytest.param("compiled", marks=pytest.mark.cocotb)])
+def test_reset_after_any_beat_forgets_everything(tiny, engine, stalls):
+    net = zoo.tiny()
+    x, beats = images(net, 5), lower(net, FOLDS).input.beats
+    for count in {1, 2, beats - 1, beats, beats + 1, 3 * beats + 1, 10 * beats}:
+        result = simulate(tiny, x, engine=engine, stalls=stalls, reset_after=count)
+        assert result.problems() == [], f"after {count} beats"
+
+
+@pytest.mark.parametrize("engine", ["amaranth", pytest.param("compiled", marks=pytest.mark.cocotb)])
+@pytest.mark.parametrize("stalls", STALLS)
+def test_a_graph_with_branches_and_windows(tmp_path, engine, stalls):
+    net = zoo.GRAPHS["branched"]()
+    folds = {node.name: Fold(1, 1) for node in net.nodes if isinstance(node, ir.MatMul)}
+    x = images(net, 12)
+    result = simulate(build(tmp_path, net, folds), x, engine=engine, stalls=stalls, check="layers")
+    assert result.problems() == []
+    assert np.array_equal(result.outputs, golden.integers(net, x))
+
+
+@pytest.mark.cocotb
+def test_worst_stalls_fill_every_fifo_and_run_every_stage_dry(tiny):
+    design = Design.of(tiny)
+    machine = CompiledEngine(design.verilog, toplevel=TOPLEVEL, directory=tiny / "sim/compiled")
+    count = 200
+    traffic = design.traffic(design.encode(images(zoo.tiny(), count)), stalls="worst")
+    record = machine.run({"stalled": replace(traffic, taps=taps(design), counted=(0, count))})["stalled"]
+    assert record.faults == []
+    for stream, tapped in zip(stage_streams(design), record.taps, strict=True):
+        assert tapped.stalled > 0 and tapped.starved > 0, stream.name
+        if isinstance(stream.stage, PipelineStage):
+            assert tapped.occupancy == stream.stage.fifo_depth, stream.name
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"stalls": "some"}, "Stalls must be one of random, worst, gaps, none, not some"),
+    ({"reset_after": -1}, "Beats before the reset must be an integer of at least 0, not -1"),
+    ({"reset_after": 1.5}, r"Beats before the reset must be an integer of at least 0, not 1\.5"),
+])
+def test_bad_options(tiny, options, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        simulate(tiny, images(zoo.tiny(), 1), engine="amaranth", **options)
