@@ -86,6 +86,10 @@ def test_version_is_that_of_the_package():
     assert re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1] == hwbnn.__version__
 
 
+def test_no_command_is_a_call_for_help():
+    assert call() == call("--help")
+
+
 def test_help_lists_every_command():
     text = call("--help")
     for name, entry in COMMANDS.items():
@@ -131,9 +135,9 @@ def test_folding_must_be_given(model, tmp_path):
     common = ("compile", model, "--board", "icebreaker", "-o", tmp_path / "b")
     assert refused(*common) == f"{said}, and none was given"
     assert refused(*common, "--target-fps", 1000, *FOLDS) == \
-        f"{said}, and --target-fps and --folds or --fold were given"
+        f"{said}, not by --target-fps and --fold at once"
     assert refused(*common, "--fit", "--max-luts", 9, "--max-latency", 9) == \
-        f"{said}, and --max-luts and --max-latency and --fit were given"
+        f"{said}, not by --max-luts and --max-latency and --fit at once"
     assert refused(*common, *FOLDS, "--folds", "fold.json") == \
         "Folding must be given by --fold or by --folds, and both were"
     assert not (tmp_path / "b").exists()
@@ -338,6 +342,19 @@ def test_eval_writes_goldens_classes(model, images, tmp_path):
     assert np.array_equal(np.load(tmp_path / "classes.npy"), expected)
     record = json.loads(call("eval", model, "--images", images, "--json"))
     assert (record["count"], record["accuracy"]) == (20, None)
+
+
+def test_classes_may_be_text(model, images, tmp_path):
+    call("eval", model, "--images", images, "--output", tmp_path / "classes.txt")
+    assert [int(line) for line in (tmp_path / "classes.txt").read_text().splitlines()] == \
+        golden.classes(tiny(), np.load(images)).tolist()
+    for command in (("eval", model, "--images", images), ("infer", model, images)):
+        assert refused(*command, "--output", "pred.csv") == "Output must be an .npy or a .txt file, not pred.csv"
+
+
+def test_data_root_is_where_sets_are(model, tmp_path):
+    line = refused("eval", model, "--images", "mnist:test", "--data-root", tmp_path / "none")
+    assert str(tmp_path / "none") in line
 
 
 def test_infer_writes_the_same_classes(model, images, tmp_path):

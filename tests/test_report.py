@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -95,7 +96,7 @@ def test_page_stands_alone(full):
     assert path == full.path / "report.html"
     assert path.stat().st_size < 6_000_000
     content = path.read_text()
-    assert Page(content).addresses == []
+    assert all(address.startswith("#source-") for address in Page(content).addresses)
     assert not re.search(r"@import|url\(", (Path(view.__file__).parent / "page.css").read_text())
 
 
@@ -114,6 +115,41 @@ def test_page_tells_everything(full):
     for name in ("network digest", full.manifest.network, "hwbnn.compile", "nextpnr-ecp5", "0.11.1"):
         assert name in seen
     assert "Not there yet" not in seen
+    assert f"Latency {text.duration((first + 1) / 25e6)}" in seen, "as `hwbnn estimate` and `hwbnn compile` have it"
+
+
+def test_page_shows_where_the_cycles_go(full):
+    content = write(full.directory).read_text()
+    profile = json.loads((full.path / "sim/result.json").read_text())["profile"]
+    drawing = ElementTree.fromstring(re.search(r'<svg class="timeline".*?</svg>', content, re.DOTALL)[0])
+    titles = [element.text for element in drawing.iter() if element.tag.endswith("title")]
+    assert len(titles) == 6 * len(profile["stages"])
+    start, last = profile["stages"][1]["passes"][2]
+    assert f"{profile['stages'][1]['stage']}, frame 2: cycles {start:,} to {last:,}" in titles
+    cycles = full.plan.cycles
+    words = [element.text for element in drawing.iter() if element.tag.endswith("text")]
+    assert f"first frame: {cycles.first:,} cycles" in words and f"between frames: {cycles.interval:,} cycles" in words
+    seen = Page(content).text
+    row = next(row for row in profile["stages"] if row["stage"] == profile["bottleneck"])
+    shares = [text.percent(row[kind] / profile["cycles"]) for kind in ("transferred", "stalled", "starved", "idle")]
+    assert f"{' '.join(shares)} depth {row['fifo_depth']} {text.percent(row['utilisation'])} limits" in seen
+    assert f"Over {profile['frames']} frames of the steady state" in seen
+
+
+def test_report_reads_a_result_without_a_profile(full, tmp_path):
+    other = Build(shutil.copytree(full.path, tmp_path / "b"))
+    record = json.loads((other.path / "sim/result.json").read_text())
+    other.directory.write_json("sim/result.json", {**record, "profile": None})
+    assert f"hwbnn simulate {other.path} --images SET:SPLIT --engine compiled makes it" in page(other).text
+
+
+def test_what_lies_between_stages_has_a_row(full, tmp_path):
+    other = Build(shutil.copytree(full.path, tmp_path / "b"))
+    record = json.loads((other.path / "synth/result.json").read_text())
+    record["accelerator"]["lut"] += 17
+    other.directory.write_json("synth/result.json", record)
+    assert re.search(r"between stages [– ]+ 17 ", page(other).text)
+    assert "between stages –" not in page(full).text
 
 
 def test_page_says_what_is_missing(plain):

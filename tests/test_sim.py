@@ -233,7 +233,7 @@ def test_profile_accounts_for_every_cycle(tmp_path, name):
     kept = json.loads((tmp_path / "sim/result.json").read_text())["profile"]
     assert kept["bottleneck"] == found.bottleneck and len(kept["stages"]) == len(plan.stages)
     timeline = ElementTree.parse(tmp_path / "sim/timeline.svg").getroot()
-    assert len(timeline.findall("{*}rect")) == 6 * len(plan.stages)
+    assert len(timeline.findall("{*}rect/{*}title")) == 6 * len(plan.stages)
 
 
 @pytest.mark.parametrize("name", sorted(zoo.GRAPHS))

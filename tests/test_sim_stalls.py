@@ -21,7 +21,7 @@ ENGINES = [
     pytest.param("compiled", "verilator", 400, marks=pytest.mark.cocotb),
     pytest.param("cocotb", "icarus", 30, marks=[
         pytest.mark.cocotb, pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")]),
-    pytest.param("cocotb", "verilator", 60, marks=[pytest.mark.cocotb, pytest.mark.slow]),
+    pytest.param("cocotb", "verilator", 20, marks=[pytest.mark.cocotb, pytest.mark.slow]),
 ]
 
 
@@ -31,8 +31,15 @@ def tiny(tmp_path_factory):
     return build(tmp_path_factory.mktemp("tiny"), zoo.tiny())
 
 
+@pytest.fixture(scope="module")
+def branched(tmp_path_factory):
+    net = zoo.GRAPHS["branched"]()
+    folds = {node.name: Fold(1, 1) for node in net.nodes if isinstance(node, ir.MatMul)}
+    return build(tmp_path_factory.mktemp("branched"), net, folds)
+
+
 @pytest.mark.parametrize("stalls", STALLS)
-@pytest.mark.parametrize(("engine", "simulator", "count"), ENGINES)
+@pytest.mark.parametrize(("engine", "simulator", "count"), ENGINES[:3])
 def test_results_are_exact_and_in_order(tiny, engine, simulator, count, stalls):
     net = zoo.tiny()
     x = images(net, count)
@@ -42,7 +49,7 @@ def test_results_are_exact_and_in_order(tiny, engine, simulator, count, stalls):
     assert np.array_equal(result.outputs, golden.integers(net, x))
 
 
-@pytest.mark.parametrize(("engine", "simulator", "count"), ENGINES)
+@pytest.mark.parametrize(("engine", "simulator", "count"), ENGINES[1:])
 def test_engines_see_the_same_cycles(tiny, engine, simulator, count):
     """... under the worst stalls, after a reset that finds the design full."""
     x = images(zoo.tiny(), 10)
@@ -63,11 +70,10 @@ def test_reset_after_any_beat_forgets_everything(tiny, engine, stalls):
 
 @pytest.mark.parametrize("engine", ["amaranth", pytest.param("compiled", marks=pytest.mark.cocotb)])
 @pytest.mark.parametrize("stalls", STALLS)
-def test_a_graph_with_branches_and_windows(tmp_path, engine, stalls):
+def test_a_graph_with_branches(branched, engine, stalls):
     net = zoo.GRAPHS["branched"]()
-    folds = {node.name: Fold(1, 1) for node in net.nodes if isinstance(node, ir.MatMul)}
     x = images(net, 12)
-    result = simulate(build(tmp_path, net, folds), x, engine=engine, stalls=stalls, check="layers")
+    result = simulate(branched, x, engine=engine, stalls=stalls, check="layers")
     assert result.problems() == []
     assert np.array_equal(result.outputs, golden.integers(net, x))
 
@@ -81,7 +87,7 @@ def test_worst_stalls_fill_every_fifo_and_run_every_stage_dry(tiny):
     record = machine.run({"stalled": replace(traffic, taps=taps(design), counted=(0, count))})["stalled"]
     assert record.faults == []
     for stream, tapped in zip(stage_streams(design), record.taps, strict=True):
-        assert tapped.stalled > 0 and tapped.starved > 0, stream.name
+        assert tapped.stalled > 0 and tapped.transferred + tapped.stalled < record.cycles - 100, stream.name
         if isinstance(stream.stage, PipelineStage):
             assert tapped.occupancy == stream.stage.fifo_depth, stream.name
 

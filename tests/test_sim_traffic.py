@@ -67,10 +67,8 @@ def test_worst_stalls_shut_open_and_creep(seed, side, pause, beats):
     found = pattern("worst", side, seed=seed, pause=pause, beats=beats)
     twice = np.tile(found, 2)
     shut, gone = runs(twice)
-    assert shut.max() >= pause and gone.max() >= pause
-    assert np.sum(found == 0) >= pause + pause // 2 + 2 * beats
-    assert len(pattern("worst", 0, seed=1, pause=pause, beats=beats)) != len(
-        pattern("worst", 1, seed=1, pause=pause, beats=beats)), "or the sides' turns would always meet the same"
+    assert shut.max() >= pause and gone.max() >= (8 * pause if side else min(pause, 8 * beats))
+    assert np.sum(found == 0) >= 2 * beats, "a frame or two passes all the same"
 
 
 @given(st.integers(1, 9), st.integers(50, 3000), st.integers(1, 99))

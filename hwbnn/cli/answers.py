@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 from hwbnn.builddir import write_atomic
 from hwbnn.cli import console
 
-__all__ = ["tell"]
+__all__ = ["tell", "write_classes"]
+
+
+def write_classes(path: str, classes: NDArray[np.int64]) -> None:
+    """Write a class per image to an ``.npy`` file, or a line each to a ``.txt`` file."""
+    if path.endswith(".txt"):
+        write_atomic(path, "".join(f"{number}\n" for number in classes.tolist()))
+        return
+    file = BytesIO()
+    np.save(file, classes)
+    write_atomic(path, file.getvalue())
 
 
 def tell(model: tuple[str, str], images: str, classes: NDArray[np.int64], labels: NDArray[np.int64] | None, *,
@@ -24,9 +34,7 @@ def tell(model: tuple[str, str], images: str, classes: NDArray[np.int64], labels
         Further entries of the JSON record.
     """
     if output is not None:
-        file = BytesIO()
-        np.save(file, classes)
-        write_atomic(output, file.getvalue())
+        write_classes(output, classes)
     right = None if labels is None else int((classes == labels).sum())
     accuracy = None if right is None else right / len(classes)
     if as_json:

@@ -103,9 +103,9 @@ def show(build: Build) -> None:
     console.say()
     console.facts([
         ("Rate", f"{console.count(clock / cycles.interval)} frames/s at {clock / 1e6:g} MHz "
-                 f"({cycles.interval} cycles/frame)"
+                 f"({console.cycles(cycles.interval)} a frame)"
                  + (f", asked for {console.count(target)}" if target is not None else "")),
-        ("Latency", f"{cycles.first + 1} cycles, {1e6 * (cycles.first + 1) / clock:.2f} µs"),
+        ("Latency", f"{console.cycles(cycles.first + 1)}, {1e6 * (cycles.first + 1) / clock:.2f} µs"),
         ("Lanes", f"{console.count(plan.lanes)} products per cycle"),
         ("Chip", _fits(build, plan)),
         ("Verilog", str(build.path / "rtl" / "accelerator.v")),

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["bar", "count", "facts", "percent", "print_json", "say", "seconds", "spinner", "table"]
+__all__ = ["bar", "count", "cycles", "facts", "percent", "print_json", "say", "seconds", "spinner", "table"]
 
 WIDTH = 110  # of tables, where the terminal is wider or is a file
 
@@ -78,6 +78,11 @@ def _cell(value: Any) -> str:
 def count(value: float) -> str:
     """A whole number with thousands apart."""
     return f"{value:,.0f}"
+
+
+def cycles(number: int) -> str:
+    """So many cycles."""
+    return f"{count(number)} cycle{'s' if number != 1 else ''}"
 
 
 def percent(share: float | None, digits: int = 2) -> str | None:

@@ -46,10 +46,10 @@ def show(result: Estimate) -> None:
                    for name, value in causes.causes.items()])
     timing = result.timing
     console.facts([
-        ("Rate", (f"{timing.rate} at {timing.clock_hz / 1e6:g} MHz, {console.count(timing.interval_cycles)} cycles "
-                  "per frame")),
+        ("Rate", (f"{timing.rate} at {timing.clock_hz / 1e6:g} MHz, {console.cycles(timing.interval_cycles)} "
+                  "a frame")),
         ("Logic", f"{result.resources.luts} in use; {result.resources.mapped_luts} as synthesis counts them"),
-        ("Latency", f"{timing.latency}, {console.count(timing.first_cycles)} cycles"),
+        ("Latency", f"{timing.latency}, {console.cycles(timing.first_cycles + 1)}"),
         ("Energy", f"[bold]{figure}[/bold], {label.removeprefix('Energy per inference, ')}"),
         *([("Unknown", reasons(result.unknowns))] if result.unknowns else []),
     ])

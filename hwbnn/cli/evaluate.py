@@ -10,7 +10,7 @@ from hwbnn import golden
 from hwbnn.build import load
 from hwbnn.cli import console
 from hwbnn.cli.answers import tell
-from hwbnn.cli.options import ImagesOption, Json, read_images, single
+from hwbnn.cli.options import ClassesFile, DataRoot, ImagesOption, Json, read_images, single
 
 app = single()
 
@@ -20,8 +20,8 @@ def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", show_default=False,
                                          help="A QONNX file, a network.npz, or a build directory.")],
     images: ImagesOption,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE.npy", show_default=False,
-                                               help="Write the class of every image there.")] = None,
+    output: ClassesFile = None,
+    data_root: DataRoot = None,
     as_json: Json = False,
 ):
     """Classify images with a model, in exact integers, and print the accuracy.
@@ -29,7 +29,7 @@ def evaluate(
     This is what the hardware will answer, image by image.
     """
     net = load(model)
-    chosen = read_images(images, net)
+    chosen = read_images(images, net, data_root)
     start = time.monotonic()
     with console.bar("Evaluating") as report:
         parts = []

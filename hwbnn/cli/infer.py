@@ -9,7 +9,7 @@ import typer
 from hwbnn import infer as packed
 from hwbnn.build import load
 from hwbnn.cli.answers import tell
-from hwbnn.cli.options import Json, read_images, single
+from hwbnn.cli.options import ClassesFile, DataRoot, Json, read_images, single
 
 app = single()
 
@@ -22,8 +22,8 @@ def infer(
                                           help="dataset:split[:range], an .npy file in the form the model takes, or a "
                                                "folder of pictures or such files.")],
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE.npy", show_default=False,
-                                               help="Write the class of every image there.")] = None,
+    output: ClassesFile = None,
+    data_root: DataRoot = None,
     as_json: Json = False,
 ):
     """Classify images fast: weights and activations packed to bits, the same integers as eval and the hardware.
@@ -34,7 +34,7 @@ def infer(
     if Path(images).is_dir():  # read a batch at a time, however many there are
         x, labels = packed.Folder(images, net.input.graph_shape), None
     else:
-        x, labels, _ = read_images(images, net)
+        x, labels, _ = read_images(images, net, data_root)
     session = packed.load(net, device=device)
     start = time.monotonic()
     classes = session.classes(x, progress=not as_json)

@@ -9,13 +9,27 @@ from numpy.typing import NDArray
 from hwbnn import datasets, ir
 from hwbnn.errors import UserError
 
-__all__ = ["BuildPath", "Images", "ImagesOption", "Json", "read_images", "single"]
+__all__ = ["BuildPath", "ClassesFile", "DataRoot", "Images", "ImagesOption", "Json", "read_images", "single"]
 
 BuildPath = Annotated[str, typer.Argument(metavar="BUILD", help="Build directory, made by [bold]hwbnn compile[/bold].",
                                           show_default=False)]
 ImagesOption = Annotated[str, typer.Option("--images", metavar="SET:SPLIT[:START:STOP]|FILE.npy", show_default=False,
                                            help="Images by name, such as digits:test or mnist:test:0:100, or a .npy "
                                                 "file in the form that the graph takes.")]
+DataRoot = Annotated[str | None, typer.Option("--data-root", metavar="FOLDER", show_default=False,
+                                              help="Folder of the data sets; otherwise the one that HWBNN_DATA names, "
+                                                   "otherwise OpenML.")]
+
+
+def _classes_file(path: str | None) -> str | None:
+    if path is not None and not path.endswith((".npy", ".txt")):
+        raise UserError(f"Output must be an .npy or a .txt file, not {path}")
+    return path
+
+
+ClassesFile = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE.npy|.txt", show_default=False,
+                                                 callback=_classes_file,
+                                                 help="Write the class of every image there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a record for another program instead of tables.")]
 
 
@@ -33,9 +47,9 @@ class Images(NamedTuple):
     name: str
 
 
-def read_images(spec: str, net: ir.Network) -> Images:
-    """Read what ``--images`` names, in the form that ``net`` takes."""
-    x, labels = datasets.images(spec)
+def read_images(spec: str, net: ir.Network, data_root: str | None = None) -> Images:
+    """Read what ``--images`` names, in the form that ``net`` takes; ``data_root`` is where the sets are."""
+    x, labels = datasets.images(spec, data_root)
     shape = net.input.graph_shape
     if not len(x):
         raise UserError(f"Images must be at least one, and {spec} holds none")

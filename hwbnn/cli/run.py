@@ -1,17 +1,15 @@
 """``hwbnn run``: images on a board."""
 
 import time
-from io import BytesIO
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from hwbnn import golden
 from hwbnn.build import Build
-from hwbnn.builddir import write_atomic
 from hwbnn.cli import console
-from hwbnn.cli.options import BuildPath, ImagesOption, Json, read_images, single
+from hwbnn.cli.answers import write_classes
+from hwbnn.cli.options import BuildPath, ClassesFile, DataRoot, ImagesOption, Json, read_images, single
 
 app = single()
 
@@ -23,8 +21,8 @@ def run(
                                       help="The board's serial port, such as /dev/ttyUSB0; [bold]virtual[/bold] "
                                            "simulates the board.")],
     images: ImagesOption,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE.npy", show_default=False,
-                                               help="Write the class of every image there.")] = None,
+    output: ClassesFile = None,
+    data_root: DataRoot = None,
     as_json: Json = False,
 ):
     """Classify images on a board, over its serial port, and compare with the model.
@@ -33,15 +31,13 @@ def run(
     """
     build = Build(path)
     network = build.network
-    chosen = read_images(images, network)
+    chosen = read_images(images, network, data_root)
     start = time.monotonic()
     with console.bar("Running") as report:
         classes = build.run(chosen.x, port, progress=report)
     elapsed = time.monotonic() - start
     if output is not None:
-        file = BytesIO()
-        np.save(file, classes)
-        write_atomic(output, file.getvalue())
+        write_classes(output, classes)
     wrong = int((classes != golden.classes(network, chosen.x)).sum())
     accuracy = None if chosen.labels is None else float((classes == chosen.labels).mean())
     if as_json:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from hwbnn.build import Build
 from hwbnn.cli import console
 from hwbnn.cli.group import command_line
-from hwbnn.cli.options import BuildPath, ImagesOption, Json, read_images, single
+from hwbnn.cli.options import BuildPath, DataRoot, ImagesOption, Json, read_images, single
 from hwbnn.errors import UserError
 from hwbnn.sim import CHECKS, ENGINES, STALLS, Profile
 from hwbnn.sim.activity import CLOCK, Activity, read_saif
@@ -46,6 +46,7 @@ def simulate(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pauses.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Threads of the compiled engine.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a simulation that was interrupted.")] = False,
+    data_root: DataRoot = None,
     as_json: Json = False,
 ):
     """Run the Verilog on images; every output must equal the model's, and the cycles the prediction.
@@ -53,7 +54,7 @@ def simulate(
     Exit status 1 where something differs; the first layer, frame and channel that does is named.
     """
     build = Build(path)
-    chosen = read_images(images, build.network)
+    chosen = read_images(images, build.network, data_root)
     where = simulator if engine == "cocotb" else f"the {engine} engine"
     with console.bar(f"Simulating on {where}") as report:
         result = build.simulate(chosen.x, labels=chosen.labels, images=images, engine=engine, simulator=simulator,

@@ -8,7 +8,7 @@ import typer
 
 import hwbnn_train
 from hwbnn.cli import console
-from hwbnn.cli.options import Json, single
+from hwbnn.cli.options import DataRoot, Json, single
 from hwbnn.errors import UserError
 from hwbnn_train import parallel
 
@@ -27,9 +27,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in RUN.")] = False,
     data: Annotated[str | None, typer.Option("--data", metavar="SET", show_default=False,
                                              help="Data set instead of the recipe's, such as fashion-mnist.")] = None,
-    data_root: Annotated[str | None, typer.Option("--data-root", metavar="FOLDER", show_default=False,
-                                                  help="Folder of the data sets; otherwise the one that HWBNN_DATA "
-                                                       "names, otherwise OpenML.")] = None,
+    data_root: DataRoot = None,
     device: Annotated[str, typer.Option("--device", metavar="DEVICE",
                                         help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     names: Annotated[bool, typer.Option("--list", help="List the recipes and exit.")] = False,

@@ -41,9 +41,10 @@ class Goal:
         made = [goal for goal in (cls("rate", target_fps), cls("luts", max_luts), cls("latency", max_latency),
                                   cls("fit", fit or None), cls("given", folds)) if goal.value is not None]
         if len(made) != 1:
-            told = " and ".join(OPTIONS[goal.kind] for goal in made)
+            given = "--fold" if isinstance(folds, Mapping) else "--folds"
+            told = " and ".join(given if goal.kind == "given" else OPTIONS[goal.kind] for goal in made)
             raise UserError("Folding must be asked for in one way, by --target-fps, --max-luts, --max-latency, --fit, "
-                            f"--folds or --fold, and {f'{told} were given' if made else 'none was given'}")
+                            f"--folds or --fold, {f'not by {told} at once' if made else 'and none was given'}")
         goal = made[0]
         if goal.kind == "rate":
             _check_rate(goal.value)

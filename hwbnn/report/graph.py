@@ -77,9 +77,13 @@ def _node_box(key: str, node: ir.Node) -> Box:
 def _stage_box(key: str, stage: Stage, network: ir.Network) -> Box:
     operations = " + ".join(network.node(name).op for name in stage.nodes)
     if not isinstance(stage, MatrixVectorStage):
-        return Box(key, stage.name, operations, (f"{stage.ii} cycles per frame",))
+        return Box(key, stage.name, operations, (_pace(stage),))
     node = network.node(stage.nodes[0])
     levels = node.weight_levels if isinstance(node, ir.MatMul | ir.Conv) else None
     return Box(key, stage.name, operations,
                (f"{stage.rows} × {stage.columns} {levels} weights",
-                f"PE {stage.fold.pe}, SIMD {stage.fold.simd}: {stage.ii} cycles per frame"), "matrix")
+                f"PE {stage.fold.pe}, SIMD {stage.fold.simd}: {_pace(stage)}"), "matrix")
+
+
+def _pace(stage: Stage) -> str:
+    return f"{stage.ii} cycle{'s' if stage.ii != 1 else ''} per frame"

@@ -10,8 +10,8 @@ from hwbnn.report.results import Results
 from hwbnn.report.text import count, figure, nominal, parts, reasons
 from hwbnn.report.view import Card
 
-__all__ = ["cards", "device", "energy_chart", "energy_note", "energy_rows", "energy_share", "layer_note", "lut",
-           "lut_synthesized", "resource_chart", "resource_rows", "sources"]
+__all__ = ["cards", "device", "energy_chart", "energy_note", "energy_rows", "energy_share", "glue", "layer_note",
+           "lut", "lut_synthesized", "resource_chart", "resource_note", "resource_rows", "sources"]
 
 
 def cards(results: Results) -> list[Card]:
@@ -67,6 +67,27 @@ def lut_synthesized(results: Results, stage: str | None = None) -> int | None:
         return None
     cells = results.synthesis.accelerator if stage is None else results.synthesis.stages.get(stage)
     return None if cells is None else cells.lut
+
+
+def glue(results: Results) -> int | None:
+    """Synthesized LUTs that belong to no stage; None where nothing lies between them."""
+    if results.synthesis is None:
+        return None
+    whole = results.synthesis.accelerator.lut
+    return whole - sum(results.synthesis.stages[s.name].lut for s in results.plan.stages
+                       if s.name in results.synthesis.stages) or None
+
+
+def resource_note(results: Results) -> str:
+    """Which of the columns counts what."""
+    told = []
+    if results.estimate is not None:
+        told.append("Estimated and synthesized are of the accelerator alone, both as Yosys counts.")
+    if results.synthesis is not None:
+        told.append("Placed is what nextpnr occupies for the whole design: with the host link, and with the cells "
+                    "that carry chains and LUT memories need. "
+                    "Synthesis merges and absorbs some of the Verilog's flip-flops.")
+    return " ".join(told)
 
 
 def energy_share(results: Results, stage: str) -> float | None:

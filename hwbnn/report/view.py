@@ -114,10 +114,11 @@ def cycle_rows(results: Results) -> list[dict[str, Any]]:
     """Cycles predicted and simulated."""
     predicted, measured = results.plan.cycles, (results.simulation or {}).get("measured") or {}
     return [{"what": what, "predicted": cycles, "simulated": measured.get(name),
-             "time": duration(cycles / results.manifest.clock_hz)}
-            for what, name, cycles in (("first frame, from its first beat in to its last beat out", "first",
-                                        predicted.first),
-                                       ("between frames, in the steady state", "interval", predicted.interval))]
+             "time": duration((cycles + more) / results.manifest.clock_hz)}
+            for what, name, cycles, more in (("first frame, from its first beat in to its last beat out", "first",
+                                              predicted.first, 1),
+                                             ("between frames, in the steady state", "interval",
+                                              predicted.interval, 0))]
 
 
 def cycle_chart(results: Results) -> dict[str, Any]:
@@ -145,8 +146,8 @@ def cards(results: Results) -> list[Card]:
     return [
         first,
         Card("Rate", count(rate), "frames/s", f"asked for {count(target)}" if target is not None else "folding given"),
-        Card("Latency", duration(plan.cycles.first / clock), "", cycles if measured else
-             f"{count(plan.cycles.first)} cycles at {clock / 1e6:g} MHz", mood),
+        Card("Latency", duration((plan.cycles.first + 1) / clock), "", cycles if measured else
+             f"{count(plan.cycles.first + 1)} cycles at {clock / 1e6:g} MHz", mood),
     ]
 
 

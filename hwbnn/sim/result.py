@@ -101,6 +101,13 @@ class Profile:
     stages: tuple[StageProfile, ...]
     bottleneck: str
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Profile":
+        """Read what :func:`dataclasses.asdict` made of a profile."""
+        stages = (StageProfile(**{**stage, "passes": tuple(tuple(one) for one in stage["passes"])})
+                  for stage in record["stages"])
+        return cls(record["frames"], record["cycles"], tuple(stages), record["bottleneck"])
+
 
 @dataclass(frozen=True)
 class SimulationResult:

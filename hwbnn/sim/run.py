@@ -21,10 +21,11 @@ from hwbnn.sim.cocotb_engine import CocotbEngine
 from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.design import TOPLEVEL, Design
 from hwbnn.sim.partial import Outcome, Partial
-from hwbnn.sim.profile import profile, timeline_svg
+from hwbnn.sim.profile import profile
 from hwbnn.sim.result import Measured, SimulationResult
 from hwbnn.sim.stalls import STALLS
 from hwbnn.sim.streams import taps
+from hwbnn.sim.timeline import timeline_svg
 from hwbnn.sim.traffic import Record
 from hwbnn.sim.verdict import Phase, Verdict, judge
 from hwbnn.sim.wave import write_signal_lists
@@ -40,6 +41,8 @@ CHECKS = ("outputs", "layers")
 
 _PART = {"compiled": 2_000_000, "cocotb": 400_000, "amaranth": 40_000}
 """Cycles without stalls after which what is done is kept: some seconds' work."""
+
+_LOOKS = 300_000  # at streams in the steady phase, for a profile by an engine to which each costs microseconds
 
 Engine = AmaranthEngine | CocotbEngine | CompiledEngine
 Progress = Callable[[int, int], object]
@@ -126,7 +129,8 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
 
     whole = frames is not None or wave is not None
     size = len(q) if whole else max(jobs, jobs * _PART[engine] // design.predicted.interval)
-    steady = _steady(design, q, profiled=check == "layers" or engine == "compiled")
+    looks = len(taps(design)) * design.steady_frames * design.predicted.interval
+    steady = _steady(design, q, profiled=check == "layers" or engine == "compiled" or looks <= _LOOKS)
     parts = _parts(design, q, size, stalls=stalls, reset_after=reset_after, seed=seed, jobs=jobs,
                    layers=check == "layers")
     told = _Progress(progress, steady, parts, done)
@@ -206,7 +210,7 @@ def _keep(directory: BuildDirectory, result: SimulationResult):
     if result.profile is None:
         timeline.unlink(missing_ok=True)
     else:
-        write_atomic(timeline, timeline_svg(result.profile.stages))
+        write_atomic(timeline, timeline_svg(result.profile.stages, bottleneck=result.profile.bottleneck))
     directory.write_json("sim/result.json", result.to_json())
 
 

@@ -62,19 +62,19 @@ def _random(seed: int, side: int, pause: int) -> NDArray[np.uint8]:
 
 
 def _worst(side: int, pause: int, beats: int) -> NDArray[np.uint8]:
-    """Stop and go in turns: shut for long, open for long, open every other cycle, one beat at a time.
+    """Stop and go in turns: shut for long, open, open every other cycle, one beat at a time.
 
     One beat at a time takes ``pause`` cycles for a frame, more than the design's own interval: the design is full
-    all the while where the consumer does it, and empty where the producer does. The producer starts open and the
-    consumer shut; its turns are longer by a cycle each, so that in time every turn of one meets every one of the other.
+    all the while where the consumer does it, and empty where the producer does. The consumer is open, and lets single
+    beats through, each for longer than all of the producer's turns take together, so that each meets all of those.
     """
-    shut, open_ = np.ones(pause + side, np.uint8), np.zeros(pause + side, np.uint8)
-    every_other = np.arange(pause + side, dtype=np.uint8) % 2
-    single = np.ones(max(2, pause // beats), np.uint8)
+    shut, single = np.ones(pause, np.uint8), np.ones(max(2, pause // beats), np.uint8)
     single[-1] = 0
-    one_by_one = np.tile(single, 2 * beats + side)
-    turns = [open_, shut, every_other, one_by_one] if side == 0 else [shut, open_, one_by_one, every_other]
-    return np.concatenate(turns)
+    every_other = np.arange(pause, dtype=np.uint8) % 2
+    if side == 0:
+        open_ = np.zeros(min(pause, 8 * beats), np.uint8)
+        return np.concatenate([open_, shut, every_other[:4 * beats], np.tile(single, 2 * beats)])
+    return np.concatenate([shut, np.zeros(8 * pause, np.uint8), np.tile(single, 8 * beats), every_other])
 
 
 def _gaps(seed: int, pause: int, beats: int) -> NDArray[np.uint8]:
