@@ -141,7 +141,7 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
     verdicts: list[Verdict] = []
 
     def judged(phase: Phase, record: Record) -> Verdict:
-        verdicts.append(judge(design, q, phase, record, alone.run,
+        verdicts.append(judge(design, q, phase, record, alone.run, layers=check == "layers",
                               locate=not any(verdict.first for verdict in verdicts)))
         return verdicts[-1]
 

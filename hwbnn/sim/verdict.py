@@ -54,9 +54,9 @@ class Verdict:
     waits: tuple[str, ...] = ()
 
 
-def judge(design: Design, q: NDArray[np.int64], phase: Phase, record: Record, run: Run, *, locate: bool = True
-          ) -> Verdict:
-    """Compare every output of ``record`` with golden, and every stream that was recorded.
+def judge(design: Design, q: NDArray[np.int64], phase: Phase, record: Record, run: Run, *, layers: bool,
+          locate: bool = True) -> Verdict:
+    """Compare every output of ``record`` with golden.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ def judge(design: Design, q: NDArray[np.int64], phase: Phase, record: Record, ru
     run : callable
         Simulates phases again: one that went wrong is repeated up to its first wrong frame with every stream
         between stages recorded, unless it was recorded from the start.
+    layers : :class:`bool`
+        Whether to compare every stream that was recorded, too.
     locate : :class:`bool`
         Whether to find out where it begins to differ.
     """
@@ -72,7 +74,7 @@ def judge(design: Design, q: NDArray[np.int64], phase: Phase, record: Record, ru
     bad = _wrong(design, record, expected)
     faults = tuple(f"{fault} ({phase} phase)" for fault in record.faults)
     images = tuple(np.unique(phase.frames[bad]).tolist())
-    if not locate or not (len(bad) or record.faults or phase.traffic.taps):
+    if not locate or not (len(bad) or record.faults or layers):
         return Verdict(images, faults=faults)
     seen, again = record, phase
     if record.faults or (len(bad) and not phase.traffic.taps):
