@@ -11,7 +11,7 @@ from hwbnn_train.quantizers import Quantizer
 from hwbnn_train.quantizers.discrete import step
 from hwbnn_train.quantizers.scaled import LossAware
 
-__all__ = ["loss_aware", "parameter_groups", "prepare", "set_learning_rate", "transition"]
+__all__ = ["clip_gradients", "loss_aware", "parameter_groups", "prepare", "set_learning_rate", "transition"]
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:
@@ -71,6 +71,19 @@ def prepare(optimizer: Optimizer, *, slope: float = 3.0) -> Optimizer:
 
     optimizer.register_step_pre_hook(remember)
     optimizer.register_step_post_hook(finish)
+    return optimizer
+
+
+def clip_gradients(optimizer: Optimizer, bound: float) -> Optimizer:
+    """Make every step of ``optimizer`` begin with clipping each gradient to ``-bound .. bound``."""
+    if not bound > 0:
+        raise ValueError(f"Bound of gradients must be positive, not {bound!r}")
+
+    def clip(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        for group in optimizer.param_groups:
+            nn.utils.clip_grad_value_(group["params"], bound)
+
+    optimizer.register_step_pre_hook(clip)
     return optimizer
 
 

@@ -50,6 +50,9 @@ class Recipe:
     mixed: ClassVar[bool] = True
     """Whether a GPU may take products of training steps in bfloat16; not where a method simulates formats itself."""
 
+    text: ClassVar[bool] = False
+    """Whether the data must be a text, and not images."""
+
     name: str
     data: str
     epochs: int

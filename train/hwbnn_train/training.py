@@ -85,6 +85,10 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         chosen = dataclasses.replace(chosen, epochs=epochs)
     if data is not None:
         chosen = dataclasses.replace(chosen, data=data)
+    if datasets.is_text(chosen.data) != chosen.text:
+        fitting = [name for name in datasets.names() if datasets.is_text(name) == chosen.text]
+        raise UserError(f"Recipe {chosen.name} must have {'a text' if chosen.text else 'images'}, one of "
+                        f"{', '.join(fitting)}, not {chosen.data}")
     if not 0 <= seed < 2**63:
         raise UserError(f"Seed must be from 0 to 2^63-1, not {seed}")
     splits = {split: _tensors(*datasets.load(chosen.data, split, data_root)) for split in ("train", "validation")}

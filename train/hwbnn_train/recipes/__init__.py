@@ -12,6 +12,7 @@ from hwbnn_train.recipes.digits import Digits
 from hwbnn_train.recipes.few_multiplications import FewMultiplications
 from hwbnn_train.recipes.gxnor import Gxnor
 from hwbnn_train.recipes.lab import LossAwareBinarization
+from hwbnn_train.recipes.language import Language
 from hwbnn_train.recipes.qnn import QuantizedNeuralNetwork
 from hwbnn_train.recipes.real import RealNetwork
 from hwbnn_train.recipes.shift_attention import ShiftAttention
@@ -42,6 +43,12 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (
     LossAwareBinarization(name="lab2-mlp", activation_bits=1),
     XnorNet(),
     XnorNet(name="bwn-mlp", activation_bits=4),
+    Language(name="float-lstm", method="float"),
+    Language(name="qnn-lstm"),
+    Language(name="lab-lstm", method="lab", activation_bits=32),
+    Language(name="binaryconnect-lstm", method="binaryconnect", activation_bits=32),
+    Language(name="float-rnn", method="float", layer="rnn"),
+    Language(name="qnn-rnn", layer="rnn"),
     RealNetwork(),
     RealNetwork(name="float-conv", **_SMALL_CONVNET),
 )}
