@@ -4,7 +4,8 @@
     python benchmarks/training.py overhead           # interleaved steps, quantized against real
     python benchmarks/training.py table              # training.md from what there is
 
-MNIST is read from HWBNN_DATA. The epoch is chosen on 5,000 held-out training images; the test set is looked at once.
+MNIST and tinyshakespeare are read from HWBNN_DATA. The epoch is chosen on 5,000 held-out training images; the test set
+is looked at once.
 """
 
 import json
@@ -41,16 +42,28 @@ ROWS = {
     "lab2-mlp": (None, "1.38 % (3 x 2048, 50 epochs)"),
     "xnor-mlp": (None, ""),
     "bwn-mlp": (None, ""),
+    "bitpruning-mlp": ("float-mlp - 0.5, bits <= 3", ""),
+    "bitpruning-luts-mlp": (None, ""),
     "float-conv": (None, ""),
     "mnist-conv": (98.8, ""),
     "gxnor-conv": (98.8, ""),
+    "shift-attention-conv": ("98.5, a third of the weights", ""),
+}
+# recipe: what its cross-entropy is held against, and the bar on their ratio
+LANGUAGE = {
+    "float-lstm": (None, None),
+    "qnn-lstm": ("float-lstm", 1.1),
+    "binaryconnect-lstm": ("float-lstm", None),
+    "lab-lstm": ("binaryconnect-lstm", 0.9),
+    "float-rnn": (None, None),
+    "qnn-rnn": ("float-rnn", None),
 }
 
 
 def run(names: list[str]) -> None:
     """Train what is not yet trained, going on with what was interrupted."""
     for seed in SEEDS:
-        for name in names or ROWS:
+        for name in names or [*ROWS, *LANGUAGE]:
             folder = RUNS / f"{name}-{seed}"
             metrics = folder / "metrics.json"
             if metrics.exists() and _is_current(json.loads(metrics.read_text())):
@@ -62,7 +75,8 @@ def run(names: list[str]) -> None:
                 if "configuration" not in str(error):
                     raise
                 result = hwbnn_train.train(name, folder, seed=seed)
-            print(f"  {result['accuracy']['test']:.2%} in {result['seconds']:.0f} s", flush=True)
+            print(f"  {result['accuracy']['test']:.2%}, loss {result['loss']['test']:.3f}, in {result['seconds']:.0f} s",
+                  flush=True)
             table()
 
 
@@ -124,9 +138,7 @@ def table() -> None:
              "| recipe | seeds | test accuracy | with real weights | bar | minutes a run | step | paper |",
              "|---|---|---|---|---|---|---|---|"]
     for name, (bar, paper) in ROWS.items():
-        files = [RUNS / f"{name}-{seed}" / "metrics.json" for seed in SEEDS]
-        found = [json.loads(path.read_text()) for path in files if path.exists()]
-        found = [m for m in found if _is_current(m)]
+        found = _finished(name)
         ratio = f"{ratios[name]['ratio']:.2f}" if name in ratios else ""
         if not found and not ratio:
             continue
@@ -134,7 +146,44 @@ def table() -> None:
         minutes = f"{statistics.mean(m['seconds'] for m in found) / 60:.1f}" if found else ""
         lines.append(f"| {name} | {len(found)} | {_spread([m['accuracy']['test'] for m in found])} | {_spread(real)} | "
                      f"{bar or ''} | {minutes} | {ratio} | {paper} |")
+    lines += _remarks() + _language()
     (HERE / "training.md").write_text("\n".join(lines) + "\n")
+
+
+def _finished(name: str) -> list[dict]:
+    """Return what the recipe's finished runs measured."""
+    files = [RUNS / f"{name}-{seed}" / "metrics.json" for seed in SEEDS]
+    found = [json.loads(path.read_text()) for path in files if path.exists()]
+    return [metrics for metrics in found if _is_current(metrics)]
+
+
+def _remarks() -> list[str]:
+    """Return what accuracy alone does not say: bits that were learned, and weights that hardware stores."""
+    lines = []
+    for name in ("bitpruning-mlp", "bitpruning-luts-mlp"):
+        if found := _finished(name):
+            bits = [metrics["figures"]["bits/mean"] for metrics in found]
+            lines.append(f"`{name}` learned {statistics.mean(bits):.2f} bits ({min(bits):.2f} to {max(bits):.2f}), the "
+                         f"mean over weights and hidden activations.")
+    if (shifted := _finished("shift-attention-conv")) and (plain := _finished("mnist-conv")):
+        kept, whole = (sum(layer["stored"] for layer in runs[0]["layers"]) for runs in (shifted, plain))
+        lines.append(f"`shift-attention-conv` stores {kept:,} weights, `mnist-conv` {whole:,}.")
+    return ["", *lines] if lines else []
+
+
+def _language() -> list[str]:
+    """Return the table of the language models that are finished."""
+    losses = {name: [metrics["loss"]["test"] for metrics in found] for name in LANGUAGE if (found := _finished(name))}
+    text = ("Character language models, 128 units, tinyshakespeare, 2,000 steps of 50 sequences of 100 characters;\n"
+            "cross-entropy in nats a character on the last twentieth of the text, at the epoch that is best on the\n"
+            "twentieth before it.")
+    lines = ["", text, "", "| recipe | seeds | cross-entropy | against | ratio | bar |", "|---|---|---|---|---|---|"]
+    for name, values in losses.items():
+        peer, bar = LANGUAGE[name]
+        ratio = f"{statistics.mean(values) / statistics.mean(losses[peer]):.3f}" if peer in losses else ""
+        spread = f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+        lines.append(f"| {name} | {len(values)} | {spread} | {peer or ''} | {ratio} | {bar or ''} |")
+    return lines if losses else []
 
 
 def _spread(values: list[float]) -> str:

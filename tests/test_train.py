@@ -189,9 +189,10 @@ def test_recipes():
 def test_recipes_make_networks(name):
     """Small ones of each are exported in test_train_methods."""
     chosen = recipe(name)
-    shape = {"digits": (64,), "mnist": (1, 28, 28)}[chosen.data]
+    shape = {"digits": (64,), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "tinyshakespeare": (100,)}[chosen.data]
+    expected = (2, 10, 100) if chosen.text else (2, 10)
     with torch.no_grad(), torch.random.fork_rng():
-        assert chosen.model(shape, 10).eval()(torch.zeros(2, *shape)).shape == (2, 10)
+        assert chosen.model(shape, 10).eval()(torch.zeros(2, *shape)).shape == expected
 
 
 def test_recipe_for_comparison_only(tmp_path):

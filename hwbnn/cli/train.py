@@ -58,6 +58,7 @@ def train(
         ("Accuracy", (f"[bold]{console.percent(accuracy['test'])}[/bold] test, "
                       f"{console.percent(accuracy['validation'])} validation, "
                       f"{console.percent(accuracy['train'])} train")),
-        ("Model", str(Path(output) / "model.onnx") if "model_sha256" in metrics else "for comparison only"),
+        ("Model", str(Path(output) / "model.onnx") if "model_sha256" in metrics else
+         f"none: {metrics['not_exported']}"),
         ("Log", f"tensorboard --logdir {Path(output) / 'tensorboard'}"),
     ])

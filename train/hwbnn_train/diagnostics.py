@@ -57,7 +57,10 @@ class LayerReport:
 
 @torch.no_grad()
 def diagnose(model: nn.Module, x: Tensor) -> list[LayerReport]:
-    """Return a report of each layer of ``model`` that has quantized weights, for the images ``x`` (N x ...)."""
+    """Return a report of each layer of ``model`` that has quantized weights, for the images ``x`` (N x ...).
+
+    Of a recurrent layer the last step is looked at, and not what looks up tokens, which multiplies nothing.
+    """
     inputs: dict[str, Tensor] = {}
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, Quantized)}
 
@@ -73,7 +76,7 @@ def diagnose(model: nn.Module, x: Tensor) -> list[LayerReport]:
     finally:
         for handle in handles:
             handle.remove()
-    return [_report(name, layer, inputs[name]) for name, layer in layers.items()]
+    return [_report(name, layer, inputs[name]) for name, layer in layers.items() if name in inputs]
 
 
 def _report(name: str, layer: Quantized, a: Tensor) -> LayerReport:

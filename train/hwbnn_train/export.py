@@ -20,6 +20,7 @@ from hwbnn.errors import UserError
 from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.layers import QuantConv2d, Quantized, QuantLinear
 from hwbnn_train.quantizers import Grid, Quantizer
+from hwbnn_train.recurrent import LanguageModel, Recurrent
 from hwbnn_train.shift import ShiftBatchNorm, ap2
 
 __all__ = ["compare", "execute", "export"]
@@ -137,6 +138,8 @@ def _emit(layer: nn.Module, name: str, graph: _Graph) -> None:
 
 
 def _reason(layer: nn.Module) -> str:
+    if isinstance(layer, Recurrent | nn.RNNBase):
+        return "it carries a state from step to step, and hardware here keeps none between vectors"
     if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
         return "its weights are real numbers; use a layer with a weight quantizer"
     if isinstance(layer, nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm1d | nn.InstanceNorm2d):
@@ -150,6 +153,11 @@ def _reason(layer: nn.Module) -> str:
 def _(layer: nn.Sequential, name: str, graph: _Graph) -> None:
     for child, module in layer._modules.items():  # named_children leaves out a layer that comes again
         _emit(module, f"{name}_{child}" if name else child, graph)
+
+
+@_emit.register
+def _(layer: LanguageModel, name: str, graph: _Graph) -> None:
+    _emit(layer.recurrent, f"{name}_recurrent" if name else "recurrent", graph)
 
 
 @_emit.register(nn.Identity)

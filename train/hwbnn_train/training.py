@@ -129,7 +129,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         model.load_state_dict(state.best["model"])
         settle(model.cpu().eval())  # the statistics of the real weights are gone
         images = splits["validation"][0][:1000].cpu()
-        exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else ({}, None)
+        exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else (
+            {"not_exported": _why_not(model, shape)}, None)
         layers = [dataclasses.asdict(report) for report in diagnose(model, images)]
 
     metrics = {
@@ -171,6 +172,15 @@ def _export(model: torch.nn.Module, chosen: Recipe, shape: tuple[int, ...], accu
     difference = compare(model, proto, splits["test"][0][:100].cpu().numpy())
     content = proto.SerializeToString()
     return {"export_difference": difference, "model_sha256": hashlib.sha256(content).hexdigest()}, content
+
+
+def _why_not(model: torch.nn.Module, shape: tuple[int, ...]) -> str:
+    """Return what keeps a model that a recipe does not export from becoming hardware."""
+    try:
+        export(model, shape)
+    except UserError as error:
+        return str(error)
+    return "the recipe is for comparison only"
 
 
 def _with_real_weights(model: torch.nn.Module, chosen: Recipe, splits: dict[str, Data]) -> dict[str, Any]:
