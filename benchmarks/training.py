@@ -75,8 +75,8 @@ def run(names: list[str]) -> None:
                 if "configuration" not in str(error):
                     raise
                 result = hwbnn_train.train(name, folder, seed=seed)
-            print(f"  {result['accuracy']['test']:.2%}, loss {result['loss']['test']:.3f}, in {result['seconds']:.0f} s",
-                  flush=True)
+            figures = f"{result['accuracy']['test']:.2%}, loss {result['loss']['test']:.3f}"
+            print(f"  {figures}, in {result['seconds']:.0f} s", flush=True)
             table()
 
 

@@ -55,7 +55,8 @@ def mlp(inputs: int, hidden: Sequence[int], classes: int, *, input: Quantizer,
 def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequence[int], classes: int, *,
             input: Quantizer, convolution: Callable[[int, int, Quantizer], QuantConv2d],
             layer: Callable[[int, int, Quantizer], QuantLinear], activation: Callable[[], Quantizer],
-            pooled: Sequence[int], norm: Callable[[int, int], nn.Module] = batch_norm) -> nn.Sequential:
+            pooled: Sequence[int], norm: Callable[[int, int], nn.Module] = batch_norm,
+            shrink: int = 0) -> nn.Sequential:
     """Return ``conv1, pool1, conv1_bn, conv2, ..., flatten, fc1, fc1_bn, ...``.
 
     Pooling comes before batch normalization and the quantizer after it, the order of BinaryNet and GXNOR-Net.
@@ -69,15 +70,17 @@ def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequen
     hidden : sequence of :class:`int`
         Widths of the hidden linear layers.
     convolution, layer : callable
-        Make a convolution that keeps height and width, or a linear layer, of so many inputs and outputs with the
-        given quantizer at its input.
+        Make a convolution, or a linear layer, of so many inputs and outputs with the given quantizer at its input.
     pooled : sequence of :class:`int`
         Numbers, from 1, of the convolutions that are followed by 2 x 2 max pooling.
+    shrink : :class:`int`
+        By how many pixels a convolution makes height and width less.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     _, height, width = shape
     for number, (fan_in, fan_out) in enumerate(pairwise([shape[0], *channels]), 1):
         layers[f"conv{number}"] = convolution(fan_in, fan_out, input if number == 1 else activation())
+        height, width = height - shrink, width - shrink
         if number in pooled:
             layers[f"pool{number}"] = nn.MaxPool2d(2)
             height, width = height // 2, width // 2

@@ -13,6 +13,7 @@ from hwbnn_train.recipes.few_multiplications import FewMultiplications
 from hwbnn_train.recipes.gxnor import Gxnor
 from hwbnn_train.recipes.lab import LossAwareBinarization
 from hwbnn_train.recipes.language import Language
+from hwbnn_train.recipes.published import PUBLISHED
 from hwbnn_train.recipes.qnn import QuantizedNeuralNetwork
 from hwbnn_train.recipes.real import RealNetwork
 from hwbnn_train.recipes.shift_attention import ShiftAttention
@@ -51,6 +52,7 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (
     Language(name="qnn-rnn", layer="rnn"),
     RealNetwork(),
     RealNetwork(name="float-conv", **_SMALL_CONVNET),
+    *PUBLISHED,
 )}
 
 

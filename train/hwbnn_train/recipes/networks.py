@@ -25,11 +25,15 @@ class Network(Recipe):
     Parameters
     ----------
     channels : tuple of :class:`int`
-        Outputs of the 3 x 3 convolutions, padded by 1, each followed by 2 x 2 max pooling; none: a perceptron.
+        Outputs of the convolutions; none: a perceptron.
     hidden : tuple of :class:`int`
         Widths of the hidden linear layers.
     pixel_bits : :class:`int`
         Bits of the input, unsigned.
+    kernel, padding : :class:`int`
+        Size of the convolutions' kernels, and zeros at each border of what they read.
+    pool_every : :class:`int`
+        How many convolutions stand before each 2 x 2 max pooling.
     """
 
     data: str = "mnist"
@@ -41,6 +45,9 @@ class Network(Recipe):
     channels: tuple[int, ...] = ()
     hidden: tuple[int, ...] = (512, 512, 512)
     pixel_bits: int = 8
+    kernel: int = 3
+    padding: int = 1
+    pool_every: int = 1
 
     def weight(self, outputs: int) -> Quantizer:
         """Return the quantizer of the weights of a layer with so many outputs."""
@@ -64,9 +71,9 @@ class Network(Recipe):
                            **self.layer_options(fan_in, fan_out))
 
     def convolution(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantConv2d:
-        """Return a 3 x 3 convolution."""
-        return QuantConv2d(fan_in, fan_out, 3, padding=1, weight=self.weight(fan_out), input=input,
-                           **self.layer_options(9 * fan_in, 9 * fan_out))
+        """Return a convolution."""
+        return QuantConv2d(fan_in, fan_out, self.kernel, padding=self.padding, weight=self.weight(fan_out), input=input,
+                           **self.layer_options(self.kernel**2 * fan_in, self.kernel**2 * fan_out))
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         pixels = Uniform(self.pixel_bits)
@@ -78,4 +85,5 @@ class Network(Recipe):
                             f"{self.data} have shape {shape}")
         return convnet(shape, self.channels, self.hidden, classes, input=pixels, convolution=self.convolution,
                        layer=self.linear, activation=self.activation, norm=self.norm,
-                       pooled=range(1, len(self.channels) + 1))
+                       pooled=range(self.pool_every, len(self.channels) + 1, self.pool_every),
+                       shrink=self.kernel - 1 - 2 * self.padding)
