@@ -31,8 +31,23 @@ def options(network, node):
     return st.builds(plan.UnitOptions, datapath=st.sampled_from(("auto", *names)))
 
 
-def run(p, q, **gaps):
-    """Send images through a whole accelerator.
+def loading(core, packets):
+    """A testbench that sends ``packets`` of bytes over the configuration stream."""
+    async def testbench(ctx):
+        ctx.set(core.s_axis_cfg_tvalid, 1)
+        for packet in packets:
+            for n, byte in enumerate(packet):
+                ctx.set(core.s_axis_cfg_tdata, byte)
+                ctx.set(core.s_axis_cfg_tlast, n == len(packet) - 1)
+                await ctx.tick()
+        ctx.set(core.s_axis_cfg_tvalid, 0)
+        ctx.set(core.s_axis_cfg_tlast, 0)
+        await ctx.tick().repeat(2)
+    return testbench
+
+
+def run(p, q, packets=(), **gaps):
+    """Send images through a whole accelerator, after it was loaded with ``packets``.
 
     Returns
     -------
@@ -42,9 +57,10 @@ def run(p, q, **gaps):
     """
     core = rtl.Core(p)
     s, m = AxiPort(core, "s_axis"), AxiPort(core, "m_axis")
-    limit = 400 + 12 * (len(q) + 4) * sum(stage.ii + stage.latency for stage in p.stages)
+    limit = 400 + sum(map(len, packets)) + 12 * (len(q) + 4) * sum(stage.ii + stage.latency for stage in p.stages)
     into, out = transfer(core, s.join(rtl.stream_words(p, q), p.input.beats), len(q) * p.output.beats,
-                         i=s, o=m, timeout=limit, patience=4, **gaps)
+                         i=s, o=m, timeout=limit, patience=4,
+                         before=loading(core, packets) if packets else None, **gaps)
     beats = [m.split(payload) for _, payload in out]
     assert [last for _, last in beats] == ([0] * (p.output.beats - 1) + [1]) * len(q)
     return (rtl.result_values(p, [data for data, _ in beats]),

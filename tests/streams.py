@@ -52,7 +52,8 @@ def watcher(stream, transfers):
     return testbench
 
 
-def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=None, o=None, patience=0, watch=None):
+def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=None, o=None, patience=0, watch=None,
+             before=None):
     """Send every payload through ``dut.i`` until ``outputs`` payloads left ``dut.o``; return both as watched.
 
     Parameters
@@ -65,11 +66,15 @@ def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=N
         Runs in the background.
     patience : :class:`int`
         Cycles to watch on after the last output, with ready high, for outputs that should not be there.
+    before : testbench
+        Runs before the first put.
     """
     i, o = i if i is not None else dut.i, o if o is not None else dut.o
     seen_i, seen_o = [], []
 
     async def put_all(ctx):
+        if before is not None:
+            await before(ctx)
         for payload, gap in zip(payloads, chain(i_gaps, repeat(0)), strict=False):
             await idle(ctx, gap)
             await put(ctx, i, payload)

@@ -21,7 +21,7 @@ S3 = plan.Stream(ir.BIPOLAR, 3, 4)
     (lambda: plan.Fold(3, 4).check(6, 5), ValueError, r"^SIMD must divide the 5 columns of the matrix, not be 4$"),
     (lambda: plan.Stream(ir.BIPOLAR, 0, 1), ValueError, r"^Stream must have at least 1 lane and 1 beat, not 0 and 1$"),
     (lambda: plan.Memory("m", 8, 8, "flash"), ValueError,
-     r"^Memory m style must be one of block, distributed, logic, not flash$"),
+     r"^Memory m style must be one of block, distributed, logic, spram, not flash$"),
     (lambda: plan.Memory("m", 0, 8, "block"), ValueError,
      r"^Memory m must have at least 1 bit and 1 word, not 0 and 8$"),
     (lambda: plan.Tree(0, 0, 1), ValueError, r"^Tree count must be at least 1, not 0$"),

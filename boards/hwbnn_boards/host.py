@@ -164,6 +164,17 @@ class Link:
                                 "load the bitstream again")
         return results
 
+    def load(self, payloads: Sequence[bytes], *, progress: Progress | None = None) -> None:
+        """Write weights: the payloads of :func:`hwbnn_boards.protocol.load_payloads`. Writing twice does no harm.
+
+        Parameters
+        ----------
+        progress : callable
+            Called with the number of payloads so far and their number.
+        """
+        identity = self._identity or self.identify()
+        self._exchange([(Command.LOAD, payload) for payload in payloads], identity.window, progress)
+
     def _exchange(self, requests: list[tuple[Command, bytes]], window: int, progress: Progress | None) -> list[bytes]:
         results: dict[int, bytes] = {}
         waiting = deque((number, 0) for number in range(len(requests)))  # request number, times it was sent

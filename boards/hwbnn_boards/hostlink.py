@@ -9,7 +9,7 @@ from hwbnn_boards.checksum import CrcAppender
 from hwbnn_boards.protocol import VERSION, Beats, Identity, window
 from hwbnn_boards.requests import RequestBuffer
 from hwbnn_boards.responses import Responder
-from hwbnn_boards.stuffing import CobsDecoder, CobsEncoder
+from hwbnn_boards.stuffing import LAST, CobsDecoder, CobsEncoder
 from hwbnn_boards.uart import UartReceiver, UartTransmitter
 
 __all__ = ["HostLink"]
@@ -26,6 +26,8 @@ class HostLink(wiring.Component):
         What the host knows the accelerator by.
     divisor : :class:`int`
         Clock cycles per bit of the serial line. At least 4.
+    load_bytes : :class:`int`
+        Payload of ``LOAD`` at most; 0 where the accelerator has no loadable layers.
 
     Members
     -------
@@ -37,6 +39,8 @@ class HostLink(wiring.Component):
         Images for the accelerator.
     i : :py:`In(stream.Signature(beat(result)))`
         Results from it.
+    o_load : :py:`Out(stream.Signature(LAST))`
+        Packets for its configuration stream, where it has one; the last frame before has left then.
     framing_errors : :py:`In(16)`
         The accelerator's count of images with a misplaced end.
     served, refused : :py:`Out(1)`
@@ -51,18 +55,21 @@ class HostLink(wiring.Component):
     served: Signal
     refused: Signal
 
-    def __init__(self, *, image: Beats, result: Beats, fingerprint: bytes, divisor: int):
+    def __init__(self, *, image: Beats, result: Beats, fingerprint: bytes, divisor: int,
+                 load_bytes: int = 0):
         if len(fingerprint) != 8:
             raise ValueError(f"Fingerprint must have 8 bytes, not {len(fingerprint)}")
         self._image = image
         self._result = result
-        self._identity = Identity(VERSION, fingerprint, image.size, result.size, window(image.size))
+        self._load_bytes = load_bytes
+        self._identity = Identity(VERSION, fingerprint, image.size, result.size, window(max(image.size, load_bytes)))
         self._divisor = divisor
         super().__init__({
             "rx": In(1, init=1),
             "tx": Out(1, init=1),
             "o": Out(stream.Signature(beat(image))),
             "i": In(stream.Signature(beat(result))),
+            **({"o_load": Out(stream.Signature(LAST))} if load_bytes else {}),
             "framing_errors": In(16),
             "served": Out(1),
             "refused": Out(1),
@@ -93,7 +100,7 @@ class HostLink(wiring.Component):
 
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.decoder = decoder = CobsDecoder()
-        m.submodules.requests = requests = RequestBuffer(self.image.size, self.identity.window)
+        m.submodules.requests = requests = RequestBuffer(self.image.size, self.identity.window, self._load_bytes)
         m.submodules.joiner = joiner = BeatJoiner(self.image)
         m.submodules.splitter = splitter = BeatSplitter(self.result)
         m.submodules.responder = responder = Responder(self.identity)
@@ -113,6 +120,8 @@ class HostLink(wiring.Component):
         connect(m, requests.o, responder.i)
         connect(m, requests.o_image, joiner.i)
         connect(m, joiner.o, flipped(self.o))
+        if self._load_bytes:
+            connect(m, requests.o_load, flipped(self.o_load))
         connect(m, flipped(self.i), splitter.i)
         connect(m, splitter.o, responder.i_result)
         connect(m, responder.o, appender.i)

@@ -3,9 +3,10 @@
 A frame is a body and its CRC-32 (ISO-HDLC, as :func:`zlib.crc32`, little-endian), COBS-encoded and ended by a
 zero byte; zero bytes between frames are ignored. See ``docs/boards.md``.
 
-- request body: sequence number, :class:`Command`, payload (for ``RUN`` the bytes of one image);
+- request body: sequence number, :class:`Command`, payload (for ``RUN`` the bytes of one image; for ``LOAD`` the length
+  of a packet of the configuration stream, in two bytes, and the packet);
 - response body: the request's sequence number, :class:`Status`, payload (``RUN``: the bytes of the result;
-  ``IDENTIFY``: :class:`Identity`).
+  ``IDENTIFY``: :class:`Identity`; ``LOAD``: none).
 
 Responses come in the order of the requests. The board keeps up to ``window`` requests; it drops, and counts, what
 exceeds that. A damaged frame is answered with ``DAMAGED`` and never reaches the accelerator.
@@ -13,22 +14,25 @@ exceeds that. A damaged frame is answered with ``DAMAGED`` and never reaches the
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 
 from hwbnn import ir
-from hwbnn.plan import Plan, Stream
+from hwbnn.plan import Plan, Stream, loader
 
 __all__ = [
-    "CRC_BYTES", "HEADER_BYTES", "VERSION", "Beats", "Command", "Identity", "Status", "beats_of", "fingerprint",
-    "identity", "image_beats", "result_beats", "window",
+    "CRC_BYTES", "HEADER_BYTES", "LENGTH_BYTES", "VERSION", "Beats", "Command", "Identity", "Status", "beats_of",
+    "fingerprint", "identity", "image_beats", "load_bytes", "load_payloads", "result_beats", "window",
 ]
 
 VERSION = 1
 HEADER_BYTES = 2
 CRC_BYTES = 4
+LENGTH_BYTES = 2  # of the packet in a LOAD request
 _BUFFER_BYTES = 512  # one block RAM of the smallest family holds several small images
 _MAX_WINDOW = 16
+_LOAD_BYTES = 64  # payload of LOAD at least, so that headers do not dominate
 
 
 class Command(IntEnum):
@@ -36,6 +40,7 @@ class Command(IntEnum):
 
     IDENTIFY = 0
     RUN = 1
+    LOAD = 2  # unknown to boards without loadable layers
 
 
 class Status(IntEnum):
@@ -44,7 +49,7 @@ class Status(IntEnum):
     OK = 0
     DAMAGED = 1          # CRC, COBS or a stop bit was wrong; the sequence number may be, too
     UNKNOWN_COMMAND = 2
-    WRONG_LENGTH = 3     # the payload is not one image
+    WRONG_LENGTH = 3     # the payload is not one image, or not as long as it says
 
 
 @dataclass(frozen=True)
@@ -119,9 +124,25 @@ class Identity:
         return cls(*cls._FORMAT.unpack(content))
 
 
-def window(image_bytes: int) -> int:
-    """Return how many requests a board buffers for images of that size: 2 to 16."""
-    return max(2, min(_MAX_WINDOW, _BUFFER_BYTES // (image_bytes + HEADER_BYTES)))
+def window(payload_bytes: int) -> int:
+    """Return how many requests a board buffers with payloads of up to that size: 2 to 16."""
+    return max(2, min(_MAX_WINDOW, _BUFFER_BYTES // (payload_bytes + HEADER_BYTES)))
+
+
+def load_bytes(plan: Plan) -> int:
+    """Return the longest payload of ``LOAD``: an image's, if that has room for a word; 0 where nothing is loadable."""
+    if plan.loader is None:
+        return 0
+    least = LENGTH_BYTES + loader.HEADER_BYTES + plan.loader.word_bytes
+    return max(_LOAD_BYTES, least, image_beats(plan).size)
+
+
+def load_payloads(plan: Plan, banks: Sequence[bytes]) -> list[bytes]:
+    """Return the payloads of ``LOAD`` that write ``banks`` (:func:`hwbnn.plan.loader.contents`)."""
+    if plan.loader is None:
+        return []
+    packets = loader.packets(plan.loader, banks, limit=load_bytes(plan) - LENGTH_BYTES)
+    return [len(packet).to_bytes(LENGTH_BYTES, "little") + packet for packet in packets]
 
 
 def image_beats(plan: Plan) -> Beats:
@@ -151,4 +172,4 @@ def fingerprint(plan: Plan) -> bytes:
 def identity(plan: Plan) -> Identity:
     """Return what a board with this accelerator says of itself, its counters 0."""
     image, result = image_beats(plan), result_beats(plan)
-    return Identity(VERSION, fingerprint(plan), image.size, result.size, window(image.size))
+    return Identity(VERSION, fingerprint(plan), image.size, result.size, window(max(image.size, load_bytes(plan))))

@@ -1,18 +1,18 @@
 """The receiving half of the host link: from tokens to checked requests, with their images in a buffer."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hwbnn_boards.checksum import CRC
-from hwbnn_boards.protocol import CRC_BYTES, HEADER_BYTES, Command, Status
-from hwbnn_boards.stuffing import TOKEN
+from hwbnn_boards.protocol import CRC_BYTES, HEADER_BYTES, LENGTH_BYTES, Command, Status
+from hwbnn_boards.stuffing import LAST, TOKEN
 
 __all__ = ["REQUEST", "RequestBuffer"]
 
-#: A request: ``status`` is what must be answered; an image follows where ``run`` is set.
-REQUEST = data.StructLayout({"sequence": 8, "status": 2, "run": 1})
+#: A request: ``status`` is what must be answered; an image follows where ``run`` is set, a packet where ``load`` is.
+REQUEST = data.StructLayout({"sequence": 8, "status": 2, "run": 1, "load": 1})
 
 _COUNTER_MAX = 0xFFFF
 
@@ -23,8 +23,8 @@ class RequestBuffer(wiring.Component):
     The CRC stands at a frame's end, so an image is kept until it is known to be whole; one that is not is forgotten,
     and only its status goes on. A frame that begins while all places are taken is dropped whole and counted.
 
-    Image bytes follow a ``run`` request on ``o_image``, one every 2 cycles at most; the next request is offered when
-    the last of them was taken.
+    Image bytes follow a ``run`` request on ``o_image``, those of a packet a ``load`` request on ``o_load``, one every 2
+    cycles at most; the next request is offered when the last of them was taken.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ class RequestBuffer(wiring.Component):
         Bytes of one image. At least 1.
     places : :class:`int`
         Requests that can wait. At least 1.
+    load_bytes : :class:`int`
+        Payload of ``LOAD`` at most; 0 where there is no such command.
 
     Members
     -------
@@ -41,6 +43,8 @@ class RequestBuffer(wiring.Component):
         Checked requests.
     o_image : :py:`Out(stream.Signature(8))`
         Bytes of the image of the last request that was taken.
+    o_load : :py:`Out(stream.Signature(LAST))`
+        Likewise bytes of its packet, where there is ``LOAD``.
     damaged, overruns : :py:`Out(16)`
         Frames refused and frames dropped since reset, stopping at 65535.
     """
@@ -51,16 +55,18 @@ class RequestBuffer(wiring.Component):
     damaged: Signal
     overruns: Signal
 
-    def __init__(self, image_bytes: int, places: int):
+    def __init__(self, image_bytes: int, places: int, load_bytes: int = 0):
         for subject, value in (("Image bytes", image_bytes), ("Places", places)):
             if value < 1:
                 raise ValueError(f"{subject} must be at least 1, not {value}")
         self._image_bytes = image_bytes
         self._places = places
+        self._load_bytes = load_bytes
         super().__init__({
             "i": In(stream.Signature(TOKEN, always_ready=True)),
             "o": Out(stream.Signature(REQUEST)),
             "o_image": Out(stream.Signature(8)),
+            **({"o_load": Out(stream.Signature(LAST))} if load_bytes else {}),
             "damaged": Out(16),
             "overruns": Out(16),
         })
@@ -79,7 +85,7 @@ class RequestBuffer(wiring.Component):
         m = Module()
 
         # A place holds the sequence number, the verdict (written when the frame has ended), and the image.
-        size = HEADER_BYTES + self.image_bytes
+        size = HEADER_BYTES + max(self.image_bytes, self._load_bytes)
         m.submodules.memory = memory = Memory(shape=8, depth=self.places * size, init=[])
         write = memory.write_port()
         read = memory.read_port()
@@ -104,14 +110,24 @@ class RequestBuffer(wiring.Component):
         token = self.i.payload
 
         verdict = Signal(REQUEST)
+        is_run, is_load, payload = command == Command.RUN, Const(0), Signal(range(size + 1))
+        m.d.comb += payload.eq(Mux(is_run, self.image_bytes, 0))
+        last, fits = Command.RUN, Const(1)
+        if self._load_bytes:
+            length, is_load, last = Signal(8 * LENGTH_BYTES), command == Command.LOAD, Command.LOAD
+            fits = ~is_load | ((length != 0) & (length <= self._load_bytes - LENGTH_BYTES))
+            with m.If(is_load):
+                m.d.comb += payload.eq(LENGTH_BYTES + length)
+            with m.If(self.i.valid & ~token.end & (index >= HEADER_BYTES) & (index < HEADER_BYTES + LENGTH_BYTES)):
+                m.d.sync += length.eq(Cat(length, token.data)[8:])
         with m.If(token.bad | ~crc.match_detected | (index < HEADER_BYTES + CRC_BYTES)):
             m.d.comb += verdict.status.eq(Status.DAMAGED)
-        with m.Elif(command > max(Command)):
+        with m.Elif(command > last):
             m.d.comb += verdict.status.eq(Status.UNKNOWN_COMMAND)
-        with m.Elif(index != CRC_BYTES + Mux(command == Command.RUN, size, HEADER_BYTES)):
+        with m.Elif((index != CRC_BYTES + HEADER_BYTES + payload) | ~fits):
             m.d.comb += verdict.status.eq(Status.WRONG_LENGTH)
         with m.Else():
-            m.d.comb += verdict.run.eq(command == Command.RUN)
+            m.d.comb += [verdict.run.eq(is_run), verdict.load.eq(is_load)]
 
         def count(counter):
             with m.If(counter != _COUNTER_MAX):
@@ -180,6 +196,9 @@ class RequestBuffer(wiring.Component):
                     with m.If(self.o.payload.run):
                         m.d.sync += index.eq(HEADER_BYTES)
                         m.next = "fetch"
+                    with m.Elif(self.o.payload.load):
+                        m.d.sync += index.eq(HEADER_BYTES)
+                        m.next = "length" if self._load_bytes else "wait"  # which never happens
                     with m.Else():
                         leave()
             with m.State("fetch"):
@@ -192,5 +211,32 @@ class RequestBuffer(wiring.Component):
                 with m.If(self.o_image.ready):
                     m.d.sync += index.eq(index + 1)
                     m.next = "fetch"
-                    with m.If(index == size - 1):
+                    with m.If(index == HEADER_BYTES + self.image_bytes - 1):
                         leave()
+            if self._load_bytes:
+                left = Signal(range(self._load_bytes + 1))
+                self._load(m, read, index, left, leave)
+
+    def _load(self, m, read, index, left, leave):
+        """Read the length of a packet, then hand its bytes on."""
+        o = self.o_load
+        m.d.comb += [o.payload.data.eq(read.data), o.payload.last.eq(left == 1)]
+        low = Signal(8)
+        with m.State("length"):
+            m.d.sync += index.eq(index + 1)
+            m.next = "low"
+        with m.State("low"):
+            m.d.sync += [low.eq(read.data), index.eq(index + 1)]
+            m.next = "high"
+        with m.State("high"):
+            m.d.sync += left.eq(Cat(low, read.data))
+            m.next = "packet"
+        with m.State("next"):
+            m.next = "packet"
+        with m.State("packet"):
+            m.d.comb += [o.valid.eq(1), read.en.eq(0)]
+            with m.If(o.ready):
+                m.d.sync += [index.eq(index + 1), left.eq(left - 1)]
+                m.next = "next"
+                with m.If(left == 1):
+                    leave()

@@ -18,7 +18,8 @@ _COUNTERS = ("damaged", "overruns", "framing_errors")  # last fields of Identity
 class Responder(wiring.Component):
     """Answer each request with its sequence number, its status, and what was asked for.
 
-    A response to ``RUN`` ends with the result's last byte, any other with its own; the next request is taken after it.
+    A response to ``RUN`` ends with the result's last byte, any other with its own, one to ``LOAD`` with its status; the
+    next request is taken after it.
 
     Parameters
     ----------
@@ -88,10 +89,10 @@ class Responder(wiring.Component):
                 m.d.comb += [
                     o.valid.eq(1),
                     o.payload.data.eq(request.status),
-                    o.payload.last.eq(refused),
+                    o.payload.last.eq(refused | request.load),
                 ]
                 with m.If(o.ready):
-                    with m.If(refused):
+                    with m.If(refused | request.load):
                         m.next = "wait"
                     with m.Elif(request.run):
                         m.next = "result"

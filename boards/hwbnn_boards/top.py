@@ -8,7 +8,7 @@ from hwbnn.plan import Plan
 from hwbnn.rtl import Core
 from hwbnn_boards.board import Board
 from hwbnn_boards.hostlink import HostLink
-from hwbnn_boards.protocol import fingerprint, image_beats, result_beats
+from hwbnn_boards.protocol import fingerprint, image_beats, load_bytes, result_beats
 from hwbnn_boards.uart import divisor
 
 __all__ = ["BoardTop", "LinkedAccelerator"]
@@ -66,7 +66,8 @@ class LinkedAccelerator(wiring.Component):
 
         m.submodules.accelerator = core = Core(self.plan)
         m.submodules.link = link = HostLink(image=image_beats(self.plan), result=result_beats(self.plan),
-                                            fingerprint=fingerprint(self.plan), divisor=self.divisor)
+                                            fingerprint=fingerprint(self.plan), divisor=self.divisor,
+                                            load_bytes=load_bytes(self.plan))
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
@@ -84,6 +85,13 @@ class LinkedAccelerator(wiring.Component):
             link.i.valid.eq(core.m_axis_tvalid),
             core.m_axis_tready.eq(link.i.ready),
         ]
+        if self.plan.loader is not None:
+            m.d.comb += [
+                core.s_axis_cfg_tdata.eq(link.o_load.payload.data),
+                core.s_axis_cfg_tlast.eq(link.o_load.payload.last),
+                core.s_axis_cfg_tvalid.eq(link.o_load.valid),
+                link.o_load.ready.eq(core.s_axis_cfg_tready),
+            ]
         return m
 
 

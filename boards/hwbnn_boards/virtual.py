@@ -8,7 +8,7 @@ from amaranth import Signal
 from amaranth.sim import Simulator
 
 from hwbnn_boards.host import decode_frame, encode_frame
-from hwbnn_boards.protocol import HEADER_BYTES, Command, Identity, Status
+from hwbnn_boards.protocol import HEADER_BYTES, LENGTH_BYTES, Command, Identity, Status
 
 __all__ = ["ModelBoard", "VirtualBoard"]
 
@@ -118,11 +118,15 @@ class ModelBoard:
         What it answers to ``IDENTIFY``.
     compute : callable
         From the bytes of an image to those of its result.
+    load : callable
+        Takes a packet of the configuration stream. None where the accelerator has no such stream.
     """
 
-    def __init__(self, identity: Identity, compute: Callable[[bytes], bytes]):
+    def __init__(self, identity: Identity, compute: Callable[[bytes], bytes], *,
+                 load: Callable[[bytes], None] | None = None):
         self.identity = identity
         self._compute = compute
+        self._load = load
         self._request = bytearray()
         self._answers = bytearray()
 
@@ -141,8 +145,14 @@ class ModelBoard:
         if body is None:
             return bytes([0, Status.DAMAGED])
         sequence, command, payload = body[0], body[1], body[HEADER_BYTES:]
-        if command not in list(Command):
+        if command not in list(Command) or (command == Command.LOAD and self._load is None):
             return bytes([sequence, Status.UNKNOWN_COMMAND])
+        if command == Command.LOAD and self._load is not None:
+            packet = payload[LENGTH_BYTES:]
+            if not packet or len(packet) != int.from_bytes(payload[:LENGTH_BYTES], "little"):
+                return bytes([sequence, Status.WRONG_LENGTH])
+            self._load(packet)
+            return bytes([sequence, Status.OK])
         if len(payload) != (self.identity.image_bytes if command == Command.RUN else 0):
             return bytes([sequence, Status.WRONG_LENGTH])
         content = self._compute(payload) if command == Command.RUN else bytes(self.identity)

@@ -13,7 +13,7 @@ from hwbnn.build.provenance import noting
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.cost import Estimate, estimate
 from hwbnn.errors import UserError
-from hwbnn.plan import Fold, Plan, folds_of, lower
+from hwbnn.plan import Fold, Plan, WeightImage, folds_of, lower
 from hwbnn.report import write
 from hwbnn_boards import Board
 from hwbnn_boards import board as find_board
@@ -124,17 +124,25 @@ class Build:
         with noting(self.directory, "synth", command):
             return synthesize(self.directory, seed=seed, progress=progress)
 
-    def run(self, x: ArrayLike, port: str, *, progress: Callable[[int, int], None] | None = None
-            ) -> NDArray[np.int64]:
+    def weights(self, path: str | os.PathLike) -> WeightImage:
+        """Read weights that :meth:`WeightImage.write`, or ``hwbnn weights``, wrote for this build."""
+        return WeightImage.read(path, self.plan)
+
+    def run(self, x: ArrayLike, port: str, *, weights: str | os.PathLike | None = None,
+            progress: Callable[[int, int], None] | None = None) -> NDArray[np.int64]:
         """Return the class of each image ``x``, computed by the board behind a serial port.
 
         Parameters
         ----------
         port : :class:`str`
             Device or URL that pyserial knows, or ``virtual`` for a simulation of the whole board.
+        weights : path
+            What ``hwbnn weights`` wrote for this build, to be loaded first.
         """
         from hwbnn_boards.serve import run  # lazily: needs the extra synth
-        return self._classes(run(self.directory, x, port, progress=progress))
+        image = None if weights is None else self.weights(weights)
+        return self._classes(run(self.directory, x, port, weights=image, progress=progress),
+                             None if image is None else image.network)
 
     def report(self, *, command: str = "Build.report") -> Path:
         """Write ``report.html`` from whatever results there are, and return its path."""
@@ -142,9 +150,9 @@ class Build:
             pass  # noted first, so that the page tells how it was made
         return write(self.directory)
 
-    def _classes(self, outputs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Classes from the integers that the accelerator sends."""
-        network = self.network
+    def _classes(self, outputs: NDArray[np.int64], network: ir.Network | None = None) -> NDArray[np.int64]:
+        """Classes from the integers that the accelerator sends; ``network``: whose weights it was loaded with."""
+        network = self.network if network is None else network
         values = golden.decode(network, {network.outputs[0].tensor: outputs}).reshape(len(outputs), -1)
         return (values[:, 0] if self.manifest.output == "class" else values.argmax(axis=1)).astype(np.int64)
 

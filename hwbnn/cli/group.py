@@ -38,6 +38,7 @@ COMMANDS = {
     "eval": Entry("evaluate", "Classify images with a model, in exact integers.", _MODEL),
     "infer": Entry("infer", "Classify images fast, bit-packed, on the processor or a GPU.", _MODEL),
     "inspect": Entry("inspect", "Show the layers of a model, and what became of them.", _MODEL),
+    "weights": Entry("weights", "Write retrained weights for a build to load.", _HARDWARE),
     "run": Entry("run", "Classify images on a board, over its serial port.", _HARDWARE),
     "boards": Entry("boards", "List the boards.", _HARDWARE),
 }

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from hwbnn import datasets, ir
 from hwbnn.errors import UserError
 
-__all__ = ["BuildPath", "ClassesFile", "DataRoot", "Images", "ImagesOption", "Json", "read_images", "single"]
+__all__ = [
+    "BuildPath", "ClassesFile", "DataRoot", "Images", "ImagesOption", "Json", "WeightsOption", "read_images", "single",
+]
 
 BuildPath = Annotated[str, typer.Argument(metavar="BUILD", help="Build directory, made by [bold]hwbnn compile[/bold].",
                                           show_default=False)]
@@ -30,6 +32,9 @@ def _classes_file(path: str | None) -> str | None:
 ClassesFile = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE.npy|.txt", show_default=False,
                                                  callback=_classes_file,
                                                  help="Write the class of every image there.")]
+WeightsOption = Annotated[str | None, typer.Option(
+    "--weights", metavar="FILE.bin", show_default=False,
+    help="Load these weights first, which [bold]hwbnn weights[/bold] wrote for this build.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a record for another program instead of tables.")]
 
 

@@ -9,7 +9,16 @@ from hwbnn import golden
 from hwbnn.build import Build
 from hwbnn.cli import console
 from hwbnn.cli.answers import write_classes
-from hwbnn.cli.options import BuildPath, ClassesFile, DataRoot, ImagesOption, Json, read_images, single
+from hwbnn.cli.options import (
+    BuildPath,
+    ClassesFile,
+    DataRoot,
+    ImagesOption,
+    Json,
+    WeightsOption,
+    read_images,
+    single,
+)
 
 app = single()
 
@@ -21,6 +30,7 @@ def run(
                                       help="The board's serial port, such as /dev/ttyUSB0; [bold]virtual[/bold] "
                                            "simulates the board.")],
     images: ImagesOption,
+    weights: WeightsOption = None,
     output: ClassesFile = None,
     data_root: DataRoot = None,
     as_json: Json = False,
@@ -30,11 +40,11 @@ def run(
     The board must have been loaded with the bitstream of this build. Exit status 1 where an answer differs.
     """
     build = Build(path)
-    network = build.network
+    network = build.network if weights is None else build.weights(weights).network
     chosen = read_images(images, network, data_root)
     start = time.monotonic()
     with console.bar("Running") as report:
-        classes = build.run(chosen.x, port, progress=report)
+        classes = build.run(chosen.x, port, weights=weights, progress=report)
     elapsed = time.monotonic() - start
     if output is not None:
         write_classes(output, classes)

@@ -93,6 +93,9 @@ def fpga_energy(stage: Stage, resources: Resources, tech: Technology) -> Energy:
                 blocks = tech.block_memory.blocks(access.memory.width, access.memory.depth)
                 count = Quantity.exact(blocks * access.per_frame, "access")
                 figures.append(product("J", count, constants.block_read.figure(), method="block accesses"))
+            elif access.memory.style == "spram":
+                count = Quantity.exact(access.per_frame, "access")
+                figures.append(product("J", count, constants.large_read.figure(), method="SPRAM accesses"))
             elif access.memory.style == "distributed" and tech.lut_memory is not None:
                 primitives = tech.lut_memory.primitives(access.memory.width, access.memory.depth)
                 count = Quantity.exact(primitives * access.per_frame, "access")

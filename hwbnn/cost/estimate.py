@@ -226,9 +226,9 @@ def estimate(plan: Plan, technology: str, clock_hz: int, *, beside: Resources | 
     """
     tech = find_technology(technology)
     clock = timing(plan, clock_hz)
-    resources = [of_stage(stage, tech) for stage in plan.stages]
-    energies = [fpga_energy(stage, used, tech) for stage, used in zip(plan.stages, resources, strict=True)]
-    references = [asic_energy(stage) for stage in plan.stages]
+    resources = [of_stage(stage, tech) for stage in plan.parts]
+    energies = [fpga_energy(stage, used, tech) for stage, used in zip(plan.parts, resources, strict=True)]
+    references = [asic_energy(stage) for stage in plan.parts]
     known = shares(energies)
     parts = known if known is not None else shares(references)
     assert parts is not None  # the reference is always known
@@ -239,7 +239,7 @@ def estimate(plan: Plan, technology: str, clock_hz: int, *, beside: Resources | 
             stage.fold.simd if isinstance(stage, MatrixVectorStage) else None,
             stage.latency, stage.ii, operations(stage).macs, used, toggles(stage, used, tech), energy, reference,
             share)
-        for stage, used, energy, reference, share in zip(plan.stages, resources, energies, references, parts,
+        for stage, used, energy, reference, share in zip(plan.parts, resources, energies, references, parts,
                                                          strict=True))
     whole = summed(resources, tech)
     return Estimate(

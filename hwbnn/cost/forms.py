@@ -23,12 +23,14 @@ from hwbnn.plan import (
     AddStage,
     AffineStage,
     ArgMaxStage,
+    Bank,
     ConcatStage,
     FifoStage,
     ForkStage,
     FrameInputStage,
     FrameOutputStage,
     JoinStage,
+    LoaderStage,
     MatrixVectorStage,
     PadStage,
     PartStage,
@@ -40,6 +42,7 @@ from hwbnn.plan import (
     WindowStage,
 )
 from hwbnn.plan.dot import Dot
+from hwbnn.plan.interface import ERROR_BITS
 from hwbnn.plan.lanes import (
     ChoiceLane,
     ConditionalLane,
@@ -51,6 +54,7 @@ from hwbnn.plan.lanes import (
     PlanesLane,
     ProductLane,
 )
+from hwbnn.plan.loader import ADDRESS_BYTES, WORDS_BITS
 from hwbnn.plan.records import index_bits, span_bits
 from hwbnn.plan.tables import Table, Thresholds
 from hwbnn.plan.tree import LEVELS_PER_REGISTER, Tree
@@ -174,8 +178,8 @@ def _counter(states: int) -> Forms:
 
 
 def _table(table: Table) -> Forms:
-    if table.is_constant:
-        return Forms()
+    if not table.bank.has_memory:
+        return Forms(registers=table.bank.flip_flops)
     place = _counter(table.run)
     if table.borders is not None:  # position in the map, its class, and where the run of that begins
         rows, columns = table.borders.rows, table.borders.columns
@@ -232,7 +236,7 @@ def dot_forms(dot: Dot, *, constant: bool = False) -> Forms:
 
 def _matrix_vector(stage: MatrixVectorStage) -> Forms:
     pe, lane = stage.fold.pe, stage.lane
-    constant = not stage.has_weight_memory
+    constant = not stage.has_weight_memory and not stage.loadable
     element = dot_forms(stage.dot, constant=constant)
     if stage.sf > 1:  # the first beat replaces the accumulator, the others add
         element += Forms(datapath=2.0 * stage.sum_bits, chains=int(stage.sum_bits >= CHAIN_BITS))
@@ -247,7 +251,9 @@ def _matrix_vector(stage: MatrixVectorStage) -> Forms:
         result += _counter(stage.nf)
     if stage.has_input_memory:  # the first pass takes the stream, the others the memory
         result += Forms(datapath=float(inputs))
-    if stage.has_weight_memory:
+    if stage.loadable:
+        result += _loadable(stage.weight_bank)
+    elif stage.has_weight_memory:
         width, depth = stage.weight_bank.width, stage.weight_depth
         result += Forms(datapath=SELECTION_LUTS * (stage.tap_count - 1) * stage.chosen_lanes * lane.x.bits)
         result += Forms(rom=rom_luts(width, depth)) if stage.weight_style == "logic" else Forms(registers=width)
@@ -256,6 +262,22 @@ def _matrix_vector(stage: MatrixVectorStage) -> Forms:
     assert stage.offset_table is not None  # where there are no thresholds
     out = stage.o.levels.bits
     return result + Forms(datapath=float(out), chains=int(out >= CHAIN_BITS)) * pe + _table(stage.offset_table)
+
+
+def _loadable(bank: Bank) -> Forms:
+    """Registers behind the memory; around SPRAM the address that reading and writing share, and rows of blocks."""
+    forms = Forms(registers=bank.width)
+    if bank.style == "spram":
+        forms += Forms(control=float(index_bits(bank.depth) + bank.rows), datapath=0.7 * (bank.rows - 1) * bank.width)
+    return forms
+
+
+def _loader(stage: LoaderStage) -> Forms:
+    """The word shifts, the address counts or shifts; each bank is compared with its number and its depth."""
+    address = 8 * ADDRESS_BYTES
+    banks = Forms(control=2.0 + address / 4) * len(stage.targets)
+    return banks + Forms(control=2.0 * address + WORDS_BITS + 1.5 * ERROR_BITS + 12, chains=3,
+                         registers=8 * stage.word_bytes + 8)
 
 
 def multiplier_bits(stage: AffineStage) -> int:
@@ -356,6 +378,8 @@ def forms(stage: Stage) -> Forms:
             return _concat(stage)
         case SliceStage():
             return _counter(len(stage.turns)) + _fifo(stage) + Forms(control=2.0 * (len(stage.turns) > 1))
+        case LoaderStage():
+            return _loader(stage)
         case FrameInputStage():
             return _counter(stage.i.beats) + Forms(datapath=float(stage.i.bits), control=30.0, chains=1)
         case FrameOutputStage():

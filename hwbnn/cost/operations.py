@@ -84,7 +84,7 @@ def operations(stage: Stage) -> Operations:
     weights, features = [], []
     for memory in stage.memories:
         part = memory.name.removeprefix(f"{stage.name}.")
-        if part == "weights":
+        if part.partition(".")[0] == "weights":
             weights.append(Access(memory, stage.ii))
         elif part == "inputs":
             assert isinstance(stage, MatrixVectorStage)  # no other stage keeps its input

@@ -26,6 +26,10 @@ MAPPED_SPREAD = (0.92, 1.02)  # whole accelerators of the calibration's corpus; 
 CALIBRATION = "benchmarks/estimates.py table: Yosys after nextpnr's packing, whole accelerators"
 
 
+_SPRAM = "SB_SPRAM256KA"
+_NO_SPRAM = Quantity.exact(0, _SPRAM)
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a stage or an accelerator takes.
@@ -41,6 +45,7 @@ class Resources:
     memory_bits : bits of all memories of the emitted RTL.
     blocks : block memories.
     dsp : hard multipliers.
+    spram : blocks of single-port RAM.
     """
 
     luts: Figure
@@ -50,6 +55,7 @@ class Resources:
     memory_bits: Quantity
     blocks: Quantity
     dsp: Quantity
+    spram: Quantity = _NO_SPRAM
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,8 @@ def of_stage(stage: Stage, tech: Technology) -> Resources:
         Quantity.exact(sum(memory.bits for memory in stage.memories), "bit"),
         Quantity.exact(blocks, tech.block_memory.name, method="native shapes",
                        sources=(tech.block_memory.shapes.source,)),
-        Quantity.exact(dsp, tech.dsp.unit, method="by the widths that synthesis maps"))
+        Quantity.exact(dsp, tech.dsp.unit, method="by the widths that synthesis maps"),
+        Quantity.exact(sum(memory.style == "spram" for memory in stage.memories), _SPRAM))
 
 
 def of_stages(stages: Iterable[Stage], tech: Technology) -> Resources:
@@ -165,17 +172,18 @@ def stage_cost(stage: Stage, tech: Technology | None) -> float:
     """
     if tech is None:
         form = forms(stage)
-        memory = sum(memory.bits for memory in stage.memories if memory.style != "logic")
+        memory = sum(memory.bits for memory in stage.memories if memory.style not in ("logic", "spram"))
         products = sum(PRODUCT_LUTS * a * b for a, b, *_ in (*form.multipliers, *form.asked))
         return form.datapath + form.control + form.rom + products + memory / 16
     return chip_share(of_stage(stage, tech), tech)
 
 
 def chip_share(resources: Resources, tech: Technology) -> float:
-    """Return the share that ``resources`` take of a chip's look-up tables plus that of its block memories."""
+    """Return the share that ``resources`` take of a chip's look-up tables plus those of its memories."""
     assert isinstance(resources.luts, Quantity)  # closed forms are always known
     return (resources.luts.nominal / tech.luts.value
-            + resources.blocks.nominal / tech.block_memory.count.value)
+            + resources.blocks.nominal / tech.block_memory.count.value
+            + (resources.spram.nominal / tech.spram if tech.spram else 0.0))
 
 
 def summed(parts: Iterable[Resources], tech: Technology) -> Resources:
@@ -188,7 +196,7 @@ def summed(parts: Iterable[Resources], tech: Technology) -> Resources:
     return Resources(add("luts", tech.lut), *(  # pyright: ignore[reportArgumentType]  # exact figures add up exactly
         add(name, unit) for name, unit in (
             ("mapped_luts", "LUT4"), ("flip_flops", "FF"), ("mapped_flip_flops", "FF"), ("memory_bits", "bit"),
-            ("blocks", tech.block_memory.name), ("dsp", tech.dsp.unit))))
+            ("blocks", tech.block_memory.name), ("dsp", tech.dsp.unit), ("spram", _SPRAM))))
 
 
 def uses(resources: Resources, tech: Technology, *, beside: Resources | None = None) -> tuple[Use, ...]:
@@ -197,6 +205,8 @@ def uses(resources: Resources, tech: Technology, *, beside: Resources | None = N
             Use(tech.block_memory.name, resources.blocks, tech.block_memory.count.value, beside and beside.blocks)]
     if tech.dsp.value:
         rows.append(Use(tech.dsp.unit, resources.dsp, tech.dsp.value, beside and beside.dsp))
+    if tech.spram or resources.spram.high:
+        rows.append(Use(_SPRAM, resources.spram, tech.spram))
     if not tech.shared_cells:
         rows.append(Use("FF", resources.mapped_flip_flops, tech.flip_flops.value,
                         beside and beside.mapped_flip_flops))

@@ -21,6 +21,7 @@ from typing import Any
 
 from hwbnn.cost.quantity import Figure, Quantity, Unknown
 from hwbnn.errors import UserError
+from hwbnn.plan.bank import SPRAM_BITS, SPRAM_WORDS
 
 __all__ = [
     "KINDS", "BlockMemory", "Constant", "EnergyConstants", "LutMemory", "LutModel", "Multiplier", "SpeedFact",
@@ -152,6 +153,7 @@ class EnergyConstants:
     glitch: Constant
     block_read: Constant
     lut_read: Constant
+    large_read: Constant
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,11 @@ class Technology:
     energy: EnergyConstants
     lut_model: LutModel
     mapped_lut_model: LutModel
+
+    @property
+    def spram(self) -> int:
+        """Blocks of single-port RAM."""
+        return self.large_memory.value // (SPRAM_BITS * SPRAM_WORDS)
 
 
 def names() -> tuple[str, ...]:

@@ -125,7 +125,7 @@ def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, be
         if found is None:
             break
         fastest, folds = found
-        over = np.maximum(search.used(lower(network, folds).stages) - limits, 0)
+        over = np.maximum(search.used(lower(network, folds).parts) - limits, 0)
         if not over.any():
             return folds
         kept += over
@@ -185,7 +185,7 @@ def _too_small(search: Search, tech: Technology, max_luts: int | None) -> str:
             continue
         found = search.best(column=column)
         assert found is not None  # without limits there is one
-        least = max(found[1][column], search.used(lower(network, found[0]).stages)[column])
+        least = max(found[1][column], search.used(lower(network, found[0]).parts)[column])
         if least > limits[column]:
             there = (f"the limit of {limits[column]:,.0f} {unit}" if column == OWN_LUTS else
                      f"{tech.title}, which has {limits[column]:,.0f} {unit}")

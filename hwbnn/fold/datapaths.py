@@ -19,19 +19,31 @@ _ASKED = UnitOptions()
 
 def variants(network: ir.Network, node: Layer, tech: Technology | None,
              options: UnitOptions = _ASKED) -> tuple[UnitOptions, ...]:
-    """The options that a layer may be built with: ``options``, but for a datapath that is left to the cost model.
+    """The options that a layer may be built with: ``options``, but for what is left to the cost model.
+
+    That is the datapath, and of a loadable layer what its weight memory is made of.
 
     Raises :class:`UserError` where multipliers are asked of a chip that has none.
     """
     if options.datapath == "multipliers" and tech is not None and tech.multiplier is None:
         raise UserError(f"{node.name}: Datapath multipliers must be asked of a chip that has multipliers, and "
                         f"{tech.title} has none")
+    memories = _memories(tech, options)
     if options.datapath != "auto":
-        return (options,)
-    names = datapaths(network.tensors[node.input].levels, weight_levels(matrix(node).weights))
+        return memories
+    present = node.weight_levels.values() if options.loadable else matrix(node).weights
+    names = datapaths(network.tensors[node.input].levels, weight_levels(present))
     if tech is None or tech.multiplier is None:
         names = tuple(name for name in names if name != "multipliers")
-    return (options,) if len(names) == 1 else tuple(replace(options, datapath=name) for name in names)
+    return memories if len(names) == 1 else tuple(replace(one, datapath=name) for name in names for one in memories)
+
+
+def _memories(tech: Technology | None, options: UnitOptions) -> tuple[UnitOptions, ...]:
+    """``options`` with each kind of memory that the chip has and that can be written, where that is left open."""
+    if tech is None or not options.loadable or options.weights != "auto":
+        return (options,)
+    styles = ["block"] + ["distributed"] * (tech.lut_memory is not None) + ["spram"] * (tech.spram > 0)
+    return tuple(replace(options, weights=style) for style in styles)
 
 
 def decided(network: ir.Network, folds: Mapping[str, Fold], tech: Technology) -> dict[str, Fold]:
@@ -40,6 +52,7 @@ def decided(network: ir.Network, folds: Mapping[str, Fold], tech: Technology) ->
     for node, part in zip(layers(network), parts(network), strict=True):
         fold = folds[node.name]
         made = [(replace(fold, options=options), stage) for options in variants(network, node, tech, fold.options)
+                if options.weights in (fold.options.weights, "block", "distributed", "logic")  # SPRAM where it is asked
                 for stage in [_unit(part, node, replace(fold, options=options))]]
         costs = [(stage_cost(stage, tech), n) for n, (_, stage) in enumerate(made)
                  if len(made) == 1 or of_stage(stage, tech).dsp.nominal <= left]

@@ -9,13 +9,13 @@ from hwbnn.cost.technology import Technology
 from hwbnn.plan import Stage
 
 __all__ = [
-    "BLOCKS", "COLUMNS", "COST", "DSP", "FLIP_FLOPS", "LATENCY", "LUTS", "OWN_LUTS", "Rows", "front", "limits_of",
-    "no_limits", "of_resources", "of_one_stage",
+    "BLOCKS", "COLUMNS", "COST", "DSP", "FLIP_FLOPS", "LATENCY", "LUTS", "OWN_LUTS", "SPRAM", "Rows", "front",
+    "limits_of", "no_limits", "of_resources", "of_one_stage",
 ]
 
 # The upper ends of what is used of the chip, what stands beside included; LUTs of the accelerator alone; cycles.
-COLUMNS = ("cost", "luts", "blocks", "dsp", "flip_flops", "own_luts", "latency")
-COST, LUTS, BLOCKS, DSP, FLIP_FLOPS, OWN_LUTS, LATENCY = range(7)
+COLUMNS = ("cost", "luts", "blocks", "dsp", "flip_flops", "own_luts", "latency", "spram")
+COST, LUTS, BLOCKS, DSP, FLIP_FLOPS, OWN_LUTS, LATENCY, SPRAM = range(8)
 Rows = NDArray[np.float64]
 _BLOCK = 256  # rows that are compared with each other at once
 
@@ -28,7 +28,7 @@ def no_limits() -> Rows:
 def limits_of(tech: Technology) -> Rows:
     """What a chip has."""
     limits = no_limits()
-    limits[LUTS], limits[BLOCKS] = tech.luts.value, tech.block_memory.count.value
+    limits[LUTS], limits[BLOCKS], limits[SPRAM] = tech.luts.value, tech.block_memory.count.value, tech.spram
     if tech.dsp.value:
         limits[DSP] = tech.dsp.value
     if not tech.shared_cells:
@@ -51,7 +51,8 @@ def of_one_stage(stage: Stage, tech: Technology | None) -> Rows:
 def of_resources(resources: Resources) -> Rows:
     """The upper ends of ``resources``, for whoever takes them."""
     figures = (resources.luts, resources.blocks, resources.dsp, resources.mapped_flip_flops)
-    return np.array([0.0, *(figure.high for figure in figures if isinstance(figure, Quantity)), 0.0, 0.0])
+    return np.array([0.0, *(figure.high for figure in figures if isinstance(figure, Quantity)), 0.0, 0.0,
+                     resources.spram.high])
 
 
 def front(rows: Rows) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from hwbnn import ir
 from hwbnn.cost.resources import Use, fit_of, of_stages, uses
+from hwbnn.cost.technology import Technology
 from hwbnn.cost.technology import technology as find_technology
 from hwbnn.errors import UserError
 from hwbnn.fold.choose import Options, choose, fit, short, within_latency
@@ -15,7 +16,7 @@ from hwbnn.fold.files import parse, read
 from hwbnn.fold.goal import Goal, latency_cycles
 from hwbnn.fold.layers import rate
 from hwbnn.fold.search import Beside
-from hwbnn.plan import Fold, Plan, lower
+from hwbnn.plan import Fold, Plan, UnitOptions, lower
 
 __all__ = ["Folding", "solve"]
 
@@ -52,6 +53,8 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
     """
     tech = find_technology(technology)
     given = {name for name, asked in options.items() if asked.datapath != "auto"}
+    for name, asked in options.items():
+        check_memory(name, asked, tech)
     if goal.kind == "rate":
         folds = choose(network, clock_hz=clock_hz, target_fps=goal.value, technology=technology, beside=beside,
                        options=options)
@@ -67,14 +70,27 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
     else:
         folds = fit(network, technology=technology, max_luts=goal.value if goal.kind == "luts" else None,
                     beside=beside, options=options)
+    for name, fold in folds.items():
+        check_memory(name, fold.options, tech)
     plan = lower(network, folds)
-    used = uses(of_stages(plan.stages, tech), tech, beside=None if beside is None else beside(plan.input, plan.output))
+    used = uses(of_stages(plan.parts, tech), tech, beside=None if beside is None else beside(plan.input, plan.output))
     if fit_of(used) == "no":
         raise UserError(_too_large(network, used, tech.title, clock_hz, technology, beside, options))
     why = reasons(network, folds, tech, given)
     choices = tuple(replace(row, reason="; ".join(filter(None, (row.reason, why.get(row.layer)))))
                     for row in _reasons(network, goal, plan, clock_hz, tech.title))
     return Folding(goal, folds, plan, used, choices)
+
+
+def check_memory(name: str, options: UnitOptions, tech: Technology) -> None:
+    """Raise :class:`UserError` where the weights of layer ``name`` are to be of a memory that the chip lacks."""
+    lacks = {"distributed": ("LUT memory", tech.lut_memory is None), "spram": ("SPRAM", not tech.spram)}
+    lacking, is_lacking = lacks.get(options.weights, ("", False))
+    if is_lacking:
+        styles = [style for style in ("block", "distributed", "logic", "spram")
+                  if not lacks.get(style, ("", False))[1]]
+        raise UserError(f"Weights of {name} must be {', '.join(styles[:-1])} or {styles[-1]} on {tech.title}, which "
+                        f"has no {lacking}, not {options.weights}")
 
 
 def _too_large(network: ir.Network, used: tuple[Use, ...], title: str, clock_hz: int, technology: str,

@@ -94,8 +94,8 @@ class Node:
         return tensor.shape  # pyright: ignore[reportReturnType]  # length checked above
 
 
-def _sum_levels(weights: NDArray, levels: Levels, *, zero: bool) -> Levels:
-    """Levels of ``weights @ x`` over all rows, for x in ``levels`` (``zero``: or an absent, zero x)."""
+def sum_levels(weights: NDArray, levels: Levels, *, zero: bool) -> Levels:
+    """Return the levels of ``weights @ x`` over all rows, for x in ``levels`` (``zero``: or an absent, zero x)."""
     w = weights.astype(object if _wide(weights, levels) else np.int64)
     low_x, high_x = (min(levels.low, 0), max(levels.high, 0)) if zero else (levels.low, levels.high)
     positive, negative = np.maximum(w, 0).sum(axis=1), np.minimum(w, 0).sum(axis=1)
@@ -146,7 +146,7 @@ class MatMul(Node):
     def infer(self, x: Tensor) -> Tensor:
         if x.channels != self.columns:
             self._fail(f"must read {self.columns} channels, not {x.channels}")
-        return Tensor((*x.shape[:-1], self.rows), _sum_levels(self.weights, x.levels, zero=False))
+        return Tensor((*x.shape[:-1], self.rows), sum_levels(self.weights, x.levels, zero=False))
 
 
 def window(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
@@ -200,7 +200,7 @@ class Conv(Node):
         if channels != self.weights.shape[3] * self.groups:
             self._fail(f"must read {self.weights.shape[3] * self.groups} channels, not {channels}")
         size = _windows(self, height, width, self.kernel, self.dilation)
-        levels = _sum_levels(self.weights.reshape(self.rows, -1), x.levels, zero=any(self.padding))
+        levels = sum_levels(self.weights.reshape(self.rows, -1), x.levels, zero=any(self.padding))
         return Tensor((*size, self.rows), levels)
 
 
@@ -293,7 +293,7 @@ class SumPool(Node):
     def infer(self, x: Tensor) -> Tensor:
         height, width, channels = self._map(x)
         ones = np.ones((1, self.kernel[0] * self.kernel[1]), np.int64)
-        levels = _sum_levels(ones, x.levels, zero=any(self.padding))
+        levels = sum_levels(ones, x.levels, zero=any(self.padding))
         return Tensor((*_windows(self, height, width, self.kernel), channels), levels)
 
 

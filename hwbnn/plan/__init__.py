@@ -1,6 +1,6 @@
 """The hardware of one network as records, from which RTL and estimates are both derived."""
 
-from hwbnn.plan.bank import Bank
+from hwbnn.plan.bank import Bank, Loaded
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, SliceStage
 from hwbnn.plan.channel import Channel
 from hwbnn.plan.dot import Dot
@@ -22,6 +22,7 @@ from hwbnn.plan.lanes import (
     lane_for,
     weight_levels,
 )
+from hwbnn.plan.loader import LoaderStage
 from hwbnn.plan.lower import Plan, lower
 from hwbnn.plan.matrix_vector import MatrixVectorStage
 from hwbnn.plan.options import UnitOptions
@@ -33,15 +34,17 @@ from hwbnn.plan.storage import buffer_style
 from hwbnn.plan.stored import folds_of, plan_of
 from hwbnn.plan.tables import Borders, Table, Thresholds, rom_style
 from hwbnn.plan.tree import Planes, Tree
+from hwbnn.plan.weights import WeightImage
 from hwbnn.plan.width_converter import JoinStage, PartStage, WidthConverterStage
 from hwbnn.plan.window import Loop, WindowStage
 
 __all__ = [
     "AddStage", "AffineStage", "ArgMaxStage", "Bank", "Blocked", "Borders", "Channel", "ChoiceLane", "ConcatStage",
     "ConditionalLane", "Cycles", "Dot", "Edge", "FifoStage", "Fold", "ForkStage", "FrameInputStage",
-    "FrameOutputStage", "GatedConditionalLane", "GatedLane", "JoinStage", "Lane", "Loop", "MaskLane",
-    "MatrixVectorStage", "Memory", "MismatchLane", "MultiplierLane", "PadStage", "PartStage", "PipelineStage", "Plan",
-    "Planes", "PlanesLane", "PoolStage", "ProductLane", "Schedule", "SliceStage", "Stage", "Stream", "Style", "Table",
-    "ThresholdStage", "Thresholds", "Tree", "UnitOptions", "WidthConverterStage", "WindowStage", "buffer_style",
-    "datapaths", "folds_of", "lane_for", "lower", "plan_of", "rom_style", "schedule", "span_bits", "weight_levels",
+    "FrameOutputStage", "GatedConditionalLane", "GatedLane", "JoinStage", "Lane", "Loaded", "LoaderStage", "Loop",
+    "MaskLane", "MatrixVectorStage", "Memory", "MismatchLane", "MultiplierLane", "PadStage", "PartStage",
+    "PipelineStage", "Plan", "Planes", "PlanesLane", "PoolStage", "ProductLane", "Schedule", "SliceStage", "Stage",
+    "Stream", "Style", "Table", "ThresholdStage", "Thresholds", "Tree", "UnitOptions", "WeightImage",
+    "WidthConverterStage", "WindowStage", "buffer_style", "datapaths", "folds_of", "lane_for", "lower", "plan_of",
+    "rom_style", "schedule", "span_bits", "weight_levels",
 ]

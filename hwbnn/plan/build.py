@@ -12,6 +12,7 @@ from hwbnn import ir
 from hwbnn.errors import UserError
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, JoiningStage, SliceStage
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
+from hwbnn.plan.general import general, spans
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.lanes import lane_for, weight_levels
@@ -21,7 +22,7 @@ from hwbnn.plan.matrix_vector import MatrixVectorStage
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Stage, Stream, Style
 from hwbnn.plan.storage import buffer_style
-from hwbnn.plan.tables import Borders, Thresholds, rom_style
+from hwbnn.plan.tables import Borders, Thresholds, ram_style, rom_style
 from hwbnn.plan.width_converter import JoinStage, PartStage
 
 __all__ = ["Builder", "buffered", "converters"]
@@ -56,7 +57,8 @@ class Builder:
     """
 
     def __init__(self, network: ir.Network, folds: Mapping[str, Fold], styles: Mapping[str, Style]):
-        self.network, self.folds, self.styles = network, folds, styles
+        network = general(network, (name for name, fold in folds.items() if fold.options.loadable))
+        self.network, self.folds, self.styles, self.loadable = network, folds, styles, network.loadable
         self.stages: list[Stage] = []
         self.edges: list[Edge] = []
         self.fused: set[str] = set()
@@ -145,11 +147,20 @@ class Builder:
             return AffineStage(
                 name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, lanes),
                 multipliers=_spread(node.multipliers, channels), offsets=_spread(node.offsets, channels),
-                style=self.styles.get(f"{node.name}.constants"))
+                style=self.styles.get(f"{node.name}.constants") or self._table_style(node),
+                spans=spans(node) if node.name in self.loadable else None)
+        loadable = node.name in self.loadable
         thresholds = Thresholds.of(node, channels, low=levels.low, high=levels.high, lanes=lanes,
-                                   name=f"{node.name}.thresholds", style=self.styles.get(f"{node.name}.thresholds"))
+                                   name=f"{node.name}.thresholds",
+                                   style=self.styles.get(f"{node.name}.thresholds") or self._table_style(node),
+                                   loadable=loadable, has_polarity=loadable)
         return ThresholdStage(name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, lanes),
                               thresholds=thresholds)
+
+    def _table_style(self, node: ir.Node) -> Style | None:
+        """What constants behind loadable layers are to be made of: block memory where the layers avoid LUT memory."""
+        asked = {fold.options.weights for fold in self.folds.values() if fold.options.loadable}
+        return "block" if node.name in self.loadable and asked & {"block", "spram"} else None
 
     def matrix(self, node: ir.MatMul | ir.Conv, *, borders: Borders | None = None,
                corrections: NDArray[np.int64] | None = None) -> ir.Node:
@@ -157,10 +168,17 @@ class Builder:
         fold, matrix = self.folds[node.name], Matrix.of(node)
         assert matrix is not None  # of these nodes there is one
         self.convert(fold.lanes if matrix.is_depthwise else fold.simd * matrix.tap_count, node.name)
+        loadable = fold.options.loadable
+        if loadable and matrix.taps is not None:
+            raise UserError(f"Layer {node.name} must have kernels of several weights to be loadable, and it is a shift "
+                            "layer, whose weights other taps could come with")
+        present = node.weight_levels.values() if loadable else matrix.weights
         try:
-            lane = lane_for(self.stream.levels, weight_levels(matrix.weights), fold.options.datapath)
+            lane = lane_for(self.stream.levels, weight_levels(present), fold.options.datapath)
         except ValueError as error:
             raise UserError(f"{node.name}: {error}") from None
+        sf = matrix.columns // fold.simd
+        weight_style, table_style = self._weight_styles(node, fold.lanes * lane.w.bits, sf * (node.rows // fold.pe))
         readers = self.network.consumers(node.output)
         is_output = any(output.tensor == node.output for output in self.network.outputs)
         threshold = readers[0] if len(readers) == 1 and not is_output and isinstance(readers[0], ir.Threshold) \
@@ -173,19 +191,33 @@ class Builder:
             thresholds = Thresholds.of(
                 threshold, node.rows, low=matrix.columns * lane.low, high=matrix.columns * lane.high,
                 scale=lane.scale, offsets=offsets if corrections is None else (offsets + corrections).ravel(),
-                lanes=fold.pe, name=f"{node.name}.thresholds", style=self.styles.get(f"{node.name}.thresholds"),
-                borders=borders)
-        sf = matrix.columns // fold.simd
-        width = fold.lanes * lane.w.bits
+                lanes=fold.pe, name=f"{node.name}.thresholds",
+                style=self.styles.get(f"{node.name}.thresholds") or table_style, borders=borders, loadable=loadable,
+                has_polarity=loadable and lane.w.low != -lane.w.high)  # whose weights cannot be negated instead
         self.push(MatrixVectorStage(
             name=node.name, nodes=nodes, i=self.stream, o=self.out(last, fold.pe), rows=node.rows,
             columns=matrix.columns, fold=fold, weights=matrix.weights, lane=lane, thresholds=thresholds,
             groups=node.rows // fold.pe if matrix.is_depthwise else matrix.groups, apart=matrix.is_depthwise,
-            borders=borders, corrections=corrections, taps=matrix.taps, tap_count=matrix.tap_count,
-            weight_style=self.styles.get(f"{node.name}.weights") or rom_style(width, sf * (node.rows // fold.pe)),
+            borders=borders, corrections=corrections, taps=matrix.taps, tap_count=matrix.tap_count, loadable=loadable,
+            weight_style=weight_style,
             input_style=self.styles.get(f"{node.name}.inputs") or buffer_style(self.stream.bits, sf),
-            offset_style=self.styles.get(f"{node.name}.offsets")))
+            offset_style=self.styles.get(f"{node.name}.offsets") or table_style))
         return last
+
+    def _weight_styles(self, node: ir.MatMul | ir.Conv, width: int, depth: int) -> tuple[Style, Style | None]:
+        """What the weight memory of a matrix is made of, and what its tables are to be; None leaves it to them."""
+        fold, name = self.folds[node.name], f"{node.name}.weights"
+        asked = self.styles.get(name) or (None if fold.options.weights == "auto" else fold.options.weights)
+        if not fold.options.loadable:
+            if asked == "spram":
+                raise UserError(f"Weights of {node.name} must be loadable to stand in SPRAM, which cannot be "
+                                f"initialised; add --loadable {node.name}")
+            # look-up tables as memory or as logic are the same thing where nothing is written
+            return "logic" if asked == "distributed" else asked or rom_style(width, depth), None
+        if asked == "logic":
+            raise UserError(f"Weights of {node.name} must be block, distributed or spram where they are loadable, not "
+                            "logic")
+        return asked or ram_style(width, depth), asked  # pyright: ignore[reportReturnType]  # a style, once auto is out
 
     def branches(self, node: ir.Node, lanes: Sequence[int], heads: Sequence[_Head]) -> list[_Head]:
         """Bring the branches that ``node`` reads to so many lanes each."""

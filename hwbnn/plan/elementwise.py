@@ -33,32 +33,57 @@ class ThresholdStage(PipelineStage):
         return self.input_latency * self.i.bits + flags + self.thresholds.flip_flops + self.fifo_flip_flops
 
     @property
+    def banks(self):
+        return self.thresholds.table.banks
+
+    @property
     def memories(self):
         return (*self.thresholds.table.memories, self.fifo)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AffineStage(PipelineStage):
-    """y[c] = multipliers[c] · x[c] + offsets[c]: a register, the product, the sum."""
+    """y[c] = multipliers[c] · x[c] + offsets[c]: a register, the product, the sum.
+
+    Parameters
+    ----------
+    multipliers, offsets : int64 array (channels,)
+    style : :class:`str` or None
+    spans : pair of :class:`range`
+        Where both are loadable: from the least to the greatest that there is room for.
+    """
 
     multipliers: NDArray[np.int64]
     offsets: NDArray[np.int64]
     style: Style | None = None
+    spans: tuple[range, range] | None = None
+
+    def __post_init__(self):
+        for name, span in zip(("multipliers", "offsets"), self.spans or (), strict=False):
+            values = getattr(self, name)
+            if values.min() < span.start or values.max() >= span.stop:
+                raise ValueError(f"{self.name} {name} must lie in {span.start}..{span.stop - 1}, for which there is "
+                                 f"room, not {values.min()}..{values.max()}")
+        super().__post_init__()
 
     @property
     def multiplier_span(self) -> range:
         """From the least to the greatest multiplier."""
+        if self.spans is not None:
+            return self.spans[0]
         return range(int(self.multipliers.min()), int(self.multipliers.max()) + 1)
 
     @property
     def offset_span(self) -> range:
         """From the least to the greatest offset."""
+        if self.spans is not None:
+            return self.spans[1]
         return range(int(self.offsets.min()), int(self.offsets.max()) + 1)
 
     @property
     def product_span(self) -> tuple[int, int]:
         """Least and greatest product."""
-        ends = [int(m) * x for m in (self.multipliers.min(), self.multipliers.max())
+        ends = [m * x for m in (self.multiplier_span.start, self.multiplier_span.stop - 1)
                 for x in (self.i.levels.low, self.i.levels.high)]
         return min(*ends, 0), max(*ends, 0)
 
@@ -67,7 +92,11 @@ class AffineStage(PipelineStage):
         """Per channel the multiplier, then the offset."""
         return Table.of(f"{self.name}.constants",
                         [(self.multipliers, _bits(self.multiplier_span)), (self.offsets, _bits(self.offset_span))],
-                        self.i.lanes, self.style)
+                        self.i.lanes, self.style, loadable=self.spans is not None)
+
+    @property
+    def banks(self):
+        return self.table.banks
 
     @property
     def input_latency(self) -> int:

@@ -7,11 +7,13 @@ from types import MappingProxyType
 
 from hwbnn import ir
 from hwbnn.errors import UserError
+from hwbnn.ir import Levels
 from hwbnn.plan.branches import FifoStage, ForkStage
 from hwbnn.plan.build import Builder, converters
 from hwbnn.plan.channel import UNLIMITED
 from hwbnn.plan.elementwise import AffineStage, ThresholdStage
 from hwbnn.plan.graph import Edge, chain, check
+from hwbnn.plan.loader import LoaderStage, loaded_banks
 from hwbnn.plan.maps import MAPS
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage
@@ -45,6 +47,20 @@ class Plan:
             object.__setattr__(self, "edges", chain(self.stages))
         check(self.stages, self.edges)
 
+    @cached_property
+    def loader(self) -> LoaderStage | None:
+        """What writes the loadable banks; None where there are none."""
+        targets = {place: loaded.bank for place, loaded in loaded_banks(self.stages).items()}
+        if not targets:
+            return None
+        stream = Stream(Levels.unsigned(8), 1, 1)
+        return LoaderStage(name="loader", nodes=(), i=stream, o=stream, targets=targets)
+
+    @property
+    def parts(self) -> tuple[Stage, ...]:
+        """Everything that takes cells: the stages, and the loader."""
+        return self.stages if self.loader is None else (*self.stages, self.loader)
+
     @property
     def input(self) -> Stream:
         return self.stages[0].i
@@ -61,7 +77,7 @@ class Plan:
     @property
     def flip_flops(self) -> int:
         """Bits of flip-flops of the accelerator, exactly as emitted."""
-        return sum(stage.flip_flops for stage in self.stages)
+        return sum(stage.flip_flops for stage in self.parts)
 
     @property
     def memories(self) -> tuple[Memory, ...]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hwbnn import pack
 from hwbnn.ir import Levels
-from hwbnn.plan.bank import Bank
+from hwbnn.plan.bank import Bank, Loaded
 from hwbnn.plan.dot import Dot
 from hwbnn.plan.lanes import Lane
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Style, index_bits, span_bits
@@ -48,6 +48,9 @@ class MatrixVectorStage(PipelineStage):
         tap after tap. Taps stand above the weights in the memory, once for all PEs where every row has the same.
     offset_style, weight_style, input_style : :class:`str`
         What the memories are made of.
+    loadable : :class:`bool`
+        Whether weights, thresholds and offsets can be written at run time. All widths are then those that any weights
+        of the lane's levels can need.
     """
 
     rows: int
@@ -65,6 +68,7 @@ class MatrixVectorStage(PipelineStage):
     corrections: NDArray[np.int64] | None = None
     taps: NDArray[np.int64] | None = None
     tap_count: int = 1
+    loadable: bool = False
 
     def __post_init__(self):
         if self.groups < 1 or self.rows % self.groups:
@@ -161,7 +165,15 @@ class MatrixVectorStage(PipelineStage):
     def weight_bank(self) -> Bank:
         """Where the weights of PE rows and SIMD columns are read from."""
         return Bank(f"{self.name}.weights", self.weight_bits + self.chosen_lanes * self.tap_bits, self.weight_depth,
-                    self.weight_style)
+                    self.weight_style, self.loadable)
+
+    @property
+    def banks(self):
+        if not self.loadable:
+            return {}
+        table = self.thresholds.table if self.thresholds is not None else self.offset_table
+        assert table is not None  # one or the other
+        return {"weights": Loaded(self.weight_bank, self.weight_words), **table.banks}
 
     @property
     def has_weight_memory(self) -> bool:
@@ -201,8 +213,22 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def offset_span(self) -> range:
-        """From the least to the greatest offset, 0 included."""
+        """From the least to the greatest offset, 0 included; where weights are loadable, of any weights."""
+        if self.loadable:
+            return self._widest_offsets
         return range(min(0, int(self.offsets.min())), max(0, int(self.offsets.max())) + 1)
+
+    @property
+    def _widest_offsets(self) -> range:
+        w, ends = self.lane.w, self._extreme_offsets
+        values = (self.i.levels.low, self.i.levels.high)
+        reach = 0 if self.corrections is None else self.columns * max(map(abs, (w.low, w.high))) * max(map(abs, values))
+        return range(min(0, int(ends.min())) - reach, max(0, int(ends.max())) + reach + 1)
+
+    @property
+    def _extreme_offsets(self) -> NDArray[np.int64]:
+        """Of the rows with the least and with the greatest sum of weights: each lane's offsets are linear in it."""
+        return self.lane.offsets(np.repeat([[self.lane.w.low], [self.lane.w.high]], self.columns, axis=1))
 
     @cached_property
     def offset_table(self) -> Table | None:
@@ -211,7 +237,13 @@ class MatrixVectorStage(PipelineStage):
             return None
         bits = span_bits(self.offset_span.start, self.offset_span.stop - 1)
         return Table.of(f"{self.name}.offsets", [(self.offsets, bits)], self.fold.pe, self.offset_style,
-                        self.borders)
+                        self.borders, loadable=self.has_loadable_offsets)
+
+    @property
+    def has_loadable_offsets(self) -> bool:
+        """Whether other weights may have other offsets."""
+        ends = self._extreme_offsets
+        return self.loadable and (self.corrections is not None or bool(np.any(ends != ends[0])))
 
     @property
     def tail_latency(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,13 @@ from hwbnn.ir import Levels
 from hwbnn.plan.channel import Channel
 from hwbnn.plan.options import UnitOptions
 
+if TYPE_CHECKING:  # which imports this module
+    from hwbnn.plan.bank import Loaded
+
 __all__ = ["Fold", "Memory", "PipelineStage", "Stage", "Stream", "Style", "ceil_div", "span_bits"]
 
-Style = Literal["block", "distributed", "logic"]
-STYLES = ("block", "distributed", "logic")
+Style = Literal["block", "distributed", "logic", "spram"]
+STYLES = ("block", "distributed", "logic", "spram")
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -103,7 +106,8 @@ class Memory:
     """One memory of the hardware: ``depth`` words of ``width`` bits.
 
     ``style`` is what it is to be made of: "block" (read through a register inside the memory),
-    "distributed" (LUT RAM, or flip-flops where the family has none) or "logic" (constants in LUTs).
+    "distributed" (LUT RAM, or flip-flops where the family has none), "logic" (constants in LUTs) or "spram" (a block
+    of UP5K's single-port RAM, which cannot be initialised).
     """
 
     name: str
@@ -200,6 +204,11 @@ class Stage:
     def memories(self) -> tuple[Memory, ...]:
         """Every memory in the emitted RTL, exactly."""
         return ()
+
+    @property
+    def banks(self) -> Mapping[str, "Loaded"]:
+        """What can be written at run time, by the name of its port without ``load_``; in the order of the image."""
+        return {}
 
     def rearranged(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return what leaves a stage that computes no node, (frames, values), for what enters it."""

@@ -8,10 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from hwbnn.ir import Levels
 from hwbnn.ir import Threshold as ThresholdNode
+from hwbnn.plan.bank import Bank, Loaded
 from hwbnn.plan.records import Memory, Style, index_bits, span_bits
 from hwbnn.plan.tree import Tree
 
-__all__ = ["Borders", "Table", "Thresholds", "rom_style"]
+__all__ = ["Borders", "Table", "Thresholds", "ram_style", "rom_style"]
 
 
 def rom_style(width: int, depth: int) -> Style:
@@ -21,6 +22,17 @@ def rom_style(width: int, depth: int) -> Style:
     which most would stay empty.
     """
     return "block" if depth > 32 and depth * width > 2048 else "logic"
+
+
+def ram_style(width: int, depth: int, style: Style | None = None) -> Style:
+    """Where words live that can be written: as :func:`rom_style` says, but in LUT memory instead of logic.
+
+    What is to stand in ``style`` "block" or "spram" does so where it is large: weights in either, and other words of
+    more than 128 bits in block memory.
+    """
+    if style in ("block", "spram"):
+        return "block" if depth * width > 128 else "distributed"
+    return style or ("block" if rom_style(width, depth) == "block" else "distributed")
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,8 @@ class Table:
     a map reads the run of its own.
 
     ``latency`` cycles pass from asking to the word: 0 for wires, 1 from logic into a register, 2 through a
-    block memory's own register and one in fabric.
+    block memory's own register and one in fabric. A ``loadable`` table is never wires: words that are equal now may
+    differ when others are written.
     """
 
     name: str
@@ -58,25 +71,37 @@ class Table:
     words: tuple[int, ...]
     style: Style
     borders: Borders | None = None
+    loadable: bool = False
 
     @cached_property
     def is_constant(self) -> bool:
-        return self.width == 0 or len(set(self.words)) == 1
+        return not self.loadable and (self.width == 0 or len(set(self.words)) == 1)
+
+    @cached_property
+    def bank(self) -> Bank:
+        """Where the words stand; where they are equal, and stay so, a single one."""
+        return Bank(self.name, self.width, 1 if self.is_constant else len(self.words), self.style, self.loadable)
+
+    @property
+    def banks(self) -> dict[str, Loaded]:
+        """The bank by the last part of its name, where it is loadable."""
+        return {self.name.rpartition(".")[2]: Loaded(self.bank, self.words)} if self.loadable else {}
 
     @property
     def latency(self) -> int:
-        return 0 if self.is_constant else 2 if self.style == "block" else 1
+        return self.bank.latency
 
     @property
     def memories(self) -> tuple[Memory, ...]:
-        return () if self.is_constant else (Memory(self.name, self.width, len(self.words), self.style),)
+        return self.bank.memories
 
     @property
     def flip_flops(self) -> int:
         """The reader's counter and the fabric register."""
-        if self.is_constant:
-            return 0
-        total = index_bits(self.run) + self.width
+        total = self.bank.flip_flops
+        if not self.bank.has_memory:
+            return total
+        total += index_bits(self.run)
         if self.borders is not None:
             total += index_bits(len(self.borders.rows)) + index_bits(len(self.borders.columns))
         return total
@@ -88,7 +113,7 @@ class Table:
 
     @classmethod
     def of(cls, name: str, columns: list[tuple[ArrayLike, int]], lanes: int, style: Style | None,
-           borders: Borders | None = None) -> "Table":
+           borders: Borders | None = None, *, loadable: bool = False) -> "Table":
         """Lay out fields per channel: each is (integers of shape (channels, ...), bits of each integer).
 
         With ``borders`` there are as many times more channels as there are classes.
@@ -110,6 +135,10 @@ class Table:
                         shift += width
             words.append(word)
         width = lanes * sum(bits)
+        if loadable:
+            return cls(name, width, tuple(words), ram_style(width, len(words), style), borders, True)
+        if style == "spram":  # of what is loadable beside it
+            style = None
         return cls(name, width, tuple(words), style or rom_style(width, len(words)), borders)
 
 
@@ -130,6 +159,8 @@ class Thresholds:
         The n + 1 output levels.
     lanes : :class:`int`
         Channels per beat.
+    has_polarity : :class:`bool`
+        Whether each channel carries a bit for its polarity although all are alike: other constants may be loaded.
     """
 
     constants: NDArray[np.int64]
@@ -139,14 +170,16 @@ class Thresholds:
     levels: Levels
     lanes: int
     table: Table
+    has_polarity: bool = False
 
     @classmethod
     def of(cls, node: ThresholdNode, channels: int, *, low: int, high: int, scale: int = 1,
            offsets: NDArray[np.int64] | int = 0, lanes: int, name: str, style: Style | None = None,
-           borders: Borders | None = None) -> "Thresholds":
+           borders: Borders | None = None, loadable: bool = False, has_polarity: bool = False) -> "Thresholds":
         """Fold ``scale`` and ``offsets`` into ``node``'s thresholds, in exact integers.
 
-        With ``borders`` the offsets are those of all channels for one class after another.
+        With ``borders`` the offsets are those of all channels for one class after another. ``has_polarity`` is for
+        loadable ones whose polarity may come to differ between channels.
         """
         n, classes = node.thresholds.shape[1], borders.classes if borders is not None else 1
         limits = np.tile(np.broadcast_to(node.thresholds, (channels, n)), (classes, 1)).astype(object)
@@ -159,10 +192,10 @@ class Thresholds:
         constants = np.clip(constants, low, high + 1).astype(np.int64)
         inverts = (~rising[:, 0].astype(bool)).astype(np.int64)
         fields: list[tuple[ArrayLike, int]] = [(constants, span_bits(low, high + 1))]
-        if len(set(inverts.tolist())) > 1:
+        if has_polarity or len(set(inverts.tolist())) > 1:
             fields.append((inverts, 1))
         return cls(constants, inverts, low, high, node.levels, lanes,
-                   Table.of(name, fields, lanes, style, borders))
+                   Table.of(name, fields, lanes, style, borders, loadable=loadable), has_polarity)
 
     @property
     def count(self) -> int:
@@ -171,8 +204,8 @@ class Thresholds:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether channels differ in polarity, so that each carries a bit for it."""
-        return len(set(self.inverts.tolist())) > 1
+        """Whether channels may differ in polarity, so that each carries a bit for it."""
+        return self.has_polarity or len(set(self.inverts.tolist())) > 1
 
     @property
     def tree(self) -> Tree:

@@ -12,12 +12,14 @@ from amaranth.lib.wiring import In, Out
 
 from hwbnn import plan
 from hwbnn.plan.interface import ERROR_BITS
+from hwbnn.plan.loader import WORDS_BITS
 from hwbnn.rtl.add import Add
 from hwbnn.rtl.affine import AffineUnit
 from hwbnn.rtl.argmax import ArgMaxUnit
 from hwbnn.rtl.concat import Concat, Slice
 from hwbnn.rtl.fork import Fork
 from hwbnn.rtl.frame import FrameInput, FrameOutput, byte_padded
+from hwbnn.rtl.loader import Loader
 from hwbnn.rtl.matrix_vector import MatrixVectorUnit
 from hwbnn.rtl.pad import Pad
 from hwbnn.rtl.pool import Pool
@@ -69,7 +71,30 @@ def _axi(plan: plan.Plan) -> dict[str, wiring.Member]:
         "m_axis_tready": In(1),
         "m_axis_tlast": Out(1),
         "framing_errors": Out(ERROR_BITS),
+        **({} if plan.loader is None else {
+            "s_axis_cfg_tdata": In(8),
+            "s_axis_cfg_tvalid": In(1),
+            "s_axis_cfg_tready": Out(1),
+            "s_axis_cfg_tlast": In(1),
+            "config_words": Out(WORDS_BITS),
+            "config_errors": Out(ERROR_BITS),
+        }),
     }
+
+
+def _connect_loader(core: Any, m: Module, stage: plan.LoaderStage, units: Mapping[str, Any]):
+    """Let the configuration stream write the loadable banks of ``units``, by stage."""
+    m.submodules.loader = loader = Loader(stage)
+    m.d.comb += [
+        loader.i.payload.data.eq(core.s_axis_cfg_tdata),
+        loader.i.payload.last.eq(core.s_axis_cfg_tlast),
+        loader.i.valid.eq(core.s_axis_cfg_tvalid),
+        core.s_axis_cfg_tready.eq(loader.i.ready),
+        core.config_words.eq(loader.words),
+        core.config_errors.eq(loader.errors),
+    ]
+    for number, (name, port) in enumerate(stage.targets):
+        wiring.connect(m, getattr(loader, f"load_{number}"), getattr(units[name], f"load_{port}"))
 
 
 class Core(wiring.Component):
@@ -86,6 +111,11 @@ class Core(wiring.Component):
         Results, one packet each, in the order of the images.
     framing_errors : :py:`Out(16)`
         Packets of a wrong length since reset; stays at its greatest value.
+    s_axis_cfg_tdata, s_axis_cfg_tvalid, s_axis_cfg_tready, s_axis_cfg_tlast
+        Where layers are loadable: packets of :func:`hwbnn.plan.loader.packets`, a byte each cycle, while no frame is
+        under way.
+    config_words, config_errors : :py:`Out(32)`, :py:`Out(16)`
+        As of :class:`Loader`.
     """
 
     s_axis_tdata: Signal
@@ -131,6 +161,8 @@ class Core(wiring.Component):
             last.o.ready.eq(self.m_axis_tready),
             self.framing_errors.eq(first.errors),
         ]
+        if self._plan.loader is not None:
+            _connect_loader(self, m, self._plan.loader, by_stage)
         return m
 
 

@@ -5,10 +5,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwbnn.plan import AffineStage
+from hwbnn.rtl.bank import load_ports
 from hwbnn.rtl.codes import decode, encode, payload
+from hwbnn.rtl.constants import ConstantReader
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
-from hwbnn.rtl.rom import ConstantReader
 
 __all__ = ["AffineUnit"]
 
@@ -24,6 +25,8 @@ class AffineUnit(wiring.Component):
     -------
     i : :py:`In(stream.Signature(payload(stage.i)))`
     o : :py:`Out(stream.Signature(payload(stage.o)))`
+    load_constants : :py:`In(load_port(...))`
+        Where they are loadable.
     """
 
     i: stream.Interface
@@ -36,6 +39,7 @@ class AffineUnit(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(payload(stage.i))),
             "o": Out(stream.Signature(payload(stage.o))),
+            **load_ports(stage),
         })
 
     @property
@@ -53,6 +57,8 @@ class AffineUnit(wiring.Component):
         stage, lanes = self._stage, self._stage.i.lanes
         m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
         m.submodules.constants = reader = ConstantReader(stage.table)
+        if stage.table.loadable:
+            wiring.connect(m, wiring.flipped(self.load_constants), reader.load)
 
         issue = Signal()
         valid = flags(m, issue, stage.input_latency + 2, name="valid")

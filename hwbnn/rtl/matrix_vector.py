@@ -5,12 +5,12 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwbnn.plan import MatrixVectorStage
-from hwbnn.rtl.bank import BankReader
+from hwbnn.rtl.bank import BankReader, load_ports
 from hwbnn.rtl.codes import encode, payload
+from hwbnn.rtl.constants import ConstantReader
 from hwbnn.rtl.dot import DotProduct
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
-from hwbnn.rtl.rom import ConstantReader
 from hwbnn.rtl.thresholds import ThresholdLanes
 
 __all__ = ["MatrixVectorUnit"]
@@ -32,6 +32,8 @@ class MatrixVectorUnit(wiring.Component):
         ``stage.input_lanes`` activation codes.
     o : :py:`Out(stream.Signature(payload(stage.o)))`
         PE codes of output levels or of accumulators.
+    load_weights, load_thresholds, load_offsets : :py:`In(load_port(...))`
+        Those of ``stage.banks``.
     """
 
     i: stream.Interface
@@ -44,6 +46,7 @@ class MatrixVectorUnit(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(payload(stage.i))),
             "o": Out(stream.Signature(payload(stage.o))),
+            **load_ports(stage),
         })
 
     @property
@@ -152,6 +155,8 @@ class MatrixVectorUnit(wiring.Component):
         """Return the weights of PE rows and SIMD columns at ``address``, ``stage.front`` cycles later."""
         stage = self._stage
         m.submodules.weights = reader = BankReader(stage.weight_bank, stage.weight_words)
+        if stage.loadable:
+            wiring.connect(m, wiring.flipped(self.load_weights), reader.load)
         if stage.has_weight_memory:
             m.d.comb += reader.address.eq(delayed(m, address, stage.front - stage.weight_latency, name="address"))
         return reader.data
@@ -162,12 +167,16 @@ class MatrixVectorUnit(wiring.Component):
         complete = stage.sum_latency + 1
         if stage.thresholds is not None:
             m.submodules.thresholds = tail = ThresholdLanes(stage.thresholds)
+            if stage.loadable:
+                wiring.connect(m, wiring.flipped(self.load_thresholds), tail.load)
             m.d.comb += [tail.advance.eq(ends[complete - stage.thresholds.table.latency]),
                          tail.numbers.eq(totals)]
             return tail.codes
         table = stage.offset_table
         assert table is not None  # one or the other
         m.submodules.offsets = reader = ConstantReader(table)
+        if table.loadable:
+            wiring.connect(m, wiring.flipped(self.load_offsets), reader.load)
         m.d.comb += reader.advance.eq(ends[complete - table.latency])
         offsets = data.View(data.ArrayLayout(stage.offset_span, stage.fold.pe), reader.data)
         numbers = Signal(payload(stage.o), name="numbers", reset_less=True)

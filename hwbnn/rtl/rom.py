@@ -1,81 +1,11 @@
-"""Constants read in order: thresholds, offsets, multipliers of one group of channels after another."""
+"""Read-only memories."""
 
-from collections.abc import Sequence
+from amaranth.lib import memory
 
-from amaranth import Const, Module, Mux, Signal, Value
-from amaranth.lib import memory, wiring
-from amaranth.lib.wiring import In, Out
-
-from hwbnn.plan import Borders, Table
-
-__all__ = ["ConstantReader", "rom"]
+__all__ = ["rom"]
 
 
 def rom(width: int, words, *, style: str) -> memory.Memory:
-    """Make a read-only memory of ``words``, marked with what synthesis shall make it of."""
+    """Make a read-only memory of ``words``, marked with what synthesis shall make of it."""
     return memory.Memory(shape=width, depth=len(words), init=words,
                          attrs={"rom_style": style, "ram_style": style})
-
-
-class ConstantReader(wiring.Component):
-    """Give out the next word of a :class:`Table`, the first after the last.
-
-    Latency from :py:`advance` to the word in :py:`data` is ``table.latency``; equal words are always there.
-
-    Members
-    -------
-    advance : :py:`In(1)`
-        Another word is needed, ``table.latency`` cycles from now.
-    data : :py:`Out(table.width)`
-    """
-
-    advance: Signal
-    data: Signal
-
-    def __init__(self, table: Table):
-        self._table = table
-        super().__init__({"advance": In(1), "data": Out(table.width)})
-
-    def elaborate(self, platform):
-        m = Module()
-        table = self._table
-        if table.is_constant:
-            m.d.comb += self.data.eq(Const(table.words[0], table.width))
-            return m
-        m.submodules.rom = words = rom(table.width, table.words, style=table.style)
-        port = words.read_port(domain="sync" if table.style == "block" else "comb")
-        index = Signal(range(table.run))
-        word = Signal(table.width, reset_less=True)
-        m.d.comb += [port.addr.eq(index), self.data.eq(word)]
-        m.d.sync += word.eq(port.data)
-        last = index == table.run - 1
-        with m.If(self.advance):
-            m.d.sync += index.eq(Mux(last, 0, index + 1))
-        if table.borders is not None:
-            base = self._place(m, self.advance & last, table.borders)
-            m.d.comb += port.addr.eq(base + index)
-        return m
-
-    def _place(self, m: Module, advance: Value, borders: Borders) -> Value:
-        """Walk over the pixels of a map; return where the run of the pixel's class begins."""
-        run = self._table.run
-        row, column = Signal(range(len(borders.rows))), Signal(range(len(borders.columns)))
-        ends = column == len(borders.columns) - 1
-        with m.If(advance):
-            m.d.sync += column.eq(Mux(ends, 0, column + 1))
-            with m.If(ends):
-                m.d.sync += row.eq(Mux(row == len(borders.rows) - 1, 0, row + 1))
-        return (_class(m, row, borders.rows, run * borders.column_classes, name="row_base")
-                + _class(m, column, borders.columns, run, name="column_base"))
-
-
-def _class(m: Module, position: Signal, classes: Sequence[int], size: int, *, name: str) -> Signal:
-    """``size`` times the class of ``position``; the commonest class needs no compare."""
-    base = Signal(range(max(classes) * size + 1), name=name)
-    common = max(set(classes), key=classes.count)
-    m.d.comb += base.eq(common * size)
-    with m.Switch(position):
-        for number in sorted(set(classes) - {common}):
-            with m.Case(*(n for n, of in enumerate(classes) if of == number)):
-                m.d.comb += base.eq(number * size)
-    return base

@@ -5,10 +5,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwbnn.plan import Thresholds, ThresholdStage
+from hwbnn.rtl.bank import load_port, load_ports
 from hwbnn.rtl.codes import decode, encode_level, payload
+from hwbnn.rtl.constants import ConstantReader
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
-from hwbnn.rtl.rom import ConstantReader
 from hwbnn.rtl.tree import add_up
 
 __all__ = ["ThresholdLanes", "ThresholdUnit"]
@@ -26,6 +27,8 @@ class ThresholdLanes(wiring.Component):
         A group will stand at :py:`numbers` in ``thresholds.table.latency`` cycles.
     numbers : :py:`In(ArrayLayout(range(low, high + 1), lanes))`
     codes : :py:`Out(ArrayLayout(levels.bits, lanes))`
+    load : :py:`In(load_port(thresholds.table.bank))`
+        Where they are loadable.
     """
 
     advance: Signal
@@ -38,6 +41,7 @@ class ThresholdLanes(wiring.Component):
             "advance": In(1),
             "numbers": In(data.ArrayLayout(range(t.low, t.high + 1), t.lanes)),
             "codes": Out(data.ArrayLayout(t.levels.bits, t.lanes)),
+            **({"load": In(load_port(t.table.bank))} if t.table.loadable else {}),
         })
 
     def elaborate(self, platform):
@@ -46,6 +50,8 @@ class ThresholdLanes(wiring.Component):
         constant = range(t.low, t.high + 2)
         channel = data.StructLayout({"limits": data.ArrayLayout(constant, t.count), "invert": int(t.is_mixed)})
         m.submodules.constants = reader = ConstantReader(t.table)
+        if t.table.loadable:
+            wiring.connect(m, wiring.flipped(self.load), reader.load)
         rows = data.View(data.ArrayLayout(channel, t.lanes), reader.data)
         m.d.comb += reader.advance.eq(self.advance)
         for lane in range(t.lanes):
@@ -70,6 +76,8 @@ class ThresholdUnit(wiring.Component):
         Codes of numbers.
     o : :py:`Out(stream.Signature(payload(stage.o)))`
         Codes of levels.
+    load_thresholds : :py:`In(load_port(...))`
+        Where they are loadable.
     """
 
     i: stream.Interface
@@ -82,6 +90,7 @@ class ThresholdUnit(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(payload(stage.i))),
             "o": Out(stream.Signature(payload(stage.o))),
+            **load_ports(stage),
         })
 
     @property
@@ -99,6 +108,8 @@ class ThresholdUnit(wiring.Component):
         stage, t = self._stage, self._stage.thresholds
         m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
         m.submodules.lanes = lanes = ThresholdLanes(t)
+        if t.table.loadable:
+            wiring.connect(m, wiring.flipped(self.load_thresholds), lanes.load)
 
         issue = Signal()
         valid = flags(m, issue, stage.input_latency + t.latency, name="valid")

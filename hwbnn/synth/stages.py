@@ -50,7 +50,7 @@ def count(tools: Tools, verilog: Path, plan: Plan, *, family: str, options: str,
     luts_per_memory : :class:`int`
         LUT places that a LUT memory takes.
     """
-    modules = {f"{_CORE}.{instance_name(stage.name)}": stage.name for stage in plan.stages}
+    modules = {f"{_CORE}.{instance_name(stage.name)}": stage.name for stage in plan.parts}
     (tools.directory / "accelerator.v").write_text(verilog.read_text())
     (tools.directory / "accelerator.ys").write_text(_SCRIPT.format(
         verilog="accelerator.v", top=TOP, family=family,
