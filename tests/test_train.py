@@ -111,8 +111,9 @@ def test_log_is_in_a_new_folder_for_each_training(tmp_path):
 def test_log_holds_the_figures(tmp_path):
     hwbnn_train.train(SMALL, tmp_path, epochs=2, progress=False)
     log = EventAccumulator(str(tmp_path / "tensorboard" / "run-1")).Reload()
-    assert {"loss/train", "loss/validation", "accuracy/validation", "learning rate", "flips/fc1"} <= set(
-        log.Tags()["scalars"])
+    assert {"loss/train", "loss/validation", "accuracy/validation", "learning rate", "flips/fc1", "gradient/fc1",
+            "dead/fc2", "angle/fc1", "proportionality/fc3"} <= set(log.Tags()["scalars"])
+    assert {"weights/fc1", "gradients/fc1"} <= set(log.Tags()["histograms"])
     assert [event.step for event in log.Scalars("accuracy/validation")] == [1, 2]
 
 
@@ -200,7 +201,7 @@ def test_recipe_for_comparison_only(tmp_path):
     chosen = dataclasses.replace(recipe("float-mlp"), data="digits", hidden=(16,), epochs=4, lr=1e-2)
     metrics = hwbnn_train.train(chosen, tmp_path, progress=False)
     assert metrics["accuracy"]["test"] > 0.5 and "model_sha256" not in metrics
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "metrics.json", "tensorboard"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "layers.svg", "metrics.json", "tensorboard"]
     with pytest.raises(UserError, match=r"^Layer fc1 must have quantized weights .*$"):
         hwbnn_train.train(dataclasses.replace(chosen, exported=True), tmp_path, progress=False)
 

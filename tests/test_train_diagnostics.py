@@ -1,6 +1,7 @@
 """Diagnostics, against counts and angles made by hand."""
 
 import math
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from hwbnn_train import QuantConv2d, QuantLinear, Sign, Uniform, diagnose
+from hwbnn_train.plots import plot
 from hwbnn_train.quantizers import Real, States, Steps, TernaryWeights
 
 
@@ -57,3 +59,33 @@ def test_every_layer_is_reported_and_real_weights_too():
     reports = diagnose(model, torch.randint(0, 2, (5, 1, 4, 4), dtype=torch.uint8))
     assert [(r.name, r.bits, r.training_bits) for r in reports] == [("0", 1, 32), ("2", 32, 32)]
     assert all(np.isfinite([r.angle, r.proportionality, r.resting, r.dead]).all() for r in reports)
+
+
+def test_inputs_before_and_behind_their_quantizer():
+    """A sign keeps the direction of random inputs as well as it keeps that of weights."""
+    layer = QuantLinear(1000, 200, weight=Sign(), input=Sign(window=1.0))
+    (report,) = diagnose(nn.Sequential(layer), torch.randn(50, 1000))
+    assert report.input_proportionality == pytest.approx(math.sqrt(2 / math.pi), abs=0.02)
+    (same,) = diagnose(nn.Sequential(QuantLinear(9, 4, weight=Sign())), torch.randn(5, 9))
+    assert same.input_proportionality == pytest.approx(1)
+
+
+def test_plot():
+    """Well formed, a row of four charts for each layer, and every point and bar within its frame."""
+    model = nn.Sequential(QuantConv2d(1, 2, 3, weight=Sign()), nn.Flatten(),
+                          QuantLinear(8, 3, weight=TernaryWeights(), input=Sign(window=1.0)))
+    root = ElementTree.fromstring(plot(model, torch.randint(0, 9, (5, 1, 4, 4), dtype=torch.uint8)))
+    name = "{http://www.w3.org/2000/svg}"
+    charts = root.findall(f"{name}g")
+    assert len(charts) == 8
+    scatter, histogram = charts[4], charts[7]
+    assert len(scatter.findall(f"{name}circle")) == 5 * 3
+    assert all(0 <= float(dot.get(axis)) <= 220 for dot in scatter.findall(f"{name}circle") for axis in ("cx", "cy"))
+    assert len(histogram.findall(f"{name}rect")) == 3  # -1, 0 and 1
+    words = [text.text for text in root.findall(f"{name}text")]
+    assert words[4] == "0" and "18 weights" in words and "of 1 bit" in words and "of 2 bits" in words
+
+
+def test_plot_of_equal_sums():
+    model = nn.Sequential(QuantLinear(3, 2, weight=Real()))
+    assert "nan" not in plot(model, torch.zeros(4, 3))

@@ -124,7 +124,8 @@ def test_a_language_is_learned(text, name):
         f"Layer recurrent must be one that can become hardware, not {recipe.layer.upper()}: it carries a state from "
         f"step to step, and hardware here keeps none between vectors")
     assert [layer["name"] for layer in metrics["layers"]] == ["recurrent.hidden", "output"]
-    assert sorted(p.name for p in (text / "run").iterdir()) == ["checkpoint.pt", "metrics.json", "tensorboard"]
+    written = sorted(path.name for path in (text / "run").iterdir())
+    assert written == ["checkpoint.pt", "layers.svg", "metrics.json", "tensorboard"]
 
 
 def test_best_epoch_has_the_lowest_loss():

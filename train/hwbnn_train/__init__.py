@@ -12,6 +12,7 @@ from hwbnn_train.convert import convert
 from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.export import compare, execute, export
 from hwbnn_train.layers import QuantConv2d, QuantLinear
+from hwbnn_train.plots import plot
 from hwbnn_train.quantizers import Grid, Quantizer, Sign, Uniform
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import recipes
@@ -20,5 +21,5 @@ from hwbnn_train.training import train
 
 __all__ = [
     "Grid", "QuantConv2d", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "convert", "diagnose",
-    "execute", "export", "recipes", "settle", "train",
+    "execute", "export", "plot", "recipes", "settle", "train",
 ]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hwbnn_train.layers import Quantized
 from hwbnn_train.quantizers import States
 
-__all__ = ["LayerReport", "diagnose"]
+__all__ = ["LayerReport", "Probe", "diagnose", "probes"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class LayerReport:
     proportionality : :class:`float`
         Correlation, over images and outputs, of the products with the real and with the quantized weights (dot product
         proportionality, same paper); 1 where the weights are states.
+    input_proportionality : :class:`float`
+        The same of the products of the quantized weights with the inputs before and behind their quantizer.
     resting : :class:`float`
         Share of the products of an input and a weight that need no work because one of them is 0 (GXNOR-Net,
         arXiv:1705.09283); padding is not counted.
@@ -51,22 +53,37 @@ class LayerReport:
     zeros: float
     angle: float
     proportionality: float
+    input_proportionality: float
     resting: float
     dead: float
 
 
-@torch.no_grad()
-def diagnose(model: nn.Module, x: Tensor) -> list[LayerReport]:
-    """Return a report of each layer of ``model`` that has quantized weights, for the images ``x`` (N x ...).
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """The tensors of one layer that a report is made of.
 
-    Of a recurrent layer the last step is looked at, and not what looks up tokens, which multiplies nothing.
+    ``inputs`` are quantized; ``products`` are those of quantized inputs and weights, ``with_real_weights`` and
+    ``with_real_inputs`` have one of the two as it was before its quantizer.
     """
-    inputs: dict[str, Tensor] = {}
+
+    layer: Quantized
+    inputs: Tensor
+    real: Tensor
+    quantized: Tensor
+    products: Tensor
+    with_real_weights: Tensor
+    with_real_inputs: Tensor
+
+
+@torch.no_grad()
+def probes(model: nn.Module, x: Tensor) -> dict[str, Probe]:
+    """Return, by layer, the tensors that the images ``x`` (N x ...) give in evaluation mode."""
+    received: dict[str, Tensor] = {}
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, Quantized)}
 
     def keep(name: str):
-        def hook(layer: Quantized, received: tuple[Tensor, ...]) -> None:
-            inputs[name] = received[0] if layer.quantize_input is None else layer.quantize_input(received[0])
+        def hook(layer: Quantized, inputs: tuple[Tensor, ...]) -> None:
+            received[name] = inputs[0]
         return hook
 
     model.eval()
@@ -76,23 +93,40 @@ def diagnose(model: nn.Module, x: Tensor) -> list[LayerReport]:
     finally:
         for handle in handles:
             handle.remove()
-    return [_report(name, layer, inputs[name]) for name, layer in layers.items() if name in inputs]
+    return {name: _probe(layer, received[name]) for name, layer in layers.items() if name in received}
 
 
-def _report(name: str, layer: Quantized, a: Tensor) -> LayerReport:
+def _probe(layer: Quantized, x: Tensor) -> Probe:
+    a = x if layer.quantize_input is None else layer.quantize_input(x)
     real, quantized = layer.weight, layer.quantize_weight(layer.weight)
-    stored, bits = layer.quantize_weight.stored(real)
+    return Probe(layer, a, real, quantized, layer.product(a, quantized, None), layer.product(a, real, None),
+                 layer.product(x, quantized, None))
+
+
+def diagnose(model: nn.Module, x: Tensor) -> list[LayerReport]:
+    """Return a report of each layer of ``model`` that has quantized weights, for the images ``x`` (N x ...).
+
+    Of a recurrent layer the last step is looked at, and not what looks up tokens, which multiplies nothing.
+    """
+    return [_report(name, probe) for name, probe in probes(model, x).items()]
+
+
+@torch.no_grad()
+def _report(name: str, probe: Probe) -> LayerReport:
+    layer, a, quantized = probe.layer, probe.inputs, probe.quantized
+    stored, bits = layer.quantize_weight.stored(probe.real)
     live = layer.product((a != 0).float(), (quantized != 0).float(), None).sum(dtype=torch.float64)
-    products = layer.product(torch.ones_like(a), torch.ones_like(real), None).sum(dtype=torch.float64)
+    products = layer.product(torch.ones_like(a), torch.ones_like(quantized), None).sum(dtype=torch.float64)
     return LayerReport(
         name=name,
-        weights=real.numel(),
+        weights=quantized.numel(),
         stored=stored,
         bits=bits,
         training_bits=bits if isinstance(layer.quantize_weight, States) else 32,
         zeros=float((quantized == 0).float().mean()),
-        angle=_angle(real, quantized),
-        proportionality=_correlation(layer.product(a, real, None), layer.product(a, quantized, None)),
+        angle=_angle(probe.real, quantized),
+        proportionality=_correlation(probe.with_real_weights, probe.products),
+        input_proportionality=_correlation(probe.with_real_inputs, probe.products),
         resting=float(1.0 - live / products),
         dead=float((a == a[:1]).all(dim=0).float().mean()),
     )

@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from hwbnn.errors import UserError
 from hwbnn_train import checkpoint as checkpoints
 from hwbnn_train.checkpoint import Checkpoint
+from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.evaluation import Data, evaluate, recalibrate
 from hwbnn_train.finite import check_state, check_step
 from hwbnn_train.layers import Quantized
@@ -129,6 +130,12 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
                 writer.add_scalar(name, value, epoch + 1)
             if (epoch + 1) % max(1, recipe.epochs // 20) == 0:
                 for name in weights:
-                    writer.add_histogram(f"weights/{name}", model.get_submodule(name).weight, epoch + 1)
+                    weight = model.get_submodule(name).weight
+                    writer.add_histogram(f"weights/{name}", weight, epoch + 1)
+                    writer.add_histogram(f"gradients/{name}", weight.grad, epoch + 1)
+                for found in diagnose(model, validation[0][:500]):
+                    writer.add_scalar(f"dead/{found.name}", found.dead, epoch + 1)
+                    writer.add_scalar(f"angle/{found.name}", found.angle, epoch + 1)
+                    writer.add_scalar(f"proportionality/{found.name}", found.proportionality, epoch + 1)
         report({**measured, "best epoch": state.best["epoch"], "best accuracy": state.best["accuracy"]})
     return state

@@ -29,6 +29,7 @@ from hwbnn_train.evaluation import Data, evaluate, real_weights, recalibrate
 from hwbnn_train.export import compare, export
 from hwbnn_train.loop import fit
 from hwbnn_train.losses import LOSSES
+from hwbnn_train.plots import plot
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import recipe as find_recipe
 from hwbnn_train.settle import settle
@@ -50,8 +51,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
     recipe : :class:`str` or Recipe
         A name of :func:`hwbnn_train.recipes`, or a record of your own.
     output_dir : path
-        Gets ``model.onnx`` (unless the recipe is for comparison only), ``metrics.json``, ``checkpoint.pt`` and
-        ``tensorboard/``; made if missing.
+        Gets ``model.onnx`` (unless the recipe is for comparison only), ``metrics.json``, ``layers.svg``,
+        ``checkpoint.pt`` and ``tensorboard/``; made if missing.
     seed : :class:`int`
         Of all random numbers. The same seed gives the same network on the same machine and versions; on a GPU up
         to the order of sums.
@@ -132,6 +133,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else (
             {"not_exported": _why_not(model, shape)}, None)
         layers = [dataclasses.asdict(report) for report in diagnose(model, images)]
+        drawing = plot(model, images)
 
     metrics = {
         "recipe": chosen.name,
@@ -157,6 +159,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
     try:
         if content is not None:
             write_atomic(directory / "model.onnx", content)
+        write_atomic(directory / "layers.svg", drawing)
         write_atomic(directory / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"Results must be written to {directory}, and that fails: {error.strerror}; make room and "
