@@ -29,7 +29,8 @@ __all__ = ["OUTPUTS", "compile"]
 OUTPUTS = ("class", "logits")
 _FILES = ("network.npz", "rtl/accelerator.v", "fold.json", "training.json", "commands.json",
           "build.json")  # the last makes it valid
-_RESULTS = ("estimate.json", "accuracy.json", "sim", "synth", "report.html")  # true for one Verilog and no other
+_RESULTS = ("estimate.json", "accuracy.json", "faults", "sim", "synth",
+            "report.html")  # true for one Verilog and no other
 
 
 def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, board: str,

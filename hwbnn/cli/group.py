@@ -40,6 +40,7 @@ COMMANDS = {
     "inspect": Entry("inspect", "Show the layers of a model, and what became of them.", _MODEL),
     "weights": Entry("weights", "Write retrained weights for a build to load.", _HARDWARE),
     "run": Entry("run", "Classify images on a board, over its serial port.", _HARDWARE),
+    "faults": Entry("faults", "Flip bits of the memories, and see what becomes of the accuracy.", _HARDWARE),
     "sim": Entry("sim", "Write a cocotb bench that runs without this package: sim export.", _HARDWARE),
     "boards": Entry("boards", "List the boards.", _HARDWARE),
 }

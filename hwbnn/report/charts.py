@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Bar", "bars", "confusion_matrix"]
+__all__ = ["Bar", "bars", "confusion_matrix", "decay"]
 
 _ROW = 30  # height of a bar's row in pixels
 _LONGEST = 26  # characters of a name beside a bar
@@ -86,3 +86,20 @@ def _short(name: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
+
+
+def decay(points: Sequence[tuple[float, float, float, float]], *, x: str, y: str) -> dict[str, Any]:
+    """A line through (x, mean, low, high) with whiskers, x in powers of ten, y in per cent."""
+    trace = {
+        "type": "scatter", "mode": "lines+markers", "line": {"color": "series-1"}, "x": [point[0] for point in points],
+        "y": [100 * mean for _, mean, _, _ in points],
+        "error_y": {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": "series-1",
+                    "array": [100 * (high - mean) for _, mean, _, high in points],
+                    "arrayminus": [100 * (mean - low) for _, mean, low, _ in points]},
+        "hovertemplate": f"%{{x:,}} {x}: %{{y:.2f}} %<extra></extra>",
+    }
+    layout = {
+        "height": 300, "showlegend": False, "margin": {"l": 55, "r": 20, "t": 10, "b": 45},
+        "xaxis": {"title": {"text": x}, "type": "log"}, "yaxis": {"title": {"text": y}},
+    }
+    return {"data": [trace], "layout": layout}

@@ -7,6 +7,7 @@ from hwbnn import ir
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.cost import Estimate
 from hwbnn.plan import Plan, plan_of
+from hwbnn.sim.faults import TARGETS
 from hwbnn.synth import SynthesisResult
 from hwbnn_boards import Board, board
 
@@ -27,6 +28,8 @@ class Results:
     synthesis : :class:`SynthesisResult` or None
     commands : mapping
         ``commands.json``: by step what was run, when and how long.
+    faults : JSON records
+        ``faults/*.json``, one per target that was hit.
     """
 
     path: str
@@ -40,6 +43,7 @@ class Results:
     estimate: Estimate | None
     synthesis: SynthesisResult | None
     commands: dict[str, dict[str, Any]]
+    faults: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def read(cls, directory: BuildDirectory) -> "Results":
@@ -63,4 +67,6 @@ class Results:
             simulation=optional("sim/result.json", "hwbnn simulate"),
             estimate=estimate,
             synthesis=SynthesisResult.read(directory) if (directory / "synth/result.json").exists() else None,
-            commands=directory.commands)
+            commands=directory.commands,
+            faults=tuple(record for target in TARGETS
+                         if (record := optional(f"faults/{target}.json", "hwbnn faults")) is not None))
