@@ -48,7 +48,7 @@ def faults(
     if as_json:
         console.print_json(record)
         return
-    columns = [">flips", ">of bits", ">trials", ">same class", ">95 % interval", ">worst trial", ">accuracy"]
+    columns = [">flips", ">of bits", ">trials", ">same class", ">interval (95%)", ">worst trial", ">accuracy"]
     console.table(f"Flipped bits of the {target}, {console.count(found.images)} images of {images}", columns,
                   [_row(point) for point in found.points])
     console.table("Each layer alone", ["layer", *columns], [(point.layer, *_row(point)) for point in found.layers])
