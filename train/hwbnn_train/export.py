@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hwbnn.errors import UserError
 from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.layers import QuantConv2d, Quantized, QuantLinear
+from hwbnn_train.lowprecision import Maxout, Multiply
 from hwbnn_train.quantizers import Grid, Quantizer
 from hwbnn_train.recurrent import LanguageModel, Recurrent
 from hwbnn_train.shift import ShiftBatchNorm, ap2
@@ -144,6 +145,8 @@ def _reason(layer: nn.Module) -> str:
         return "its weights are real numbers; use a layer with a weight quantizer"
     if isinstance(layer, nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm1d | nn.InstanceNorm2d):
         return "it normalizes by statistics of each image; use batch normalization"
+    if isinstance(layer, Maxout):
+        return "it takes the largest of several channels, and hardware compares none with each other; use rectifiers"
     if isinstance(layer, nn.Softmax | nn.LogSoftmax | nn.Softmin):
         return "it mixes channels; leave it to the loss, the largest logit is the class"
     return "the exporter knows no integer form of it"
@@ -164,6 +167,11 @@ def _(layer: LanguageModel, name: str, graph: _Graph) -> None:
 @_emit.register(nn.Dropout)
 def _(layer: nn.Module, name: str, graph: _Graph) -> None:
     """Nothing happens in evaluation mode."""
+
+
+@_emit.register
+def _(layer: Multiply, name: str, graph: _Graph) -> None:
+    graph.step("Mul", name, [graph.constant(f"{name}_factor", layer.factor)])
 
 
 @_emit.register
@@ -236,7 +244,8 @@ def _weights(layer: Quantized, name: str, graph: _Graph, arrange: Callable[[Tens
     with torch.no_grad():
         grid = layer.quantize_weight.grid(layer.weight)
         if grid.levels is None:
-            raise UserError(f"Layer {name} must have quantized weights to become hardware, and they are real numbers")
+            raise UserError(f"Layer {name} must have quantized weights to become hardware, and "
+                            f"{layer.quantize_weight.obstacle}")
         integers = arrange((layer.quantize_weight(layer.weight) / grid.scale).round())
     if not grid.levels.holds(integers.numpy()):
         raise RuntimeError(f"Weights of {name} must be {grid.levels} times their scale, and are not")
@@ -253,7 +262,7 @@ def _scale_and_bias(layer: Quantized, name: str, graph: _Graph, scale: Tensor) -
         graph.step("Mul", f"{name}_scale", [graph.constant(f"{name}_scale_value", factors)])
     if layer.bias is not None:
         _check_finite(layer.bias, f"{name}.bias")
-        values = layer.along_channels(layer.bias, batch)
+        values = layer.along_channels(layer.offset(), batch)
         graph.step("Add", f"{name}_bias", [graph.constant(f"{name}_bias_value", values)])
 
 

@@ -20,6 +20,19 @@ def glorot(fan_in: int, fan_out: int) -> float:
     return math.sqrt(1.5 / (fan_in + fan_out))
 
 
+class _OnGradient(torch.autograd.Function):
+    """The value itself forward, and a module applied to its gradient backward."""
+
+    @staticmethod
+    def forward(ctx, x, module):
+        ctx.module = module
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.module(grad), None
+
+
 class Quantized(nn.Module):
     """What layers with quantized weights share; a subclass names the plain layer beside it and says :meth:`product`.
 
@@ -39,8 +52,12 @@ class Quantized(nn.Module):
     gradient : Module or None
         Applied to the (quantized) input where the gradient of the weights multiplies by it; None: nothing is. Costs a
         second product in training.
+    error : Module or None
+        Applied to the gradient that arrives at the output, before anything is made of it; None: nothing is.
     bias : :class:`bool`
         Whether there is one. None is needed before batch normalization.
+    quantize_bias : :class:`~hwbnn_train.quantizers.Quantizer` or None
+        Applied to the bias; None: it is real.
     limit : :class:`float`
         Bound of the real weights.
     spread : :class:`float` or None
@@ -53,8 +70,9 @@ class Quantized(nn.Module):
     bias: nn.Parameter | None
 
     def __init__(self, *sizes, weight: Quantizer, input: Quantizer | None = None,
-                 gradient: nn.Module | None = None, bias: bool = False, limit: float = 1.0,
-                 spread: float | None = None, lr_scale: float | None = None, **options):
+                 gradient: nn.Module | None = None, error: nn.Module | None = None, bias: bool = False,
+                 quantize_bias: Quantizer | None = None, limit: float = 1.0, spread: float | None = None,
+                 lr_scale: float | None = None, **options):
         kind = type(self).__name__
         if not limit > 0:
             raise ValueError(f"{kind} limit must be positive, not {limit!r}")
@@ -67,6 +85,8 @@ class Quantized(nn.Module):
         self.quantize_input = input
         self.quantize_weight = weight
         self.quantize_gradient = gradient
+        self.quantize_bias = quantize_bias
+        self.quantize_error = error
         with torch.no_grad():
             weight.initialize(self.weight)
 
@@ -81,6 +101,10 @@ class Quantized(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
+    def offset(self) -> Tensor | None:
+        """Return the bias as it is added, quantized where it is to be; None where there is none."""
+        return self.bias if self.bias is None or self.quantize_bias is None else self.quantize_bias(self.bias)
+
     def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         """Do what the plain layer does."""
         raise NotImplementedError
@@ -88,16 +112,20 @@ class Quantized(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.quantize_input is not None:
             x = self.quantize_input(x)
-        weights = self.quantize_weight(self.weight)
+        weights, bias = self.quantize_weight(self.weight), self.offset()
         if self.training:
-            if self.quantize_gradient is None:
-                return self.product(x, weights, self.bias)
-            # the second product adds 0 and takes the gradient of the weights
-            other = self.product(self.quantize_gradient(x.detach()), weights, None)
-            return self.product(x, weights.detach(), self.bias) + (other - other.detach())
+            y = self._in_training(x, weights, bias)
+            return y if self.quantize_error is None else _OnGradient.apply(y, self.quantize_error)
         scale = self.quantize_weight.grid(self.weight).scale
         y = self.product(x, weights / scale, None) * self.along_channels(scale, x)
-        return y if self.bias is None else y + self.along_channels(self.bias, x)
+        return y if bias is None else y + self.along_channels(bias, x)
+
+    def _in_training(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+        if self.quantize_gradient is None:
+            return self.product(x, weights, bias)
+        # the second product adds 0 and takes the gradient of the weights
+        other = self.product(self.quantize_gradient(x.detach()), weights, None)
+        return self.product(x, weights.detach(), bias) + (other - other.detach())
 
     @staticmethod
     def along_channels(values: Tensor, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ def batch_norm(channels: int, axes: int) -> nn.Module:
 
 def mlp(inputs: int, hidden: Sequence[int], classes: int, *, input: Quantizer,
         layer: Callable[[int, int, Quantizer], QuantLinear], activation: Callable[[], Quantizer],
-        norm: Callable[[int, int], nn.Module] = batch_norm, flatten: bool = False) -> nn.Sequential:
+        norm: Callable[[int, int], nn.Module | None] = batch_norm, flatten: bool = False) -> nn.Sequential:
     """Return ``fc1, bn1, fc2, bn2, ...``: quantized linear layers, each followed by batch normalization.
 
     The quantizers of activations sit at the inputs of the layers; the last layer ends in batch normalization, whose
@@ -38,7 +38,7 @@ def mlp(inputs: int, hidden: Sequence[int], classes: int, *, input: Quantizer,
     activation : callable
         Makes the quantizer of a hidden layer's output.
     norm : callable
-        Makes the normalization of so many channels with so many axes behind them.
+        Makes the normalization of so many channels with so many axes behind them, or None for none.
     flatten : :class:`bool`
         Whether images have more than one axis.
     """
@@ -48,14 +48,14 @@ def mlp(inputs: int, hidden: Sequence[int], classes: int, *, input: Quantizer,
     widths = [inputs, *hidden, classes]
     for number, (fan_in, fan_out) in enumerate(pairwise(widths), 1):
         layers[f"fc{number}"] = layer(fan_in, fan_out, input if number == 1 else activation())
-        layers[f"bn{number}"] = norm(fan_out, 0)
+        _add(layers, f"bn{number}", norm(fan_out, 0))
     return nn.Sequential(layers)
 
 
 def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequence[int], classes: int, *,
             input: Quantizer, convolution: Callable[[int, int, Quantizer], QuantConv2d],
             layer: Callable[[int, int, Quantizer], QuantLinear], activation: Callable[[], Quantizer],
-            pooled: Sequence[int], norm: Callable[[int, int], nn.Module] = batch_norm,
+            pooled: Sequence[int], norm: Callable[[int, int], nn.Module | None] = batch_norm,
             shrink: int = 0) -> nn.Sequential:
     """Return ``conv1, pool1, conv1_bn, conv2, ..., flatten, fc1, fc1_bn, ...``.
 
@@ -84,9 +84,14 @@ def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequen
         if number in pooled:
             layers[f"pool{number}"] = nn.MaxPool2d(2)
             height, width = height // 2, width // 2
-        layers[f"conv{number}_bn"] = norm(fan_out, 2)
+        _add(layers, f"conv{number}_bn", norm(fan_out, 2))
     layers["flatten"] = nn.Flatten()
     for number, (fan_in, fan_out) in enumerate(pairwise([channels[-1] * height * width, *hidden, classes]), 1):
         layers[f"fc{number}"] = layer(fan_in, fan_out, activation())
-        layers[f"fc{number}_bn"] = norm(fan_out, 0)
+        _add(layers, f"fc{number}_bn", norm(fan_out, 0))
     return nn.Sequential(layers)
+
+
+def _add(layers: OrderedDict[str, nn.Module], name: str, layer: nn.Module | None) -> None:
+    if layer is not None:
+        layers[name] = layer

@@ -1,5 +1,6 @@
 """What quantized weights ask of an optimizer, for any torch optimizer: scaled rates, clipping, discrete transitions."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -66,7 +67,7 @@ def prepare(optimizer: Optimizer, *, slope: float = 3.0) -> Optimizer:
                 if group["states"] is not None:
                     old = before.pop(parameter)
                     parameter.copy_(transition(old, parameter - old, group["states"], slope))
-                elif group["limit"] is not None:
+                elif group["limit"] is not None and group["limit"] < math.inf:
                     parameter.clamp_(-group["limit"], group["limit"])
 
     optimizer.register_step_pre_hook(remember)

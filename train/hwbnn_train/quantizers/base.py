@@ -54,10 +54,12 @@ class Grid:
 class Quantizer(nn.Module):
     """Maps a real tensor to values of a :class:`Grid`; the gradient goes back as the subclass says.
 
-    ``lr_scale`` is the factor on the learning rate of the quantizer's own parameters.
+    ``lr_scale`` is the factor on the learning rate of the quantizer's own parameters. ``obstacle`` says why weights
+    behind it cannot become hardware, where its grid has no levels.
     """
 
     lr_scale: float = 1.0
+    obstacle = "they are real numbers"
 
     def grid(self, x: Tensor) -> Grid:
         """Return the values that quantizing ``x`` in evaluation mode gives; the export writes them."""

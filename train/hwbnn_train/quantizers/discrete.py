@@ -9,7 +9,7 @@ from torch import Tensor
 from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.quantizers.base import Grid, Quantizer
 
-__all__ = ["States", "Steps", "snap", "space", "step"]
+__all__ = ["States", "Steps", "TernaryTanh", "snap", "space", "step"]
 
 
 def space(n: int) -> Levels:
@@ -152,3 +152,34 @@ class Steps(Quantizer):
 
     def extra_repr(self) -> str:
         return f"n={self.n}, r={self.r}, a={self.a}, window={self.window!r}"
+
+
+class TernaryTanh(Steps):
+    """Activations -1, 0 and 1 that are soft in training and ever less so.
+
+    Forward in training: ``y = tanh(2 beta x - beta) / 2 + tanh(2 beta x + beta) / 2``. Backward: its derivative.
+    Forward in evaluation: ``sign(x)`` where ``|x| > 0.5``, else 0. TernaryNet (Heinrich et al., arXiv:1801.09449,
+    section 2), where ``beta`` grows from 3 to 8; in the authors' code the growing value is never read.
+
+    Parameters
+    ----------
+    beta : :class:`float`
+        Steepness to begin with; training changes the buffer of that name.
+    """
+
+    beta: Tensor
+
+    def __init__(self, beta: float = 3.0):
+        if not 0 < beta < math.inf:
+            raise ValueError(f"TernaryTanh beta must be positive and finite, not {beta!r}")
+        super().__init__(1, r=0.5)
+        self.register_buffer("beta", torch.tensor(beta))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        steep = 2.0 * self.beta * x
+        return 0.5 * (torch.tanh(steep - self.beta) + torch.tanh(steep + self.beta))
+
+    def extra_repr(self) -> str:
+        return f"beta={float(self.beta)}"

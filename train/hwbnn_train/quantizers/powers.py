@@ -1,9 +1,135 @@
 """Powers of two: values that multiply by a shift."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["StochasticPower"]
+from hwbnn.ir import Levels
+from hwbnn_train.quantizers.base import Grid, Quantizer, sign
+from hwbnn_train.quantizers.binary import substitute
+from hwbnn_train.shift import ap2
+
+__all__ = ["LogActivation", "LogGradient", "LogWeights", "StochasticPower"]
+
+
+class LogWeights(Quantizer):
+    """Weights that are a sign and a power of two.
+
+    Forward: ``q(w) = sign(w) clip(AP2(|w|), 2^(high-n+1), 2^high)`` with ``n = 2^(bits-1)`` exponents, AP2 being the
+    nearest power of two on a logarithmic scale. Backward: ``dq/dw = 1``. Logarithmic quantization of QNN (Hubara et
+    al., arXiv:1609.07061, section 3.1); a sign and an exponent leave no code for 0. Hardware of this project holds
+    such weights as integers of ``n + 1`` bits.
+
+    Parameters
+    ----------
+    bits : :class:`int`
+        2 to 4: one for the sign, the others for the exponent.
+    high : :class:`int`
+        Greatest exponent.
+    """
+
+    def __init__(self, bits: int, *, high: int = 0):
+        if not isinstance(bits, int) or not 2 <= bits <= 4:
+            raise ValueError(f"LogWeights bits must be an integer from 2 to 4, not {bits!r}")
+        super().__init__()
+        self.bits, self.high = bits, high
+        self.low = high + 1 - 2**(bits - 1)
+
+    def forward(self, w: Tensor) -> Tensor:
+        magnitude = ap2(w.detach().abs()).clamp_(2.0**self.low, 2.0**self.high)
+        return substitute(w, magnitude.mul_(sign(w)))
+
+    def grid(self, w: Tensor) -> Grid:
+        high = 2**(self.high - self.low)
+        return Grid(Levels(-high, high), torch.tensor(2.0**self.low, dtype=w.dtype))
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, high={self.high}"
+
+
+class LogActivation(Quantizer):
+    """Activations that are 0 or a power of two.
+
+    Forward: ``q(x) = min(AP2(x), 2^high)`` where AP2 is at least ``2^(high-n+1)``, else 0, with ``n = 2^bits - 1``
+    exponents. Backward: ``dq/dx = 1`` where ``0 <= x <= 2^high``, else 0. Logarithmic quantization of QNN (Hubara et
+    al., arXiv:1609.07061, section 3.1), unsigned, so that it contains the rectifier. The steps are uneven: as levels
+    0, 1, 2, 4, ... it passes several thresholds at once.
+
+    Parameters
+    ----------
+    bits : :class:`int`
+        1 to 3.
+    high : :class:`int`
+        Greatest exponent.
+    """
+
+    thresholds: Tensor
+
+    def __init__(self, bits: int, *, high: int = 0):
+        if not isinstance(bits, int) or not 1 <= bits <= 3:
+            raise ValueError(f"LogActivation bits must be an integer from 1 to 3, not {bits!r}")
+        super().__init__()
+        self.bits, self.high = bits, high
+        self.low = high + 2 - 2**bits
+        # AP2 goes up behind the float nearest to the square root of two
+        first = torch.nextafter(torch.tensor(math.sqrt(2.0)), torch.tensor(math.inf))
+        cuts = [first * 2.0**(exponent - 1) for exponent in range(self.low, high + 1)]
+        rises = [1, *(2**k for k in range(high - self.low))]
+        self.register_buffer("thresholds", torch.stack(cuts).repeat_interleave(torch.tensor(rises)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _LogSTE.apply(x, 2.0**self.low, 2.0**self.high)
+
+    def grid(self, x: Tensor) -> Grid:
+        return Grid(Levels(0, 2**(self.high - self.low)), torch.tensor(2.0**self.low), self.thresholds)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, high={self.high}"
+
+
+class _LogSTE(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, low, high):
+        ctx.save_for_backward(x)
+        ctx.high = high
+        power = ap2(x).clamp_(max=high)
+        return power.mul_((power >= low).to(x.dtype))
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * ((x >= 0) & (x <= ctx.high)).to(grad.dtype), None, None
+
+
+class LogGradient(nn.Module):
+    """Gradients that are 0 or a sign and a power of two; for :class:`hwbnn_train.layers.Quantized`'s ``error``.
+
+    ``q(g) = AP2(g)`` where that is at least ``2^(E-n+1)``, else 0, ``2^E`` being the power of two of the largest
+    magnitude in the tensor and ``n = 2^(bits-1) - 1`` the number of exponents; one code of each sign is 0. QNN
+    (Hubara et al., arXiv:1609.07061, section 3.3) has gradients of 6 bits; its rounding and scale are not known to
+    us.
+
+    Parameters
+    ----------
+    bits : :class:`int`
+        2 to 8: one for the sign, the others for the exponent.
+    """
+
+    def __init__(self, bits: int = 6):
+        if not isinstance(bits, int) or not 2 <= bits <= 8:
+            raise ValueError(f"LogGradient bits must be an integer from 2 to 8, not {bits!r}")
+        super().__init__()
+        self.bits = bits
+
+    @torch.no_grad()
+    def forward(self, g: Tensor) -> Tensor:
+        power = ap2(g)
+        least = power.abs().amax() * 2.0 ** (2 - 2**(self.bits - 1))
+        return power.mul_((power.abs() >= least).to(g.dtype))
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
 
 
 class StochasticPower(nn.Module):

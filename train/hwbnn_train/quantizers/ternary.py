@@ -1,15 +1,15 @@
-"""Ternary weights: with a threshold taken from the weights themselves, and drawn at random."""
+"""Ternary weights, with a threshold taken from the weights themselves, drawn at random, or of two trained values."""
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hwbnn.ir import TERNARY
+from hwbnn.ir import TERNARY, Levels
 from hwbnn_train.quantizers.base import Grid, Quantizer
 from hwbnn_train.quantizers.binary import substitute
 
-__all__ = ["StochasticTernary", "TernaryWeights"]
+__all__ = ["StochasticTernary", "TernaryWeights", "TrainedTernary"]
 
 
 class TernaryWeights(Quantizer):
@@ -87,3 +87,73 @@ class StochasticTernary(Quantizer):
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}"
+
+
+class _TrainedTernary(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, w, positive, negative, threshold):
+        delta = threshold * w.abs().amax()
+        above, below = (w > delta).to(w.dtype), (w < -delta).to(w.dtype)
+        ctx.save_for_backward(above, below, positive, negative)
+        return above * positive - below * negative
+
+    @staticmethod
+    def backward(ctx, grad):
+        above, below, positive, negative = ctx.saved_tensors
+        slope = 1.0 + above * (positive - 1.0) + below * (negative - 1.0)
+        return grad * slope, (grad * above).sum(), -(grad * below).sum(), None
+
+
+class TrainedTernary(Quantizer):
+    """Weights ``-Wn``, 0 and ``+Wp``, both magnitudes trained.
+
+    Forward: ``q(w) = +Wp`` where ``w > delta``, ``-Wn`` where ``w < -delta``, else 0, with ``delta = threshold * max
+    |w|``. Backward: ``dq/dw = Wp``, ``Wn`` and 1 in the three regions; ``dL/dWp`` is the sum of the gradient where
+    ``w > delta``, ``dL/dWn`` minus the sum where ``w < -delta``. Trained Ternary Quantization (Zhu et al.,
+    arXiv:1612.01064, section 3, equations 6 to 8; the authors' code, in which both magnitudes start at 1).
+
+    Two real magnitudes are no multiples of one unit, so hardware that adds integers cannot have them. With ``bits``
+    they are rounded: ``unit = max(Wp, Wn) / (2^(bits-1) - 1)``, ``q(w) = unit * (round(Wp / unit), 0, -round(Wn /
+    unit))``, the gradients as before; hardware then holds weights of so many bits.
+
+    Parameters
+    ----------
+    threshold : :class:`float`
+        Over the largest magnitude; 0.05 in the paper.
+    bits : :class:`int` or None
+        Of the two magnitudes with their sign, 2 to 8; None: they stay real, and the layer cannot become hardware.
+    """
+
+    obstacle = "their two trained magnitudes have no common unit; round them to a few bits"
+
+    def __init__(self, threshold: float = 0.05, *, bits: int | None = None):
+        if not 0 <= threshold < 1:
+            raise ValueError(f"TrainedTernary threshold must be at least 0 and below 1, not {threshold!r}")
+        if bits is not None and (not isinstance(bits, int) or not 2 <= bits <= 8):
+            raise ValueError(f"TrainedTernary bits must be an integer from 2 to 8 or None, not {bits!r}")
+        super().__init__()
+        self.threshold, self.bits = threshold, bits
+        self.positive, self.negative = nn.Parameter(torch.ones(())), nn.Parameter(torch.ones(()))
+
+    def _magnitudes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ``Wp`` and ``Wn`` as used, and their unit (1 where they are real)."""
+        positive, negative = self.positive.abs(), self.negative.abs()
+        if self.bits is None:
+            return positive, negative, torch.ones(())
+        with torch.no_grad():
+            unit = torch.maximum(positive, negative).clamp(min=1e-6) / (2**(self.bits - 1) - 1)
+            rounded = [(magnitude / unit).round() * unit for magnitude in (positive, negative)]
+        return substitute(positive, rounded[0]), substitute(negative, rounded[1]), unit
+
+    def forward(self, w: Tensor) -> Tensor:
+        positive, negative, _ = self._magnitudes()
+        return _TrainedTernary.apply(w, positive, negative, self.threshold)
+
+    def grid(self, w: Tensor) -> Grid:
+        if self.bits is None:
+            return Grid(None, torch.ones(()))
+        high = 2**(self.bits - 1) - 1
+        return Grid(Levels(-high, high), self._magnitudes()[2])
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold}, bits={self.bits}"

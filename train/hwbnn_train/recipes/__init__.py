@@ -4,19 +4,24 @@ import difflib
 
 from hwbnn.errors import UserError
 from hwbnn_train.recipe import Recipe
+from hwbnn_train.recipes.adaption import Adaption
 from hwbnn_train.recipes.binaryconnect import BinaryConnect
 from hwbnn_train.recipes.binarynet import BinaryNet, ShiftBinaryNet
 from hwbnn_train.recipes.bitpruning import BitPruning
+from hwbnn_train.recipes.bitwise import Bitwise
 from hwbnn_train.recipes.bnnplus import BnnPlus
 from hwbnn_train.recipes.digits import Digits
 from hwbnn_train.recipes.few_multiplications import FewMultiplications
 from hwbnn_train.recipes.gxnor import Gxnor
 from hwbnn_train.recipes.lab import LossAwareBinarization
 from hwbnn_train.recipes.language import Language
+from hwbnn_train.recipes.low_precision import LowPrecision
 from hwbnn_train.recipes.published import PUBLISHED
 from hwbnn_train.recipes.qnn import QuantizedNeuralNetwork
 from hwbnn_train.recipes.real import RealNetwork
 from hwbnn_train.recipes.shift_attention import ShiftAttention
+from hwbnn_train.recipes.ternarynet import TernaryNet
+from hwbnn_train.recipes.ttq import TrainedTernaryQuantization
 from hwbnn_train.recipes.twn import TernaryWeightNetwork
 from hwbnn_train.recipes.xnor import XnorNet
 
@@ -33,15 +38,24 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (
     BinaryConnect(name="binaryconnect-stochastic-mlp", mode="stochastic"),
     FewMultiplications(),
     QuantizedNeuralNetwork(),
+    QuantizedNeuralNetwork(name="qnn-log-mlp", weight_bits=3, activation_bits=3, scale="logarithmic", gradient_bits=6),
     TernaryWeightNetwork(),
+    TernaryNet(),
+    TrainedTernaryQuantization(),
     Gxnor(),
     Gxnor(name="gxnor-conv", **_SMALL_CONVNET),
     BnnPlus(),
     ShiftAttention(),
     BitPruning(),
     BitPruning(name="bitpruning-luts-mlp", weighting="luts"),
+    Bitwise(),
     LossAwareBinarization(),
     LossAwareBinarization(name="lab2-mlp", activation_bits=1),
+    Adaption(),
+    LowPrecision(),
+    LowPrecision(name="low-precision-float-mlp", format="float", exported=False),
+    LowPrecision(name="maxout-mlp", hidden=(240, 240), pieces=5, exported=False),
+    LowPrecision(name="maxout-float-mlp", hidden=(240, 240), pieces=5, format="float", exported=False),
     XnorNet(),
     XnorNet(name="bwn-mlp", activation_bits=4),
     Language(name="float-lstm", method="float"),

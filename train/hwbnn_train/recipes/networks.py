@@ -49,6 +49,10 @@ class Network(Recipe):
     padding: int = 1
     pool_every: int = 1
 
+    def pixels(self) -> Quantizer:
+        """Return the quantizer of the images."""
+        return Uniform(self.pixel_bits)
+
     def weight(self, outputs: int) -> Quantizer:
         """Return the quantizer of the weights of a layer with so many outputs."""
         return Sign()
@@ -57,8 +61,8 @@ class Network(Recipe):
         """Return the quantizer of a hidden layer's outputs."""
         return Sign(window=1.0)
 
-    def norm(self, channels: int, axes: int) -> nn.Module:
-        """Return the normalization of so many channels with so many axes behind them."""
+    def norm(self, channels: int, axes: int) -> nn.Module | None:
+        """Return the normalization of so many channels with so many axes behind them, or None for none."""
         return batch_norm(channels, axes)
 
     def layer_options(self, fan_in: int, fan_out: int) -> dict:
@@ -76,14 +80,13 @@ class Network(Recipe):
                            **self.layer_options(self.kernel**2 * fan_in, self.kernel**2 * fan_out))
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        pixels = Uniform(self.pixel_bits)
         if not self.channels:
-            return mlp(math.prod(shape), self.hidden, classes, input=pixels, layer=self.linear,
+            return mlp(math.prod(shape), self.hidden, classes, input=self.pixels(), layer=self.linear,
                        activation=self.activation, norm=self.norm, flatten=len(shape) > 1)
         if len(shape) != 3:
             raise UserError(f"Recipe {self.name} must have images of channels, height and width, and those of "
                             f"{self.data} have shape {shape}")
-        return convnet(shape, self.channels, self.hidden, classes, input=pixels, convolution=self.convolution,
+        return convnet(shape, self.channels, self.hidden, classes, input=self.pixels(), convolution=self.convolution,
                        layer=self.linear, activation=self.activation, norm=self.norm,
                        pooled=range(self.pool_every, len(self.channels) + 1, self.pool_every),
                        shrink=self.kernel - 1 - 2 * self.padding)

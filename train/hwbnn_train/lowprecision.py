@@ -1,0 +1,259 @@
+"""Low precision multiplications: every tensor of a training rounded to a number format of its own.
+
+From "Training Deep Neural Networks with Low Precision Multiplications" (Courbariaux et al., arXiv:1412.7024) and the
+authors' code. A :class:`Format` says how numbers are stored; :class:`Rounded` puts one on a value and one on its
+gradient; :class:`RoundedParameter` adds those of a parameter's update and storage, which :func:`round_updates`
+applies.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hwbnn.ir import Levels
+from hwbnn_train.layers import Quantized
+from hwbnn_train.quantizers import Grid, Quantizer, fixed_point
+
+__all__ = ["DynamicFixed", "Fixed", "Format", "Half", "Maxout", "Multiply", "Rounded", "RoundedParameter", "Single",
+           "round_updates"]
+
+
+class Format(nn.Module):
+    """How a tensor's numbers are stored; called, it rounds a tensor, without a gradient.
+
+    ``levels`` and ``unit`` are the integers and what they count, where the numbers are fixed point; else None.
+    """
+
+    levels: Levels | None = None
+    unit: float | None = None
+
+
+class Single(Format):
+    """Float32: numbers as they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Half(Format):
+    """Float16: rounded to 11 significant bits; beyond 65504 infinite."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.half().float()
+
+
+class Fixed(Format):
+    """Fixed point of one range: ``q(x) = clip(round(x p), -(2^n - 1), 2^n - 1) / p`` with ``p = 2^(n - integer)``.
+
+    arXiv:1412.7024, section 4; ``n`` is one less than ``bits``.
+
+    Parameters
+    ----------
+    bits : :class:`int`
+        With the sign, 2 to 22.
+    integer : :class:`int`
+        Bits before the point, without the sign; negative where the numbers are smaller.
+    """
+
+    def __init__(self, bits: int, integer: int):
+        if not isinstance(bits, int) or not 2 <= bits <= 22:
+            raise ValueError(f"{type(self).__name__} bits must be an integer from 2 to 22, not {bits!r}")
+        super().__init__()
+        high = 2**(bits - 1) - 1
+        self.bits, self.levels = bits, Levels(-high, high)
+        self.register_buffer("integer", torch.tensor(integer))
+
+    @property
+    def unit(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]  # follows the range
+        """The smallest positive number."""
+        return 2.0 ** (int(self.integer) - self.bits + 1)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return fixed_point(x, self.unit, self.levels)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, integer={int(self.integer)}"
+
+
+class DynamicFixed(Fixed):
+    """Fixed point whose range follows the numbers.
+
+    In training the share of numbers that reach the largest one, and the share that would with half the range, are
+    noted; after every ``every`` calls, the range doubles where the first is above ``rate``, and halves where the
+    second is not. While ``searching``, numbers pass unrounded and the range follows at once. arXiv:1412.7024, section
+    5; the paper changes ranges every 10,000 images with a rate of 1e-4, and first finds them in a short training of
+    high precision. The shares are noted in each tenth call.
+
+    Parameters
+    ----------
+    bits, integer : :class:`int`
+        As for :class:`Fixed`; ``integer`` is the range to begin with.
+    rate : :class:`float`
+        Share of overflows allowed.
+    every : :class:`int`
+        Calls between changes, a multiple of 10.
+    """
+
+    counts: Tensor
+    searching: Tensor
+
+    def __init__(self, bits: int, integer: int = 5, *, rate: float = 1e-4, every: int = 100):
+        if not 0 < rate < 1:
+            raise ValueError(f"DynamicFixed rate must lie between 0 and 1, not {rate!r}")
+        if not isinstance(every, int) or every < 1 or every % 10:
+            raise ValueError(f"DynamicFixed every must be a positive multiple of 10, not {every!r}")
+        super().__init__(bits, integer)
+        self.rate, self.every = rate, every
+        self.register_buffer("counts", torch.zeros(3))  # calls, and sums of the two shares
+        self.register_buffer("searching", torch.tensor(False))
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self._follow(x)
+            if bool(self.searching):
+                return x
+        return super().forward(x)
+
+    def _follow(self, x: Tensor) -> None:
+        self.counts[0] += 1
+        calls = int(self.counts[0])
+        if calls % 10 == 0:
+            magnitude = x.abs()
+            self.counts[1] += self._share(magnitude, 1.0)
+            self.counts[2] += self._share(magnitude, 0.5)
+            if bool(self.searching) and bool(magnitude.any()):
+                while self._share(magnitude, 1.0) > self.rate:
+                    self.integer += 1
+                while self._share(magnitude, 0.5) <= self.rate:
+                    self.integer -= 1
+        if calls >= self.every:
+            over, over_half = (self.counts[1:] * 10 / self.every).tolist()
+            if over > self.rate:
+                self.integer += 1
+            elif over_half <= self.rate:
+                self.integer.sub_(1).clamp_(min=-60)
+            self.counts.zero_()
+
+    def _share(self, magnitude: Tensor, part: float) -> float:
+        """Return the share of numbers that reach this part of the largest one."""
+        bound = part * self.unit * self.levels.high
+        return float(torch.count_nonzero(magnitude >= bound)) / magnitude.numel()
+
+
+class _Rounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, values, errors):
+        ctx.errors = errors
+        y = values(x)
+        return y.view_as(x) if y is x else y
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.errors(grad), None, None
+
+
+class Rounded(Quantizer):
+    """A value rounded to one format, and its gradient to another; before that the rectifier, if it is asked for.
+
+    Parameters
+    ----------
+    values, errors : Format
+        Of the value and of the gradient.
+    rectified : :class:`bool`
+        Whether ``max(x, 0)`` is taken first.
+    """
+
+    obstacle = "they are floats"
+
+    def __init__(self, values: Format, errors: Format, *, rectified: bool = False):
+        super().__init__()
+        self.values, self.errors, self.rectified = values, errors, rectified
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Rounded.apply(torch.relu(x) if self.rectified else x, self.values, self.errors)
+
+    def grid(self, x: Tensor) -> Grid:
+        levels, unit = self.values.levels, self.values.unit
+        if levels is None or unit is None:
+            return Grid(None, torch.ones(()))
+        return Grid(Levels(0, levels.high) if self.rectified else levels, torch.tensor(unit))
+
+
+class RoundedParameter(Rounded):
+    """A weight or bias, with formats also of its update and of its storage, which has more bits than its use.
+
+    Parameters
+    ----------
+    values, errors, update, storage : Format
+        Of the parameter as it is used, its gradient, what a step adds to it, and what is kept between steps.
+    """
+
+    def __init__(self, values: Format, errors: Format, update: Format, storage: Format):
+        super().__init__(values, errors)
+        self.update, self.storage = update, storage
+
+
+def round_updates(optimizer: Optimizer, model: nn.Module, *, max_norm: float | None = None) -> Optimizer:
+    """Make every step of ``optimizer`` round the update and the storage of ``model``'s rounded parameters.
+
+    ``w <- storage(w + update(opt(w) - w))``; where ``max_norm`` is given, the weights of an output whose norm is
+    greater are scaled to it before they are stored (the authors' code).
+    """
+    rounded = [(parameter, quantizer) for layer in model.modules() if isinstance(layer, Quantized)
+               for parameter, quantizer in ((layer.weight, layer.quantize_weight), (layer.bias, layer.quantize_bias))
+               if isinstance(quantizer, RoundedParameter)]
+    before: dict[Tensor, Tensor] = {}
+
+    @torch.no_grad()
+    def remember(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        before.update({parameter: parameter.clone() for parameter, _ in rounded})
+
+    @torch.no_grad()
+    def finish(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        for parameter, quantizer in rounded:
+            old = before.pop(parameter)
+            new = quantizer.update(parameter.sub_(old)) + old
+            if max_norm is not None and parameter.ndim > 1:
+                norm = new.flatten(1).norm(dim=1).reshape(-1, *[1] * (new.ndim - 1))
+                new.mul_(norm.clamp(max=max_norm) / (norm + 1e-7))
+            parameter.copy_(quantizer.storage(new))
+
+    optimizer.register_step_pre_hook(remember)
+    optimizer.register_step_post_hook(finish)
+    return optimizer
+
+
+class Maxout(nn.Module):
+    """The largest of every ``pieces`` neighbouring channels; tensors of N x channels x ..., channels a multiple of it.
+
+    Goodfellow et al., "Maxout Networks" (arXiv:1302.4389). It cannot become hardware of this project, which compares no
+    channels with each other but the last layer's.
+    """
+
+    def __init__(self, pieces: int):
+        if not isinstance(pieces, int) or pieces < 1:
+            raise ValueError(f"Maxout pieces must be a positive integer, not {pieces!r}")
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, self.pieces)).amax(dim=2)
+
+    def extra_repr(self) -> str:
+        return f"pieces={self.pieces}"
+
+
+class Multiply(nn.Module):
+    """All values times one factor."""
+
+    def __init__(self, factor: float):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        return f"{self.factor}"
