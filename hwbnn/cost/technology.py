@@ -104,8 +104,18 @@ class BlockMemory:
     shapes: Constant  # pairs (words, bits)
 
     def blocks(self, width: int, depth: int) -> int:
-        """Blocks for ``depth`` words of ``width`` bits: the cheapest split into native columns."""
-        return min(-(-depth // words) * -(-width // bits) for words, bits in self.shapes.value)
+        """Blocks for ``depth`` words of ``width`` bits, as Yosys (0.70, ``memory_libmap``) maps them.
+
+        Of one native shape, whichever takes the fewest: where that is less deep than the memory, words from its
+        rows of blocks stand side by side and a multiplexer chooses among them, so that only the last block is not
+        filled in width.
+        """
+        return min(-(-width * -(-depth // words) // bits) for words, bits in self.shapes.value)
+
+    @property
+    def bits(self) -> int:
+        """Bits of one block in its largest shape."""
+        return max(words * bits for words, bits in self.shapes.value)
 
 
 @dataclass(frozen=True)
