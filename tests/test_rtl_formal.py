@@ -71,6 +71,10 @@ CASES = {
                plan.Fold(1, 2, plan.UnitOptions(datapath="planes")), {}, 10),
     "multipliers": (layer(1, 2, ir.Levels.signed(2), w=ir.Levels.signed(3), seed=7),
                     plan.Fold(1, 2, plan.UnitOptions(datapath="multipliers")), {}, 10),
+    "left-out-weights": (layer(2, 3, ir.TERNARY, y=ir.BIPOLAR, w=ir.TERNARY, seed=9),
+                         plan.Fold(1, 1, plan.UnitOptions(zeros="static")), {}, 13),
+    "left-out-activations": (layer(2, 2, ir.TERNARY, y=ir.BIPOLAR, w=ir.TERNARY, seed=4),
+                             plan.Fold(1, 1, plan.UnitOptions(zeros="dynamic")), {}, 13),
     "least-fifo": (layer(2, 2, ir.BIPOLAR, y=ir.BIPOLAR, seed=5), plan.Fold(1, 1), {"fifo_depths": {"fc": 1}}, 13),
 }
 

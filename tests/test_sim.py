@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hwbnn import golden, ir, rtl
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.errors import UserError
-from hwbnn.plan import Fold, lower
+from hwbnn.plan import Fold, UnitOptions, lower
 from hwbnn.sim import Measured, Mismatch, SimulationResult, simulate
 from hwbnn.sim.beats import beats_of, values_of
 from hwbnn.sim.design import Design
@@ -33,7 +33,7 @@ def build(path, net, folds=FOLDS, *, faulty: ir.Network | None = None, stages=No
     (directory / "rtl/accelerator.v").write_text(rtl.verilog(lower(faulty or net, folds)))
     directory.write_json("build.json", Manifest(
         board="ulx3s-85f", clock_hz=25_000_000, target_fps=None, output="class",
-        folds={name: {"pe": fold.pe, "simd": fold.simd} for name, fold in folds.items()}, network=ir.digest(net)))
+        folds={name: fold.record for name, fold in folds.items()}, network=ir.digest(net)))
     return directory
 
 
@@ -69,6 +69,17 @@ def test_hardware_is_exact_in_value_and_time(tmp_path, engine, simulator):
     assert kept["simulator"] == ("amaranth" if engine == "amaranth" else simulator)
     assert kept["classes"] == result.classes.tolist() and kept["network"] == ir.digest(net)
     assert kept["measured"] == {"first": cycles.first, "interval": cycles.interval}
+
+
+@pytest.mark.parametrize("engine", [pytest.param("compiled", marks=pytest.mark.cocotb), "amaranth"])
+def test_cycles_that_depend_on_images_are_told_from_the_images(tmp_path, engine):
+    net = zoo.MLPS["ternary"]()
+    folds = {name: Fold(1, 1, UnitOptions(zeros="dynamic")) for name in ("fc0", "fc1")}
+    x = np.where(np.random.default_rng(1).random((30, 12)) < 0.7, 0, images(net, 30))
+    result = simulate(build(tmp_path, net, folds), x, engine=engine)
+    assert result.problems() == []
+    cycles = lower(net, folds).cycles
+    assert result.measured.first < cycles.first and result.measured.interval < cycles.interval
 
 
 @pytest.mark.cocotb

@@ -25,6 +25,7 @@ from hwbnn.plan import (
     ArgMaxStage,
     Bank,
     ConcatStage,
+    EventControl,
     FifoStage,
     ForkStage,
     FrameInputStage,
@@ -36,6 +37,7 @@ from hwbnn.plan import (
     PartStage,
     PipelineStage,
     PoolStage,
+    SequenceControl,
     SliceStage,
     Stage,
     ThresholdStage,
@@ -234,6 +236,22 @@ def dot_forms(dot: Dot, *, constant: bool = False) -> Forms:
     return result
 
 
+def _skipping(stage: MatrixVectorStage) -> Forms:
+    """What it takes to leave out beats: the sequence of those that are kept, or the list of those that are live."""
+    control, place = stage.control, index_bits(stage.sf)
+    if isinstance(control, SequenceControl):
+        memory = control.memory
+        rom = Forms(rom=rom_luts(memory.width, memory.depth)) if memory.style == "logic" else \
+            Forms(registers=memory.width)
+        return _counter(memory.depth) + rom + Forms(control=2.0 + place)
+    if isinstance(control, EventControl):
+        inputs = stage.input_lanes * stage.lane.x.bits
+        address, short = index_bits(stage.weight_depth), place * bool(stage.lane.idle_activation)
+        return Forms(datapath=float(place + address), chains=int(address >= CHAIN_BITS),
+                     control=inputs / 3 + 4.0 * place, registers=short * stage.sum_latency + place + inputs)
+    return Forms()
+
+
 def _matrix_vector(stage: MatrixVectorStage) -> Forms:
     pe, lane = stage.fold.pe, stage.lane
     constant = not stage.has_weight_memory and not stage.loadable
@@ -249,6 +267,7 @@ def _matrix_vector(stage: MatrixVectorStage) -> Forms:
         result += _counter(stage.weight_depth)
     if stage.nf > 1 and stage.groups > 1:
         result += _counter(stage.nf)
+    result += _skipping(stage)
     if stage.has_input_memory:  # the first pass takes the stream, the others the memory
         result += Forms(datapath=float(inputs))
     if stage.loadable:

@@ -86,10 +86,12 @@ def operations(stage: Stage) -> Operations:
         part = memory.name.removeprefix(f"{stage.name}.")
         if part.partition(".")[0] == "weights":
             weights.append(Access(memory, stage.ii))
+        elif part == "sequence":
+            assert isinstance(stage, MatrixVectorStage)  # no other stage has one
+            weights.append(Access(memory, stage.ii - stage.o.beats // stage.nf * stage.sf))  # not in first passes
         elif part == "inputs":
             assert isinstance(stage, MatrixVectorStage)  # no other stage keeps its input
-            vectors = stage.o.beats // stage.nf
-            features.append(Access(memory, vectors * stage.sf * stage.nf))  # written once, read in the other passes
+            features.append(Access(memory, stage.ii))  # written once, read in the other passes
         elif isinstance(stage, WindowStage) and memory == stage.buffer:
             features.append(Access(memory, stage.i.beats + stage.o.beats))  # written once, read as often as it leaves
         elif isinstance(stage, PipelineStage) and memory == stage.fifo:

@@ -6,8 +6,11 @@ from fractions import Fraction
 from itertools import pairwise
 
 from hwbnn import ir
+from hwbnn.errors import UserError
 from hwbnn.plan import Fold, UnitOptions
+from hwbnn.plan.control import kept_words
 from hwbnn.plan.matrices import Matrix
+from hwbnn.plan.zeros import lane_of, skipped
 
 __all__ = ["Layer", "cycles", "divisors", "foldings", "is_chain", "layers", "matrix", "parallel", "parts", "rate"]
 
@@ -45,9 +48,18 @@ def foldings(node: Layer, options: UnitOptions = DEFAULT) -> Iterator[Fold]:
 
 
 def cycles(network: ir.Network, node: Layer, fold: Fold) -> int:
-    """Cycles per frame of the matrix-vector unit alone."""
-    most = parallel(node)
-    return network.tensors[node.output].pixels * matrix(node).uses * (most.pe // fold.pe) * (most.simd // fold.simd)
+    """Cycles per frame of the matrix-vector unit alone; where activations decide, in the worst case."""
+    whole, pixels = matrix(node), network.tensors[node.output].pixels
+    sf, nf = whole.columns // fold.simd, whole.rows // fold.pe
+    if fold.options.loadable:
+        return pixels * whole.uses * nf * sf
+    try:
+        lane = lane_of(network.tensors[node.input].levels, whole.weights, fold.options)
+    except ValueError as error:
+        raise UserError(f"{node.name}: {error}") from None
+    if not whole.is_depthwise and skipped(fold.options, lane, whole.weights, fold, nf) == "weights":
+        return pixels * int(kept_words(whole.weights, fold.pe, fold.simd, nf).sum())
+    return pixels * whole.uses * nf * sf
 
 
 def rate(clock_hz: int, interval: int) -> str:

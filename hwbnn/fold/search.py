@@ -127,8 +127,10 @@ class Search:
             if self.is_timed:
                 run = schedule(stages, 1, unlimited=True)
                 row[LATENCY] = run.finished[0] - run.started[0] - (inner[0].i.beats - 1 if layer else 0)
-                spacing = next(stage.sf for stage in inner if isinstance(stage, MatrixVectorStage))
-                spread = (inner[-1].o.beats - 1) * spacing
+                unit = next(stage for stage in inner if isinstance(stage, MatrixVectorStage))
+                if inner[-1].o.beats > 1:  # evenly spread, but for beats that are left out
+                    spread = unit.ii - unit.sf
+                    spacing = spread // (unit.nf - 1)
             self._made[layer, fold] = Candidate(fold, inner, row, spacing, spread)
         return self._made[layer, fold]
 

@@ -3,6 +3,8 @@
 from hwbnn.plan.bank import Bank, Loaded
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, SliceStage
 from hwbnn.plan.channel import Channel
+from hwbnn.plan.control import Control, EventControl, SequenceControl
+from hwbnn.plan.data import carried, depends_on_data, on_images
 from hwbnn.plan.dot import Dot
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
 from hwbnn.plan.graph import Edge
@@ -40,11 +42,12 @@ from hwbnn.plan.window import Loop, WindowStage
 
 __all__ = [
     "AddStage", "AffineStage", "ArgMaxStage", "Bank", "Blocked", "Borders", "Channel", "ChoiceLane", "ConcatStage",
-    "ConditionalLane", "Cycles", "Dot", "Edge", "FifoStage", "Fold", "ForkStage", "FrameInputStage",
-    "FrameOutputStage", "GatedConditionalLane", "GatedLane", "JoinStage", "Lane", "Loaded", "LoaderStage", "Loop",
-    "MaskLane", "MatrixVectorStage", "Memory", "MismatchLane", "MultiplierLane", "PadStage", "PartStage",
-    "PipelineStage", "Plan", "Planes", "PlanesLane", "PoolStage", "ProductLane", "Schedule", "SliceStage", "Stage",
-    "Stream", "Style", "Table", "ThresholdStage", "Thresholds", "Tree", "UnitOptions", "WeightImage",
-    "WidthConverterStage", "WindowStage", "buffer_style", "datapaths", "folds_of", "lane_for", "lower", "plan_of",
-    "rom_style", "schedule", "span_bits", "weight_levels",
+    "ConditionalLane", "Control", "Cycles", "Dot", "Edge", "EventControl", "FifoStage", "Fold", "ForkStage",
+    "FrameInputStage", "FrameOutputStage", "GatedConditionalLane", "GatedLane", "JoinStage", "Lane", "Loaded",
+    "LoaderStage", "Loop", "MaskLane", "MatrixVectorStage", "Memory", "MismatchLane", "MultiplierLane", "PadStage",
+    "PartStage", "PipelineStage", "Plan", "Planes", "PlanesLane", "PoolStage", "ProductLane", "Schedule",
+    "SequenceControl", "SliceStage", "Stage", "Stream", "Style", "Table", "ThresholdStage", "Thresholds", "Tree",
+    "UnitOptions", "WeightImage", "WidthConverterStage", "WindowStage", "buffer_style", "carried", "datapaths",
+    "depends_on_data", "folds_of", "lane_for", "lower", "on_images", "plan_of", "rom_style", "schedule",
+    "span_bits", "weight_levels",
 ]

@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 from hwbnn import ir
 from hwbnn.errors import UserError
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, JoiningStage, SliceStage
+from hwbnn.plan.control import kept_words
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
 from hwbnn.plan.general import general, spans
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
-from hwbnn.plan.lanes import lane_for, weight_levels
 from hwbnn.plan.maps import MAPS, input_lanes
 from hwbnn.plan.matrices import Matrix
-from hwbnn.plan.matrix_vector import MatrixVectorStage
+from hwbnn.plan.matrix_vector import MatrixVectorStage, row_offsets
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Stage, Stream, Style
 from hwbnn.plan.storage import buffer_style
 from hwbnn.plan.tables import Borders, Thresholds, ram_style, rom_style
 from hwbnn.plan.width_converter import JoinStage, PartStage
+from hwbnn.plan.zeros import lane_of, skipped
 
 __all__ = ["Builder", "buffered", "converters"]
 
@@ -174,11 +175,14 @@ class Builder:
                             "layer, whose weights other taps could come with")
         present = node.weight_levels.values() if loadable else matrix.weights
         try:
-            lane = lane_for(self.stream.levels, weight_levels(present), fold.options.datapath)
+            lane = lane_of(self.stream.levels, present, fold.options)
         except ValueError as error:
             raise UserError(f"{node.name}: {error}") from None
-        sf = matrix.columns // fold.simd
-        weight_style, table_style = self._weight_styles(node, fold.lanes * lane.w.bits, sf * (node.rows // fold.pe))
+        sf, nf = matrix.columns // fold.simd, 1 if matrix.is_depthwise else matrix.rows // fold.pe
+        skips = skipped(fold.options, lane, matrix.weights, fold, nf)
+        kept = kept_words(matrix.weights, fold.pe, fold.simd, nf) if skips == "weights" else None
+        depth = sf * (node.rows // fold.pe) if kept is None else int(kept.sum())
+        weight_style, table_style = self._weight_styles(node, fold.lanes * lane.w.bits, depth)
         readers = self.network.consumers(node.output)
         is_output = any(output.tensor == node.output for output in self.network.outputs)
         threshold = readers[0] if len(readers) == 1 and not is_output and isinstance(readers[0], ir.Threshold) \
@@ -187,7 +191,7 @@ class Builder:
         if threshold is not None:
             self.fused.add(threshold.name)
             nodes, last = (node.name, threshold.name), threshold
-            offsets = lane.offsets(matrix.weights)
+            offsets = row_offsets(lane, matrix.weights, fold, nf, skips)
             thresholds = Thresholds.of(
                 threshold, node.rows, low=matrix.columns * lane.low, high=matrix.columns * lane.high,
                 scale=lane.scale, offsets=offsets if corrections is None else (offsets + corrections).ravel(),
@@ -201,7 +205,8 @@ class Builder:
             borders=borders, corrections=corrections, taps=matrix.taps, tap_count=matrix.tap_count, loadable=loadable,
             weight_style=weight_style,
             input_style=self.styles.get(f"{node.name}.inputs") or buffer_style(self.stream.bits, sf),
-            offset_style=self.styles.get(f"{node.name}.offsets") or table_style))
+            offset_style=self.styles.get(f"{node.name}.offsets") or table_style,
+            sequence_style=self.styles.get(f"{node.name}.sequence"), skips=skips))
         return last
 
     def _weight_styles(self, node: ir.MatMul | ir.Conv, width: int, depth: int) -> tuple[Style, Style | None]:

@@ -63,6 +63,16 @@ class Lane:
         return sum(min(factor * bound for bound in self.bounds) for factor in self.planes)
 
     @property
+    def idle_weight(self) -> int | None:
+        """What a zero weight adds to S with any activation; None where there is no zero or it depends on that."""
+        return None
+
+    @property
+    def idle_activation(self) -> int | None:
+        """What a zero activation adds to S with any weight; None where it depends on the weight."""
+        return None
+
+    @property
     def high(self) -> int:
         """The greatest that a product adds to S."""
         return sum(max(factor * bound for bound in self.bounds) for factor in self.planes)
@@ -130,6 +140,10 @@ class GatedConditionalLane(ConditionalLane):
     def fits(cls, x, w):
         return w.is_ternary and not x.is_bipolar and not x.is_ternary
 
+    @property
+    def idle_weight(self):
+        return 0
+
 
 class GatedLane(Lane):
     """Ternary times ternary, or either of them bipolar: the term is 1 - x w in {0, 1, 2}, dot = K - S."""
@@ -144,6 +158,14 @@ class GatedLane(Lane):
     @property
     def bounds(self):
         return 0, 2
+
+    @property
+    def idle_weight(self):
+        return 1
+
+    @property
+    def idle_activation(self):
+        return 1
 
     def offsets(self, weights):
         return np.full(len(weights), weights.shape[1], np.int64)
@@ -164,6 +186,10 @@ class ChoiceLane(Lane):
     @property
     def scale(self):
         return self.x.step
+
+    @property
+    def idle_weight(self):
+        return 0
 
     @property
     def bounds(self):
@@ -192,6 +218,14 @@ class PlanesLane(Lane):
     @classmethod
     def fits(cls, x, w):
         return _are_integers(x, w)
+
+    @property
+    def idle_weight(self):
+        return 0
+
+    @property
+    def idle_activation(self):
+        return None if self.half else 0
 
     @property
     def splits_weights(self) -> bool:
@@ -238,6 +272,14 @@ class ProductLane(Lane):
     def flip_flops(self, count):
         return count * span_bits(*self.bounds)
 
+    @property
+    def idle_weight(self):
+        return 0
+
+    @property
+    def idle_activation(self):
+        return 0
+
     def offsets(self, weights):
         return np.zeros(len(weights), np.int64)
 
@@ -256,6 +298,14 @@ class MultiplierLane(Lane):
     @classmethod
     def fits(cls, x, w):
         return _are_integers(x, w) and min(x.bits, w.bits) > 1
+
+    @property
+    def idle_weight(self):
+        return 0
+
+    @property
+    def idle_activation(self):
+        return None if self.half else 0
 
     @property
     def shift(self) -> int:

@@ -186,6 +186,9 @@ def _matrices(nodes: Sequence[ir.Node], folds: Mapping[str, Fold]) -> dict[str, 
             folds[name].check(matrix.rows, matrix.columns)
         except ValueError as error:
             raise UserError(f"{name}: {error}") from None
+        options = folds[name].options
+        if options.loadable and options.zeros == "static":
+            raise UserError(f"{name}: zeros must be none or dynamic where weights are loadable, not static")
     return matrices
 
 

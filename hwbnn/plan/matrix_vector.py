@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +10,22 @@ from numpy.typing import NDArray
 from hwbnn import pack
 from hwbnn.ir import Levels
 from hwbnn.plan.bank import Bank, Loaded
+from hwbnn.plan.control import SKIPS, Control, EventControl, SequenceControl, Skips, kept_words
 from hwbnn.plan.dot import Dot
 from hwbnn.plan.lanes import Lane
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Style, index_bits, span_bits
 from hwbnn.plan.tables import Borders, Table, Thresholds
 
-__all__ = ["MatrixVectorStage"]
+__all__ = ["MatrixVectorStage", "row_offsets"]
+
+
+def row_offsets(lane: Lane, weights: NDArray[np.int64], fold: Fold, nf: int, skips: Skips) -> NDArray[np.int64]:
+    """Return ``dot - lane.scale · S`` of each row, S being the sum of the terms of the words that are kept."""
+    offsets = lane.offsets(weights)
+    if skips == "weights" and lane.idle_weight:
+        left_out = (~kept_words(weights, fold.pe, fold.simd, nf)).sum(axis=1) * fold.simd
+        offsets = offsets + lane.scale * lane.idle_weight * left_out.repeat(fold.pe)
+    return offsets
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,11 +57,16 @@ class MatrixVectorStage(PipelineStage):
     taps : int64 array (rows, columns) or None
         In a shift layer, which of ``tap_count`` inputs each weight meets: an input beat has SIMD lanes for each tap,
         tap after tap. Taps stand above the weights in the memory, once for all PEs where every row has the same.
-    offset_style, weight_style, input_style : :class:`str`
+    offset_style, weight_style, input_style, sequence_style : :class:`str`
         What the memories are made of.
     loadable : :class:`bool`
         Whether weights, thresholds and offsets can be written at run time. All widths are then those that any weights
         of the lane's levels can need.
+    skips : :class:`str`
+        Beats that take no cycle, but in a first pass: ``nothing``, or those whose ``weights`` or ``activations`` are
+        all zero. Where the activations decide, the interval depends on the data, and :attr:`ii` is the worst case.
+    live : tuple of :class:`int` or None
+        Of the vectors of a run, how many beats are not left out for their activations (:attr:`EventControl.live`).
     """
 
     rows: int
@@ -69,6 +85,9 @@ class MatrixVectorStage(PipelineStage):
     taps: NDArray[np.int64] | None = None
     tap_count: int = 1
     loadable: bool = False
+    sequence_style: Style | None = None
+    skips: Skips = "nothing"
+    live: tuple[int, ...] | None = None
 
     def __post_init__(self):
         if self.groups < 1 or self.rows % self.groups:
@@ -84,6 +103,12 @@ class MatrixVectorStage(PipelineStage):
                                       or not 0 <= self.taps.min() <= self.taps.max() < self.tap_count):
             raise ValueError(f"{self.name} taps must be below {self.tap_count} and one for each weight, in a unit that "
                              "is not depthwise")
+        if self.skips not in SKIPS:
+            raise ValueError(f"{self.name} skips must be one of {', '.join(SKIPS)}, not {self.skips}")
+        idle = self.lane.idle_activation if self.skips == "activations" else self.lane.idle_weight
+        if self.skips != "nothing" and (idle is None or not self.has_input_memory):
+            raise ValueError(f"{self.name} must have lanes that zeros leave idle, and inputs that are read again, to "
+                             f"skip {self.skips}")
         super().__post_init__()
 
     @property
@@ -99,7 +124,18 @@ class MatrixVectorStage(PipelineStage):
     @property
     def weight_depth(self) -> int:
         """Words of weights."""
-        return self.sf * self.nf * self.groups
+        return self.control.depth
+
+    @cached_property
+    def control(self) -> Control:
+        """Which beat is issued next."""
+        shape = self.sf, self.nf, self.groups
+        if self.skips == "weights":
+            kept = kept_words(self.weights, self.fold.pe, self.fold.simd, self.nf)
+            return SequenceControl(*shape, name=f"{self.name}.sequence", kept=kept, style=self.sequence_style)
+        if self.skips == "activations":
+            return EventControl(*shape, live=self.live)
+        return Control(*shape)
 
     @property
     def input_lanes(self) -> int:
@@ -131,6 +167,26 @@ class MatrixVectorStage(PipelineStage):
     def period(self):
         return self.nf
 
+    def repeated(self, group):
+        return self.control.beats(group)
+
+    @property
+    def ii(self):
+        passes = self.control.cycle
+        return self.o.beats // len(passes) * sum(passes)
+
+    @property
+    def least_fifo_depth(self):
+        around = np.cumsum(self.control.cycle * (2 + self.delay // sum(self.control.cycle)))
+        period = len(self.control.cycle)
+        starts = np.concatenate([[0], around[:period - 1]])  # beats before each row group
+        return int(np.max(np.searchsorted(around, starts + self.delay) - np.arange(period))) + 2
+
+    def live_beats(self, values: NDArray[np.int64]) -> tuple[int, ...]:
+        """Return :attr:`live` of a run that takes ``values`` (frames, values in stream order)."""
+        beats = values.reshape(-1, self.sf, self.input_lanes).any(axis=2).sum(axis=1)
+        return tuple(np.maximum(beats, 1).tolist())
+
     @property
     def sums(self) -> tuple[int, int]:
         """Least and greatest sum of terms over a row."""
@@ -150,11 +206,13 @@ class MatrixVectorStage(PipelineStage):
     def weight_words(self) -> list[int]:
         """Contents of the weight memory, one integer per address."""
         words = pack.weight_words(self.weights, self.lane.w, self.fold.pe, self.fold.simd)
-        if self.taps is None:
-            return words
-        chosen, pe = (self.taps[::self.fold.pe], 1) if self.taps_are_shared else (self.taps, self.fold.pe)
-        above = pack.weight_words(chosen, Levels(0, self.tap_count - 1), pe, self.fold.simd)
-        return [word | taps << self.weight_bits for word, taps in zip(words, above, strict=True)]
+        if self.taps is not None:
+            chosen, pe = (self.taps[::self.fold.pe], 1) if self.taps_are_shared else (self.taps, self.fold.pe)
+            above = pack.weight_words(chosen, Levels(0, self.tap_count - 1), pe, self.fold.simd)
+            words = [word | taps << self.weight_bits for word, taps in zip(words, above, strict=True)]
+        if isinstance(self.control, SequenceControl):
+            words = list(compress(words, self.control.kept.ravel().tolist()))
+        return words
 
     @property
     def weight_bits(self) -> int:
@@ -186,6 +244,11 @@ class MatrixVectorStage(PipelineStage):
         return self.sf > 1 and self.nf > 1
 
     @property
+    def tag_bits(self) -> int:
+        """The number of its beat beside each word of inputs, where activations decide which are stored."""
+        return index_bits(self.sf) if self.skips == "activations" else 0
+
+    @property
     def weight_latency(self) -> int:
         """Cycles from issue to the weights."""
         return self.weight_bank.latency
@@ -197,7 +260,12 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def front(self) -> int:
-        """Cycles from issue to both operands standing in registers."""
+        """Cycles from issue to both operands standing in registers.
+
+        Where activations decide, the number of the beat comes with its inputs, and a register holds the address.
+        """
+        if self.skips == "activations":
+            return self.input_latency + 1 + self.weight_latency
         return max(self.weight_latency, self.input_latency)
 
     @property
@@ -208,7 +276,7 @@ class MatrixVectorStage(PipelineStage):
     @property
     def offsets(self) -> NDArray[np.int64]:
         """What is added to ``lane.scale`` times the sum for each row's value; with borders class after class."""
-        offsets = self.lane.offsets(self.weights)
+        offsets = row_offsets(self.lane, self.weights, self.fold, self.nf, self.skips)
         return offsets if self.corrections is None else (offsets + self.corrections).ravel()
 
     @property
@@ -258,16 +326,14 @@ class MatrixVectorStage(PipelineStage):
     def flip_flops(self):
         pe = self.fold.pe
         a_bits = self.input_lanes * self.lane.x.bits
-        total = index_bits(self.sf) + self.weight_bank.flip_flops
-        if self.nf * self.groups > 1:
-            total += index_bits(self.weight_depth)
-        if self.nf > 1:
-            total += 1 + (index_bits(self.nf) if self.groups > 1 else 0)  # first pass, and how many
+        total = self.control.flip_flops + self.weight_bank.flip_flops
         if self.has_weight_memory:
             total += (self.front - self.weight_latency) * index_bits(self.weight_depth)
-        total += a_bits * (1 + self.front - self.input_latency)
+        total += a_bits * (1 + self.front - self.input_latency) + self.tag_bits
         if self.has_input_memory and self.input_style == "block":
-            total += a_bits + 1  # the bypass of the first pass
+            total += a_bits + self.tag_bits + 1  # the bypass of the first pass
+        if self.skips == "activations" and self.lane.idle_activation:
+            total += index_bits(self.sf) * self.sum_latency  # how many beats were left out
         total += (3 if self.sf > 1 else 1) * self.sum_latency + 1 + self.tail_latency  # flags beside the pipeline
         total += pe * (self.dot.flip_flops + self.sum_bits)
         if self.thresholds is not None:
@@ -279,9 +345,9 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def memories(self):
-        result = [*self.weight_bank.memories]
+        result = [*self.weight_bank.memories, *self.control.memories]
         if self.has_input_memory:
-            result.append(Memory(f"{self.name}.inputs", self.input_lanes * self.lane.x.bits, self.sf,
+            result.append(Memory(f"{self.name}.inputs", self.input_lanes * self.lane.x.bits + self.tag_bits, self.sf,
                                  self.input_style))
         table = self.thresholds.table if self.thresholds is not None else self.offset_table
         assert table is not None

@@ -9,7 +9,7 @@ __all__ = ["UnitOptions"]
 _CHOICES = {
     "datapath": ("auto", "lanes", "planes", "multipliers"),
     "weights": ("auto", "block", "distributed", "logic", "spram"),
-    "zeros": ("auto", "none", "static", "isolate", "dynamic"),
+    "zeros": ("auto", "none", "static", "dynamic"),
     "loadable": (False, True),
 }
 
@@ -26,9 +26,9 @@ class UnitOptions:
     weights : :class:`str`
         What the weight memory is made of; ``spram`` only where the chip has it, and the weights are loadable.
     zeros : :class:`str`
-        ``none``: they cost as much as other values. ``static``: words of zero weights are not stored, nor their
-        cycles spent. ``isolate``: besides, operands of lanes at rest are held still. ``dynamic``: besides, words of
-        zero activations take no cycle, so that the interval depends on the data.
+        ``none``: they cost as much as other values. ``static``: words of zero weights are neither stored nor given a
+        cycle. ``dynamic``: words of zero activations are given no cycle, so that the interval depends on the data.
+        docs/events.md says it in full.
     loadable : :class:`bool`
         Whether weights and thresholds can be written at run time, over the configuration stream.
     """

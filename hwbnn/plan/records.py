@@ -246,6 +246,10 @@ class PipelineStage(Stage):
         """Every how many groups new inputs are taken."""
         return 1
 
+    def repeated(self, group: int) -> int:
+        """Beats that are issued for group number ``group`` of a run, one that repeats stored inputs."""
+        return self.group_beats
+
     @property
     def memory(self) -> int:
         return 1 + ceil_div(self.fifo_depth, self.o.beats)
@@ -270,7 +274,7 @@ class PipelineStage(Stage):
 
     def moves(self, inputs, outputs, begun, depth):
         (o,) = outputs
-        beats, period, delay = self.group_beats, self.period, self.delay
+        beats, period, delay, repeated = self.group_beats, self.period, self.delay, self.repeated
         group, now = 0, -1
         while True:
             earliest = now + 1
@@ -291,7 +295,7 @@ class PipelineStage(Stage):
                     earliest = now + 1
             else:
                 begun.append(earliest)
-                now = earliest + beats - 1
+                now = earliest + repeated(group) - 1
             o.offer(now + delay)
             group += 1
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwbnn import ir
-from hwbnn.plan import MatrixVectorStage, Stage
+from hwbnn.plan import MatrixVectorStage, Stage, depends_on_data
 from hwbnn.report.charts import Bar, bars, confusion_matrix, decay
 from hwbnn.report.graph import shape_of
 from hwbnn.report.results import Results
@@ -112,13 +112,18 @@ def confusion(results: Results) -> dict[str, Any] | None:
 
 def cycle_rows(results: Results) -> list[dict[str, Any]]:
     """Cycles predicted and simulated."""
-    predicted, measured = results.plan.cycles, (results.simulation or {}).get("measured") or {}
-    return [{"what": what, "predicted": cycles, "simulated": measured.get(name),
-             "time": duration((cycles + more) / results.manifest.clock_hz)}
-            for what, name, cycles, more in (("first frame, from its first beat in to its last beat out", "first",
-                                              predicted.first, 1),
-                                             ("between frames, in the steady state", "interval",
-                                              predicted.interval, 0))]
+    predicted, measured = _predicted(results), (results.simulation or {}).get("measured") or {}
+    return [{"what": what, "predicted": predicted[name], "simulated": measured.get(name),
+             "time": duration((predicted[name] + more) / results.manifest.clock_hz)}
+            for what, name, more in (("first frame, from its first beat in to its last beat out", "first", 1),
+                                     ("between frames, in the steady state", "interval", 0))]
+
+
+def _predicted(results: Results) -> dict[str, int]:
+    """From the images that were simulated, where cycles depend on them, else from the plan alone."""
+    if depends_on_data(results.plan) and results.simulation is not None:
+        return results.simulation["predicted"]
+    return {"first": results.plan.cycles.first, "interval": results.plan.cycles.interval}
 
 
 def cycle_chart(results: Results) -> dict[str, Any]:
@@ -130,7 +135,7 @@ def cards(results: Results) -> list[Card]:
     """The headline figures that need no estimate."""
     plan, clock, path = results.plan, results.manifest.clock_hz, results.path
     measured = (results.simulation or {}).get("measured")
-    as_predicted = measured == {"first": plan.cycles.first, "interval": plan.cycles.interval}
+    as_predicted = measured == _predicted(results)
     cycles = "cycles as predicted" if as_predicted else "cycles differ from the prediction"
     mood = "" if measured is None else "good" if as_predicted else "bad"
     accuracy = results.accuracy

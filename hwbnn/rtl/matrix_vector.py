@@ -8,6 +8,7 @@ from hwbnn.plan import MatrixVectorStage
 from hwbnn.rtl.bank import BankReader, load_ports
 from hwbnn.rtl.codes import encode, payload
 from hwbnn.rtl.constants import ConstantReader
+from hwbnn.rtl.control import BeatControl
 from hwbnn.rtl.dot import DotProduct
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
@@ -62,38 +63,21 @@ class MatrixVectorUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         stage = self._stage
-        sf, nf, pe = stage.sf, stage.nf, stage.fold.pe
+        sf, pe = stage.sf, stage.fold.pe
         m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
 
-        # Control: which beat is issued.
-        beat = Signal(range(sf))
-        depth = stage.weight_depth
-        address = Signal(range(depth), name="address") if depth > sf else beat
-        first_pass = Signal(init=1) if nf > 1 else Const(1)
-        issue, first, last = Signal(), Signal(), Signal()
+        m.submodules.control = control = BeatControl(stage.control)
         m.d.comb += [
-            self.i.ready.eq(fifo.room & first_pass),
-            issue.eq(fifo.room & (self.i.valid | ~first_pass)),
-            first.eq(beat == 0),
-            last.eq(beat == sf - 1),
-            fifo.issue.eq(issue & last),
+            control.valid.eq(self.i.valid),
+            control.room.eq(fifo.room),
+            control.live.eq(_differs_from_zero(self.i.payload)),
+            self.i.ready.eq(control.ready),
+            fifo.issue.eq(control.issue & control.last),
         ]
-        with m.If(issue):
-            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
-            if depth > sf:
-                wraps = address == depth - 1
-                m.d.sync += address.eq(Mux(wraps, 0, address + 1))
-                if nf > 1:
-                    if stage.groups > 1:
-                        row = Signal(range(nf))
-                        wraps = row == nf - 1
-                        with m.If(last):
-                            m.d.sync += row.eq(Mux(wraps, 0, row + 1))
-                    with m.If(last):
-                        m.d.sync += first_pass.eq(wraps)
+        issue, first, last = control.issue, control.first, control.last
 
         # Operands, both in registers stage.front cycles after issue.
-        x = self._inputs(m, beat, issue, first_pass)
+        x, address = self._inputs(m, control)
         w = self._weights(m, address)
 
         # Terms and sums run free; flags run beside them. With one beat per row every valid beat ends a row.
@@ -102,6 +86,9 @@ class MatrixVectorUnit(wiring.Component):
         if sf > 1:
             valid = flags(m, issue, stage.sum_latency, name="valid")[-1]
             starts = flags(m, issue & first, stage.sum_latency, name="starts")[-1]
+        start, idle = 0, stage.lane.idle_activation
+        if stage.skips == "activations" and idle:  # what the beats that were left out would have added
+            start = delayed(m, control.left_out, stage.sum_latency, name="left_out") * (idle * stage.fold.simd)
         sums = data.ArrayLayout(range(stage.sums[0], stage.sums[1] + 1), pe)
         totals, bits = Signal(sums, name="totals", reset_less=True), stage.lane.x.bits
         weights = data.View(data.ArrayLayout(stage.fold.simd * stage.lane.w.bits, pe), w[:stage.weight_bits])
@@ -112,7 +99,7 @@ class MatrixVectorUnit(wiring.Component):
                 own = self._chosen(x, w[stage.weight_bits:], 0 if stage.taps_are_shared else p)
             m.d.comb += [dot.x.as_value().eq(own), dot.w.as_value().eq(weights[p])]
             with m.If(valid):
-                m.d.sync += totals[p].eq(Mux(starts, 0, totals[p]) + dot.sum)
+                m.d.sync += totals[p].eq(Mux(starts, start, totals[p]) + dot.sum)
         m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data.eq(self._tail(m, totals, ends))]
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
@@ -127,16 +114,25 @@ class MatrixVectorUnit(wiring.Component):
             lanes.append(inputs[taps.word_select(p * simd + k, stage.tap_bits)])
         return Cat(lanes)
 
-    def _inputs(self, m: Module, beat: Value, issue: Value, first_pass: Value) -> Value:
-        """Return the beat's inputs: from the stream in the first pass, from the buffer in the others."""
+    def _inputs(self, m: Module, control: BeatControl) -> tuple[Value, Value]:
+        """Return the beat's inputs: from the stream in the first pass, from the buffer in the others; and an address.
+
+        The address is that of the weights, ``stage.weight_latency`` cycles before they are used. Where activations
+        decide, the number of the beat is stored beside its inputs.
+        """
         stage = self._stage
-        word = self.i.payload.as_value()
+        word, first_pass = self.i.payload.as_value(), control.first_pass
+        bits, tagged = len(word), stage.tag_bits > 0
+        early = stage.front - stage.weight_latency - tagged
+        address = delayed(m, control.address, early, name="address") if stage.has_weight_memory else control.address
+        if tagged:
+            word = Cat(word, control.beat)
         x = Signal(len(word), name="x", reset_less=True)
         if not stage.has_input_memory:
             if stage.nf == 1:
                 m.d.sync += x.eq(word)
             else:  # a single beat stays where it is for the other passes
-                with m.If(issue & first_pass):
+                with m.If(control.store):
                     m.d.sync += x.eq(word)
         else:
             m.submodules.inputs = inputs = memory.Memory(shape=len(word), depth=stage.sf, init=[],
@@ -144,21 +140,23 @@ class MatrixVectorUnit(wiring.Component):
             write = inputs.write_port()
             block = stage.input_style == "block"
             read = inputs.read_port(domain="sync" if block else "comb")
-            m.d.comb += [write.addr.eq(beat), write.data.eq(word), write.en.eq(issue & first_pass),
-                         read.addr.eq(beat)]
+            m.d.comb += [write.addr.eq(control.write), write.data.eq(word), write.en.eq(control.store),
+                         read.addr.eq(control.read)]
             if block:
                 word, first_pass = delayed(m, word, 1, name="bypass"), delayed(m, first_pass, 1, name="first")
             m.d.sync += x.eq(Mux(first_pass, word, read.data))
-        return delayed(m, x, stage.front - stage.input_latency, name="x")
+        if tagged:
+            address = delayed(m, (address + x[bits:])[:len(address)], 1, name="word")
+        return delayed(m, x[:bits], stage.front - stage.input_latency, name="x"), address
 
     def _weights(self, m: Module, address: Value) -> Value:
-        """Return the weights of PE rows and SIMD columns at ``address``, ``stage.front`` cycles later."""
+        """Return the weights of PE rows and SIMD columns at ``address``."""
         stage = self._stage
         m.submodules.weights = reader = BankReader(stage.weight_bank, stage.weight_words)
         if stage.loadable:
             wiring.connect(m, wiring.flipped(self.load_weights), reader.load)
         if stage.has_weight_memory:
-            m.d.comb += reader.address.eq(delayed(m, address, stage.front - stage.weight_latency, name="address"))
+            m.d.comb += reader.address.eq(address)
         return reader.data
 
     def _tail(self, m: Module, totals: data.View, ends: list[Value]) -> data.View:
@@ -187,3 +185,8 @@ class MatrixVectorUnit(wiring.Component):
             value = offsets[p] + total if scale > 0 else offsets[p] - total
             m.d.sync += numbers[p].eq(encode(value, stage.o.levels))
         return numbers
+
+
+def _differs_from_zero(payload: data.View) -> Value:
+    """Whether any code of a beat stands for another number than 0."""
+    return payload.as_value().any()

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn import golden, ir
 from hwbnn.builddir import BuildDirectory
 from hwbnn.errors import UserError
-from hwbnn.plan import Plan, Stage, plan_of
+from hwbnn.plan import Plan, Stage, depends_on_data, on_images, plan_of
 from hwbnn.sim.beats import beats_of, width
-from hwbnn.sim.result import Measured
+from hwbnn.sim.result import Measured, measured
 from hwbnn.sim.traffic import Traffic
 from hwbnn.version import __version__
 
@@ -52,8 +52,16 @@ class Design:
 
     @property
     def predicted(self) -> Measured:
+        """From the plan, which has the worst case where cycles depend on the images."""
         cycles = self.plan.cycles
         return Measured(cycles.first, cycles.interval)
+
+    def predicted_for(self, q: NDArray[np.int64]) -> Measured:
+        """Cycles of a run of the integers ``q`` without stalls; :attr:`predicted` where these do not depend on them."""
+        if not depends_on_data(self.plan):
+            return self.predicted
+        run = on_images(self.plan, q).schedule(len(q))
+        return measured(run.started, run.finished)
 
     @property
     def patience(self) -> int:

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn import golden
+from hwbnn.plan import carried
 from hwbnn.sim.beats import values_of, width
 from hwbnn.sim.design import Design
 from hwbnn.sim.result import Mismatch
-from hwbnn.sim.streams import StageStream, carried, stage_streams
+from hwbnn.sim.streams import StageStream, stage_streams
 from hwbnn.sim.taps import Tapped
 from hwbnn.sim.traffic import Record
 
@@ -38,7 +39,7 @@ def first_difference(design: Design, q: NDArray[np.int64], record: Record, *, ph
     pairs = list(zip(stage_streams(design), record.taps, strict=True))
     wrong: tuple[int, dict] | None = None  # upstream first, then the earlier frame
     for start in range(0, len(q), _BATCH):
-        values = carried(design, golden.evaluate(design.network, q[start:start + _BATCH]))
+        values = carried(design.plan, golden.evaluate(design.network, q[start:start + _BATCH]))
         for k, (stream, tapped) in enumerate(pairs[:len(pairs) if wrong is None else wrong[0]]):
             found = _wrong_value(stream, tapped, values[stream.stage.name], start)
             if found is not None:
@@ -92,7 +93,7 @@ def _missing_value(stream: StageStream, tapped: Tapped, q: NDArray[np.int64], de
     """The first value that a stream never gave, as fields of :class:`Mismatch`."""
     frame, beat = divmod(len(tapped.cycles), stream.stream.beats)
     tensors = golden.evaluate(design.network, q[frame:frame + 1])
-    want = _transfers(stream, carried(design, tensors)[stream.stage.name])
+    want = _transfers(stream, carried(design.plan, tensors)[stream.stage.name])
     return _place(stream, len(tapped.cycles), 0) | {"expected": int(want[beat, 0]), "seen": None, "cycle": None}
 
 

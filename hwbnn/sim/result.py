@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Measured", "Mismatch", "Profile", "SimulationResult", "StageProfile"]
+__all__ = ["Measured", "Mismatch", "Profile", "SimulationResult", "StageProfile", "measured"]
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,16 @@ class Measured:
 
     first: int
     interval: int
+
+
+def measured(starts: ArrayLike, ends: ArrayLike) -> Measured:
+    """Return what the cycles of each frame's first input and last output tell.
+
+    The interval is that of the second half of the frames, the greatest should they differ.
+    """
+    starts, ends = np.asarray(starts), np.asarray(ends)
+    intervals = np.diff(ends)
+    return Measured(int(ends[0] - starts[0]), int(intervals[len(intervals) // 2:].max()))
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ class SimulationResult:
     measured : :class:`Measured` or None
         None where fewer than two frames came through.
     predicted : :class:`Measured`
-        From the plan.
+        From the plan, and from the images where cycles depend on them.
     profile : :class:`Profile` or None
         Where the cycles go; None where no streams were recorded or a phase did not come to its end.
     stalls : :class:`str`

@@ -22,7 +22,7 @@ from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.design import TOPLEVEL, Design
 from hwbnn.sim.partial import Outcome, Partial
 from hwbnn.sim.profile import profile
-from hwbnn.sim.result import Measured, SimulationResult
+from hwbnn.sim.result import Measured, SimulationResult, measured
 from hwbnn.sim.stalls import STALLS
 from hwbnn.sim.streams import taps
 from hwbnn.sim.timeline import timeline_svg
@@ -181,7 +181,7 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         mismatches=len(missing.union(*(verdict.images for verdict in verdicts))),
         first_mismatch=None if mismatch is None else replace(mismatch, frame=mismatch.frame + first),
         faults=tuple(fault for what in ("faults", "waits") for verdict in verdicts for fault in getattr(verdict, what)),
-        measured=_measured(measuring), predicted=design.predicted,
+        measured=_measured(measuring), predicted=design.predicted_for(q[steady.frames]),
         profile=profile(design, steady.traffic, measuring) if complete else None, stalls=stalls,
         reset_after=reset_after, seed=seed, cycles=measuring.cycles + sum(outcome.cycles for outcome in every),
         seconds=round(measuring_seconds + sum(outcome.seconds for outcome in every), 3),
@@ -289,11 +289,7 @@ class _Progress:
 
 
 def _measured(record: Record) -> Measured | None:
-    """First latency, and the interval of the second half of the frames: the greatest, should they differ."""
-    if len(record.ends) < 2:
-        return None
-    intervals = np.diff(record.ends)
-    return Measured(int(record.ends[0] - record.starts[0]), int(intervals[len(intervals) // 2:].max()))
+    return measured(record.starts, record.ends) if len(record.ends) > 1 else None
 
 
 def _outputs(design: Design, beats: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -1,18 +1,13 @@
 """The streams between the stages of a design: what golden says that each of them carries, and where it is."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hwbnn.plan import PipelineStage, Stage, Stream
 from hwbnn.rtl import instance_name
 from hwbnn.sim.design import Design
 from hwbnn.sim.taps import Tap
 
-__all__ = ["StageStream", "carried", "stage_streams", "taps"]
+__all__ = ["StageStream", "stage_streams", "taps"]
 
 
 @dataclass(frozen=True)
@@ -76,26 +71,3 @@ def stage_streams(design: Design) -> tuple[StageStream, ...]:
 def taps(design: Design) -> tuple[Tap, ...]:
     """Where :func:`stage_streams` are, for :class:`hwbnn.sim.traffic.Traffic`."""
     return tuple(stream.tap for stream in stage_streams(design))
-
-
-def carried(design: Design, tensors: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    """Return what the outputs of each stage carry, (frames, values) in stream order, by the stage's name.
-
-    Parameters
-    ----------
-    tensors : mapping
-        Of :func:`hwbnn.golden.evaluate`.
-    """
-    plan, network = design.plan, design.network
-    sources = {edge.target: edge.source for edge in reversed(plan.edges)}
-    values: dict[str, NDArray[np.int64]] = {}
-    for stage in plan.stages:
-        if stage.nodes:
-            tensor = tensors[network.node(stage.nodes[-1]).output]
-            values[stage.name] = tensor.reshape(len(tensor), math.prod(tensor.shape[1:]))
-        elif stage.name in sources:
-            values[stage.name] = stage.rearranged(values[sources[stage.name]])
-        else:
-            x = tensors[network.input.name]
-            values[stage.name] = x.reshape(len(x), math.prod(x.shape[1:]))
-    return values
