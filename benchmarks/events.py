@@ -15,10 +15,10 @@ ROWS, COLUMNS, IMAGES = 32, 64, 40
 FOLD = 8, 1
 ZEROS = (0.1, 0.2, 0.33, 0.5)
 HERE = Path(__file__).parent
-NOTE = """A layer of 32 x 64 ternary weights (PE = 8, SIMD = 1) reads vectors, weights being zero as often as activations.
-A lane rests where either is zero. Verilator counts the toggles of every net that is named inside the unit in the emitted
-Verilog, clocks and resets left out, over the same images, sent as fast as they are taken, until as many have come out.
-Connections count once in every module that has a name for them.
+NOTE = """A layer of 32 x 64 ternary weights (PE = 8, SIMD = 1) reads vectors, weights being zero as often as
+activations. A lane rests where either is zero. Verilator counts the toggles of every net that is named inside the
+unit in the emitted Verilog, clocks and resets left out, over the same images, sent as fast as they are taken,
+until as many have come out. Connections count once in every module that has a name for them.
 """
 
 
