@@ -4,7 +4,7 @@
     python benchmarks/simulation.py digits            # 1,000 images by `hwbnn simulate`, cold and cached
     HWBNN_DATA=... python benchmarks/simulation.py lfc  # all 10,000 MNIST test images through lfcW1A1
     HWBNN_DATA=... python benchmarks/simulation.py cnv  # 100 CIFAR-10 test images through cnvW1A1
-    HWBNN_DATA=... python benchmarks/simulation.py all  # each of them, into simulation.md; what is there is not run again
+    HWBNN_DATA=... python benchmarks/simulation.py all  # each row into simulation.md, but those it has
 
 Times are seconds of processor time, which a busy machine does not change; the simulator's start is included, building
 not. The CXXRTL rows are a driver that does the least possible: no stalls, no checks.
@@ -242,8 +242,8 @@ def cnv(jobs: int):
         assert result["classes"] == published[key][:100].tolist()
         memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
         print(f"cnvW1A1, {result['predicted']['interval']} cycles a frame: 100 images in {wall:.0f} s of wall-clock "
-              f"time with {jobs} threads, of it {result['build_seconds']:.0f} s to build; at most {memory:.0f} MB in one "
-              "process; every class as published, cycles as predicted")
+              f"time with {jobs} threads, of it {result['build_seconds']:.0f} s to build; at most {memory:.0f} MB in "
+              "one process; every class as published, cycles as predicted")
 
 
 def every(jobs: int, again: bool):
