@@ -8,7 +8,7 @@ import numpy as np
 from hwbnn import golden, ir
 from hwbnn.classify import classifier
 
-__all__ = ["FORMS", "GRAPHS", "MLPS", "branched", "mlp", "residual", "residual_conv", "shifts", "tiny"]
+__all__ = ["FORMS", "GRAPHS", "MLPS", "branched", "mlp", "ranks", "residual", "residual_conv", "shifts", "tiny"]
 
 UINT4 = ir.Levels.unsigned(4)
 
@@ -161,10 +161,21 @@ def shifts(*, shared=False, seed=0) -> ir.Network:
     return net.network("shifts", net.matmul("fc", flat, 3))
 
 
+def ranks(*, count=3, seed=0) -> ir.Network:
+    """A convolution with thresholds of 8 bits that differ at the border, and the numbers of the greatest results."""
+    net = _Growing((3, 3, 2), ir.Levels(-7, 7, 2), seed)
+    weights = _weights(net.rng, ir.Levels.signed(3), (4, 3, 3, 2))
+    acc = net.add(ir.Conv("conv", ("x",), ("acc",), weights, ir.Levels.signed(3), padding=(1, 1, 1, 1)))
+    out = net.threshold("act", acc, ir.Levels.unsigned(8))
+    flat = net.add(ir.Reshape("flat", (out,), ("flattened",), (36,)))
+    return net.network("ranks", net.add(ir.TopK("rank", (net.matmul("fc", flat, 6),), ("ranked",), count)))
+
+
 # What is told by its structure, whatever the tools are that run it.
 FORMS: dict[str, Callable[[], ir.Network]] = {
     "shifts": shifts,
     "shared-shifts": lambda: shifts(shared=True, seed=1),
+    "ranks": ranks,
 }
 
 GRAPHS: dict[str, Callable[[], ir.Network]] = {

@@ -41,6 +41,7 @@ from hwbnn.plan import (
     SliceStage,
     Stage,
     ThresholdStage,
+    TopKStage,
     WindowStage,
 )
 from hwbnn.plan.dot import Dot
@@ -58,7 +59,7 @@ from hwbnn.plan.lanes import (
 )
 from hwbnn.plan.loader import ADDRESS_BYTES, WORDS_BITS
 from hwbnn.plan.records import index_bits, span_bits
-from hwbnn.plan.tables import Table, Thresholds
+from hwbnn.plan.tables import SearchedThresholds, Table, Thresholds
 from hwbnn.plan.tree import LEVELS_PER_REGISTER, Tree
 
 __all__ = [
@@ -179,14 +180,20 @@ def _counter(states: int) -> Forms:
     return Forms(control=2.0 * bits, chains=int(bits >= CHAIN_BITS))
 
 
-def _table(table: Table) -> Forms:
-    if not table.bank.has_memory:
-        return Forms(registers=table.bank.flip_flops)
+def _place(table: Table) -> Forms:
+    """Which word is next."""
     place = _counter(table.run)
     if table.borders is not None:  # position in the map, its class, and where the run of that begins
         rows, columns = table.borders.rows, table.borders.columns
         place += _counter(len(rows)) + _counter(len(columns)) + Forms(
             control=float(len(set(rows)) + len(set(columns)) + index_bits(len(table.words))))
+    return place
+
+
+def _table(table: Table) -> Forms:
+    if not table.bank.has_memory:
+        return Forms(registers=table.bank.flip_flops)
+    place = _place(table)
     if table.style != "logic":
         return place + Forms(registers=table.width)
     columns = distinct_columns(word_bits(table.words, table.width))
@@ -195,6 +202,13 @@ def _table(table: Table) -> Forms:
 
 def _thresholds(t: Thresholds) -> Forms:
     compare = span_bits(t.low, t.high + 1)
+    if isinstance(t, SearchedThresholds):
+        result = Forms(datapath=float(compare), chains=1, registers=compare) * (t.lanes * t.steps)
+        for table in (table for step in range(t.steps) for table in t.tables(step)):
+            if not table.is_constant:
+                result += Forms(rom=rom_luts(table.width, len(table.words))) if table.style == "logic" else Forms(
+                    registers=table.width)
+        return result + (_place(t.table) if len(t.table.words) > 1 else Forms())
     lane = Forms(datapath=float(t.count * compare + t.is_mixed), chains=t.count) + tree_forms(t.tree)
     return lane * t.lanes + _table(t.table)
 
@@ -317,6 +331,13 @@ def _argmax(stage: ArgMaxStage) -> Forms:
     return compare * compares + _counter(stage.group_beats) + _fifo(stage) + Forms(registers=stage.i.bits)
 
 
+def _top_k(stage: TopKStage) -> Forms:
+    """Each entry compares with what comes, and takes that, the entry before it, or nothing new."""
+    bits = stage.value_bits + index_bits(stage.channels)
+    entry = Forms(datapath=1.3 * stage.value_bits + bits + 2, chains=1)
+    return entry * stage.k + _counter(stage.channels) + _fifo(stage) + Forms(registers=stage.i.bits)
+
+
 def _branch_fifo(stage: FifoStage) -> Forms:
     """Pointers, level and the flag that there is room; in block memory a second level and the output's flag."""
     index, level = index_bits(stage.words), stage.fifo_depth.bit_length()
@@ -375,6 +396,8 @@ def forms(stage: Stage) -> Forms:
             return _affine(stage)
         case ArgMaxStage():
             return _argmax(stage)
+        case TopKStage():
+            return _top_k(stage)
         case WindowStage():
             return _window(stage)
         case PadStage():

@@ -13,10 +13,11 @@ from hwbnn.plan import (
     PoolStage,
     Stage,
     ThresholdStage,
+    TopKStage,
     WindowStage,
 )
 from hwbnn.plan.records import span_bits
-from hwbnn.plan.tables import Thresholds
+from hwbnn.plan.tables import SearchedThresholds, Thresholds
 from hwbnn.plan.tree import Tree
 
 __all__ = ["Access", "Operations", "operations"]
@@ -54,6 +55,8 @@ def full_adders(tree: Tree) -> int:
 
 def _compares(t: Thresholds) -> int:
     """One-bit operations of the thresholds of one group."""
+    if isinstance(t, SearchedThresholds):
+        return t.lanes * t.steps * span_bits(t.low, t.high + 1)
     return t.lanes * (t.count * span_bits(t.low, t.high + 1) + full_adders(t.tree))
 
 
@@ -77,6 +80,8 @@ def operations(stage: Stage) -> Operations:
         bits = macs * (stage.i.levels.bits * multiplier_bits(stage) + stage.o.levels.bits)
     elif isinstance(stage, ArgMaxStage):
         bits = stage.i.beats * stage.i.lanes * stage.value_bits
+    elif isinstance(stage, TopKStage):
+        bits = stage.i.beats * stage.k * stage.value_bits
     elif isinstance(stage, AddStage):
         bits = stage.o.beats * stage.o.lanes * stage.o.levels.bits
     elif isinstance(stage, PoolStage):

@@ -6,7 +6,7 @@ from hwbnn.plan.channel import Channel
 from hwbnn.plan.control import Control, EventControl, SequenceControl
 from hwbnn.plan.data import carried, depends_on_data, on_images
 from hwbnn.plan.dot import Dot
-from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
+from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage, TopKStage
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.lanes import (
@@ -34,7 +34,7 @@ from hwbnn.plan.records import Fold, Memory, PipelineStage, Stage, Stream, Style
 from hwbnn.plan.schedule import Blocked, Cycles, Schedule, schedule
 from hwbnn.plan.storage import buffer_style
 from hwbnn.plan.stored import folds_of, plan_of
-from hwbnn.plan.tables import Borders, Table, Thresholds, rom_style
+from hwbnn.plan.tables import Borders, SearchedThresholds, Table, Thresholds, rom_style, searches
 from hwbnn.plan.tree import Planes, Tree
 from hwbnn.plan.weights import WeightImage
 from hwbnn.plan.width_converter import JoinStage, PartStage, WidthConverterStage
@@ -46,8 +46,8 @@ __all__ = [
     "FrameInputStage", "FrameOutputStage", "GatedConditionalLane", "GatedLane", "JoinStage", "Lane", "Loaded",
     "LoaderStage", "Loop", "MaskLane", "MatrixVectorStage", "Memory", "MismatchLane", "MultiplierLane", "PadStage",
     "PartStage", "PipelineStage", "Plan", "Planes", "PlanesLane", "PoolStage", "ProductLane", "Schedule",
-    "SequenceControl", "SliceStage", "Stage", "Stream", "Style", "Table", "ThresholdStage", "Thresholds", "Tree",
-    "UnitOptions", "WeightImage", "WidthConverterStage", "WindowStage", "buffer_style", "carried", "datapaths",
-    "depends_on_data", "folds_of", "lane_for", "lower", "on_images", "plan_of", "rom_style", "schedule",
-    "span_bits", "weight_levels",
+    "SearchedThresholds", "SequenceControl", "SliceStage", "Stage", "Stream", "Style", "Table", "ThresholdStage",
+    "Thresholds", "TopKStage", "Tree", "UnitOptions", "WeightImage", "WidthConverterStage", "WindowStage",
+    "buffer_style", "carried", "datapaths", "depends_on_data", "folds_of", "lane_for", "lower", "on_images", "plan_of",
+    "rom_style", "schedule", "searches", "span_bits", "weight_levels",
 ]

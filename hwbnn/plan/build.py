@@ -12,7 +12,7 @@ from hwbnn import ir
 from hwbnn.errors import UserError
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, JoiningStage, SliceStage
 from hwbnn.plan.control import kept_words
-from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage
+from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage, TopKStage
 from hwbnn.plan.general import general, spans
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
@@ -20,9 +20,9 @@ from hwbnn.plan.maps import MAPS, input_lanes
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage, row_offsets
 from hwbnn.plan.pool import PoolStage
-from hwbnn.plan.records import Fold, Stage, Stream, Style
+from hwbnn.plan.records import Fold, Stage, Stream, Style, span_bits
 from hwbnn.plan.storage import buffer_style
-from hwbnn.plan.tables import Borders, Thresholds, ram_style, rom_style
+from hwbnn.plan.tables import Borders, SearchedThresholds, Thresholds, ram_style, rom_style, searches
 from hwbnn.plan.width_converter import JoinStage, PartStage
 from hwbnn.plan.zeros import lane_of, skipped
 
@@ -127,7 +127,8 @@ class Builder:
                 node = self.matrix(node)
             case ir.Threshold() | ir.Affine() | ir.TopK():
                 channels = self.network.tensors[node.input].channels
-                self.convert(math.gcd(self.stream.lanes, channels), node.name)
+                one_by_one = isinstance(node, ir.TopK) and node.k > 1
+                self.convert(1 if one_by_one else math.gcd(self.stream.lanes, channels), node.name)
                 self.push(self.elementwise(node, channels))
             case ir.Add():
                 self.sum(node)
@@ -141,6 +142,9 @@ class Builder:
 
     def elementwise(self, node: ir.Threshold | ir.Affine | ir.TopK, channels: int) -> Stage:
         lanes, levels = self.stream.lanes, self.stream.levels
+        if isinstance(node, ir.TopK) and node.k > 1:
+            return TopKStage(name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, node.k),
+                             channels=channels)
         if isinstance(node, ir.TopK):
             return ArgMaxStage(name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, 1),
                                channels=channels)
@@ -151,10 +155,10 @@ class Builder:
                 style=self.styles.get(f"{node.name}.constants") or self._table_style(node),
                 spans=spans(node) if node.name in self.loadable else None)
         loadable = node.name in self.loadable
-        thresholds = Thresholds.of(node, channels, low=levels.low, high=levels.high, lanes=lanes,
-                                   name=f"{node.name}.thresholds",
-                                   style=self.styles.get(f"{node.name}.thresholds") or self._table_style(node),
-                                   loadable=loadable, has_polarity=loadable)
+        thresholds = self.cheapest(Thresholds.of(
+            node, channels, low=levels.low, high=levels.high, lanes=lanes, name=f"{node.name}.thresholds",
+            style=self.styles.get(f"{node.name}.thresholds") or self._table_style(node),
+            loadable=loadable, has_polarity=loadable))
         return ThresholdStage(name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, lanes),
                               thresholds=thresholds)
 
@@ -198,6 +202,7 @@ class Builder:
                 lanes=fold.pe, name=f"{node.name}.thresholds",
                 style=self.styles.get(f"{node.name}.thresholds") or table_style, borders=borders, loadable=loadable,
                 has_polarity=loadable and lane.w.low != -lane.w.high)  # whose weights cannot be negated instead
+            thresholds = self.cheapest(thresholds)
         self.push(MatrixVectorStage(
             name=node.name, nodes=nodes, i=self.stream, o=self.out(last, fold.pe), rows=node.rows,
             columns=matrix.columns, fold=fold, weights=matrix.weights, lane=lane, thresholds=thresholds,
@@ -223,6 +228,14 @@ class Builder:
             raise UserError(f"Weights of {node.name} must be block, distributed or spram where they are loadable, not "
                             "logic")
         return asked or ram_style(width, depth), asked  # pyright: ignore[reportReturnType]  # a style, once auto is out
+
+    def cheapest(self, thresholds: Thresholds) -> Thresholds:
+        """The same, searched where that is cheaper; not where the style of their one memory was given."""
+        width, words = span_bits(thresholds.low, thresholds.high + 1), len(thresholds.table.words)
+        if thresholds.table.name in self.styles or thresholds.table.loadable or thresholds.is_mixed or not searches(
+                thresholds.count, width, thresholds.lanes, words):
+            return thresholds
+        return SearchedThresholds.like(thresholds, self.styles)
 
     def branches(self, node: ir.Node, lanes: Sequence[int], heads: Sequence[_Head]) -> list[_Head]:
         """Bring the branches that ``node`` reads to so many lanes each."""
@@ -314,7 +327,8 @@ def _absorbs(stage: Stage) -> bool:
     """Whether the stage takes a beat in every cycle in which its own output FIFO has room."""
     if isinstance(stage, MatrixVectorStage):
         return stage.nf == 1
-    return isinstance(stage, ThresholdStage | AffineStage | ArgMaxStage | JoinStage | PoolStage | SliceStage)
+    return isinstance(stage, ThresholdStage | AffineStage | ArgMaxStage | TopKStage | JoinStage | PoolStage
+                      | SliceStage)
 
 
 def _spread(values, channels: int):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hwbnn.plan.records import PipelineStage, Style, index_bits, span_bits
 from hwbnn.plan.tables import Table, Thresholds
 
-__all__ = ["AffineStage", "ArgMaxStage", "ThresholdStage"]
+__all__ = ["AffineStage", "ArgMaxStage", "ThresholdStage", "TopKStage"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -21,7 +21,7 @@ class ThresholdStage(PipelineStage):
     @property
     def input_latency(self) -> int:
         """Cycles from issue until values and thresholds stand in registers."""
-        return max(1, self.thresholds.table.latency)
+        return max(1, self.thresholds.lead)
 
     @property
     def delay(self):
@@ -38,7 +38,7 @@ class ThresholdStage(PipelineStage):
 
     @property
     def memories(self):
-        return (*self.thresholds.table.memories, self.fifo)
+        return (*self.thresholds.memories, self.fifo)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -162,6 +162,50 @@ class ArgMaxStage(PipelineStage):
         steps = 1 + self.lane_levels
         total += (3 if beats > 1 else 1) * steps + 1  # flags along the pipeline
         return total + self.fifo_flip_flops
+
+    @property
+    def memories(self):
+        return (self.fifo,)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TopKStage(PipelineStage):
+    """The numbers of the ``o.lanes`` greatest channels, greatest first, the lowest first among equals.
+
+    Channels come one by one and are inserted into a sorted list, whose numbers leave in one beat per vector.
+    """
+
+    channels: int
+
+    def __post_init__(self):
+        if self.i.lanes != 1:
+            raise ValueError(f"{self.name} must take one lane, not {self.i.lanes}")
+        if not 1 < self.k <= self.channels:
+            raise ValueError(f"{self.name} must give out 2..{self.channels} lanes, not {self.k}")
+        super().__post_init__()
+
+    @property
+    def k(self) -> int:
+        """Entries of the list."""
+        return self.o.lanes
+
+    @property
+    def group_beats(self):
+        return self.channels
+
+    @property
+    def value_bits(self) -> int:
+        return span_bits(self.i.levels.low, self.i.levels.high)
+
+    @property
+    def delay(self):
+        return 3
+
+    @property
+    def flip_flops(self):
+        number = index_bits(self.channels)
+        entries = self.k * (self.value_bits + number)
+        return self.i.bits + 2 * number + entries + 3 + self.fifo_flip_flops  # the channel twice; three flags
 
     @property
     def memories(self):

@@ -118,7 +118,7 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
     Parameters
     ----------
     network : :class:`ir.Network`
-        Of MatMul, Threshold, Affine, TopK (k = 1), Reshape, Add, Concat, Slice, Conv, MaxPool, SumPool, Pad,
+        Of MatMul, Threshold, Affine, TopK, Reshape, Add, Concat, Slice, Conv, MaxPool, SumPool, Pad,
         Upsample, DepthToSpace and Transpose, with one output.
     folds : mapping
         PE and SIMD of each MatMul and Conv, by node name; none may be missing.
@@ -204,8 +204,6 @@ def _checked(network: ir.Network) -> Sequence[ir.Node]:
         if not isinstance(node, _SUPPORTED):
             names = [kind.__name__ for kind in _SUPPORTED]
             raise UserError(f"Node {node.name} must be {', '.join(names[:-1])} or {names[-1]}, not {node.op}")
-        if isinstance(node, ir.TopK) and node.k != 1:
-            raise UserError(f"TopK {node.name} k must be 1, not {node.k}")
         if node.output not in read:
             raise UserError(f"Node {node.name} must lead to the output {network.outputs[0].name}, and nothing "
                             f"reads {node.output}")

@@ -349,6 +349,7 @@ class MatrixVectorStage(PipelineStage):
         if self.has_input_memory:
             result.append(Memory(f"{self.name}.inputs", self.input_lanes * self.lane.x.bits + self.tag_bits, self.sf,
                                  self.input_style))
-        table = self.thresholds.table if self.thresholds is not None else self.offset_table
-        assert table is not None
-        return (*result, *table.memories, self.fifo)
+        if self.thresholds is not None:
+            return (*result, *self.thresholds.memories, self.fifo)
+        assert self.offset_table is not None  # one or the other
+        return (*result, *self.offset_table.memories, self.fifo)

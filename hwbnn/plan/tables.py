@@ -1,5 +1,6 @@
 """Constants per channel, read group by group: thresholds, offsets, multipliers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn.ir import Levels
 from hwbnn.ir import Threshold as ThresholdNode
 from hwbnn.plan.bank import Bank, Loaded
-from hwbnn.plan.records import Memory, Style, index_bits, span_bits
+from hwbnn.plan.records import Memory, Style, ceil_div, index_bits, span_bits
 from hwbnn.plan.tree import Tree
 
-__all__ = ["Borders", "Table", "Thresholds", "ram_style", "rom_style"]
+__all__ = ["Borders", "SearchedThresholds", "Table", "Thresholds", "ram_style", "rom_style", "searches"]
 
 
 def rom_style(width: int, depth: int) -> Style:
@@ -98,10 +99,12 @@ class Table:
     @property
     def flip_flops(self) -> int:
         """The reader's counter and the fabric register."""
-        total = self.bank.flip_flops
-        if not self.bank.has_memory:
-            return total
-        total += index_bits(self.run)
+        return self.bank.flip_flops + (self.place_flip_flops if self.bank.has_memory else 0)
+
+    @property
+    def place_flip_flops(self) -> int:
+        """Counters that say which word is next."""
+        total = index_bits(self.run)
         if self.borders is not None:
             total += index_bits(len(self.borders.rows)) + index_bits(len(self.borders.columns))
         return total
@@ -218,6 +221,119 @@ class Thresholds:
         return 1 + self.tree.latency
 
     @property
+    def lead(self) -> int:
+        """Cycles before S at which the next group is announced."""
+        return self.table.latency
+
+    @property
     def flip_flops(self) -> int:
         """Registers of comparisons and their sum, over all lanes, and the table's."""
         return self.lanes * (self.count + self.tree.flip_flops) + self.table.flip_flops
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        return self.table.memories
+
+
+def searches(count: int, bits: int, lanes: int, words: int) -> bool:
+    """Tell whether ``count`` thresholds of ``bits`` bits are cheaper searched than compared all at once.
+
+    Both in LUT4 by the laws of :mod:`hwbnn.cost.forms`, for chips that differ: a register of the search, which keeps
+    numbers waiting, counts as one (nothing on ECP5, more on iCE40), and each bit of width of a block memory as 11, its
+    share of a chip's. A compare is as wide as its number, and a sum takes two for each threshold.
+    """
+    if count < 2:
+        return False
+    steps = count.bit_length()
+
+    def read(width: int, depth: int) -> float:
+        if depth < 2:
+            return 0.0
+        return width * (11.0 * ceil_div(depth, 512) if rom_style(width, depth) == "block" else
+                        1.0 if depth <= 16 else 0.145 * depth)
+
+    at_once = lanes * count * (bits + 2) + read(lanes * count * bits, words)
+    deeper = sum(read(bits, words << step) for step in range(1, steps))
+    return lanes * (steps * bits + deeper + (2 * steps - 1) * bits) + read(lanes * bits, words) < at_once
+
+
+@dataclass(frozen=True, eq=False)
+class SearchedThresholds(Thresholds):
+    """The same by binary search: each step compares S with one threshold and halves those that are left.
+
+    Step k reads one of the 2^k thresholds that the steps before leave in the middle, from a memory of its own for each
+    lane but for the first step, where all lanes read one word. Channels that count thresholds not reached search among
+    the same. Steps follow each other in a pipeline, so II is 1 and the latency that of all of them.
+
+    Parameters
+    ----------
+    table : :class:`Table`
+        Of the first step.
+    deeper : tuple of tuples of :class:`Table`
+        For each step after the first one per lane, read at (group · 2^k + what the steps before found).
+    """
+
+    deeper: tuple[tuple[Table, ...], ...] = ()
+
+    @classmethod
+    def like(cls, t: Thresholds, styles: Mapping[str, Style]) -> "SearchedThresholds":
+        """``t``, whose channels are of one polarity, searched; ``styles`` are those of memories, by name."""
+        count, channels = t.count, len(t.constants)
+        steps, width = count.bit_length(), span_bits(t.low, t.high + 1)
+        full = np.full((channels, (1 << steps) - 1), t.high + 1, np.int64)  # never reached
+        full[:, :count] = np.sort(t.constants, axis=1)
+        code = (full & ((1 << width) - 1)).tolist()
+        groups, name = channels // t.lanes, t.table.name
+
+        def table(suffix: str, width: int, words: list[int], borders: Borders | None = None) -> Table:
+            known = f"{name}.{suffix}"
+            return Table(known, width, tuple(words), styles.get(known) or rom_style(width, len(words)), borders)
+
+        def entry(channel: int, step: int, prefix: int) -> int:
+            return code[channel][(prefix << (steps - step)) + (1 << (steps - step - 1)) - 1]
+
+        first = [sum(entry(group * t.lanes + lane, 0, 0) << lane * width for lane in range(t.lanes))
+                 for group in range(groups)]
+        deeper = tuple(tuple(table(f"{step}.{lane}", width, [
+            entry(group * t.lanes + lane, step, prefix) for group in range(groups) for prefix in range(1 << step)])
+            for lane in range(t.lanes)) for step in range(1, steps))
+        return cls(t.constants, t.inverts, t.low, t.high, t.levels, t.lanes,
+                   table("0", t.lanes * width, first, t.table.borders), deeper=deeper)
+
+    @property
+    def steps(self) -> int:
+        """Thresholds that are compared one after another."""
+        return self.count.bit_length()
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """Cycles of each step from address to threshold; one more to what it found."""
+        return tuple(max(table.latency for table in self.tables(step)) for step in range(self.steps))
+
+    def tables(self, step: int) -> tuple[Table, ...]:
+        """What is read in a step."""
+        return self.deeper[step - 1] if step else (self.table,)
+
+    @property
+    def latency(self):
+        return sum(self.reads) + self.steps
+
+    @property
+    def lead(self):
+        return 0
+
+    @property
+    def flip_flops(self):
+        words, width = len(self.table.words), span_bits(self.low, self.high)
+        total = self.lanes * width * (self.latency - 1)  # S
+        for step, read in enumerate(self.reads):
+            total += self.lanes * (step * (read + 1) + 1)  # what was found
+            for table in self.tables(step):
+                total += 0 if table.is_constant else table.width * (1 + read - table.latency)
+        if words > 1:
+            total += self.table.place_flip_flops + index_bits(words) * (sum(self.reads[:-1]) + self.steps - 1)
+        return total
+
+    @property
+    def memories(self):
+        return tuple(memory for step in range(self.steps) for table in self.tables(step) for memory in table.memories)

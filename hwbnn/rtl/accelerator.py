@@ -25,6 +25,7 @@ from hwbnn.rtl.pad import Pad
 from hwbnn.rtl.pool import Pool
 from hwbnn.rtl.queue import BranchFifo
 from hwbnn.rtl.thresholds import ThresholdUnit
+from hwbnn.rtl.topk import TopKUnit
 from hwbnn.rtl.width_converter import Join, Part
 from hwbnn.rtl.window import WindowUnit
 
@@ -46,6 +47,7 @@ _COMPONENTS: dict[type[plan.Stage], Callable[..., wiring.Component]] = {
     plan.PoolStage: Pool,
     plan.SliceStage: Slice,
     plan.ThresholdStage: ThresholdUnit,
+    plan.TopKStage: TopKUnit,
     plan.WindowStage: WindowUnit,
 }
 

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hwbnn.plan import Borders, Table
 from hwbnn.rtl.bank import BankReader, load_port
 
-__all__ = ["ConstantReader"]
+__all__ = ["ConstantReader", "place"]
 
 
 class ConstantReader(wiring.Component):
@@ -44,27 +44,29 @@ class ConstantReader(wiring.Component):
             wiring.connect(m, wiring.flipped(self.load), reader.load)
         if not bank.has_memory:
             return m
-        index = Signal(range(table.run))
-        m.d.comb += reader.address.eq(index)
-        last = index == table.run - 1
-        with m.If(self.advance):
-            m.d.sync += index.eq(Mux(last, 0, index + 1))
-        if table.borders is not None:
-            base = self._place(m, self.advance & last, table.borders)
-            m.d.comb += reader.address.eq(base + index)
+        m.d.comb += reader.address.eq(place(m, table, self.advance))
         return m
 
-    def _place(self, m: Module, advance: Value, borders: Borders) -> Value:
-        """Walk over the pixels of a map; return where the run of the pixel's class begins."""
-        run = self._table.run
-        row, column = Signal(range(len(borders.rows))), Signal(range(len(borders.columns)))
-        ends = column == len(borders.columns) - 1
-        with m.If(advance):
-            m.d.sync += column.eq(Mux(ends, 0, column + 1))
-            with m.If(ends):
-                m.d.sync += row.eq(Mux(row == len(borders.rows) - 1, 0, row + 1))
-        return (_class(m, row, borders.rows, run * borders.column_classes, name="row_base")
-                + _class(m, column, borders.columns, run, name="column_base"))
+
+def place(m: Module, table: Table, advance: Value) -> Value:
+    """Return the number of the next word of ``table``, which is asked for by ``advance``."""
+    index = Signal(range(table.run))
+    last = index == table.run - 1
+    with m.If(advance):
+        m.d.sync += index.eq(Mux(last, 0, index + 1))
+    return index if table.borders is None else index + _base(m, advance & last, table.borders, table.run)
+
+
+def _base(m: Module, advance: Value, borders: Borders, run: int) -> Value:
+    """Walk over the pixels of a map; return where the run of the pixel's class begins."""
+    row, column = Signal(range(len(borders.rows))), Signal(range(len(borders.columns)))
+    ends = column == len(borders.columns) - 1
+    with m.If(advance):
+        m.d.sync += column.eq(Mux(ends, 0, column + 1))
+        with m.If(ends):
+            m.d.sync += row.eq(Mux(row == len(borders.rows) - 1, 0, row + 1))
+    return (_class(m, row, borders.rows, run * borders.column_classes, name="row_base")
+            + _class(m, column, borders.columns, run, name="column_base"))
 
 
 def _class(m: Module, position: Signal, classes: Sequence[int], size: int, *, name: str) -> Signal:

@@ -12,7 +12,7 @@ from hwbnn.rtl.control import BeatControl
 from hwbnn.rtl.dot import DotProduct
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
-from hwbnn.rtl.thresholds import ThresholdLanes
+from hwbnn.rtl.thresholds import threshold_lanes
 
 __all__ = ["MatrixVectorUnit"]
 
@@ -164,10 +164,10 @@ class MatrixVectorUnit(wiring.Component):
         stage = self._stage
         complete = stage.sum_latency + 1
         if stage.thresholds is not None:
-            m.submodules.thresholds = tail = ThresholdLanes(stage.thresholds)
+            m.submodules.thresholds = tail = threshold_lanes(stage.thresholds)
             if stage.loadable:
                 wiring.connect(m, wiring.flipped(self.load_thresholds), tail.load)
-            m.d.comb += [tail.advance.eq(ends[complete - stage.thresholds.table.latency]),
+            m.d.comb += [tail.advance.eq(ends[complete - stage.thresholds.lead]),
                          tail.numbers.eq(totals)]
             return tail.codes
         table = stage.offset_table

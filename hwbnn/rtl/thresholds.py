@@ -4,15 +4,23 @@ from amaranth import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwbnn.plan import Thresholds, ThresholdStage
+from hwbnn.plan import SearchedThresholds, Thresholds, ThresholdStage
 from hwbnn.rtl.bank import load_port, load_ports
 from hwbnn.rtl.codes import decode, encode_level, payload
 from hwbnn.rtl.constants import ConstantReader
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
+from hwbnn.rtl.search import ThresholdSearch
 from hwbnn.rtl.tree import add_up
 
-__all__ = ["ThresholdLanes", "ThresholdUnit"]
+__all__ = ["ThresholdLanes", "ThresholdUnit", "threshold_lanes"]
+
+
+def threshold_lanes(thresholds: Thresholds) -> "ThresholdLanes | ThresholdSearch":
+    """The component that turns numbers into levels as ``thresholds`` says."""
+    if isinstance(thresholds, SearchedThresholds):
+        return ThresholdSearch(thresholds)
+    return ThresholdLanes(thresholds)
 
 
 class ThresholdLanes(wiring.Component):
@@ -107,7 +115,7 @@ class ThresholdUnit(wiring.Component):
         m = Module()
         stage, t = self._stage, self._stage.thresholds
         m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
-        m.submodules.lanes = lanes = ThresholdLanes(t)
+        m.submodules.lanes = lanes = threshold_lanes(t)
         if t.table.loadable:
             wiring.connect(m, wiring.flipped(self.load_thresholds), lanes.load)
 
@@ -118,7 +126,7 @@ class ThresholdUnit(wiring.Component):
             self.i.ready.eq(fifo.room),
             issue.eq(self.i.valid & fifo.room),
             fifo.issue.eq(issue),
-            lanes.advance.eq(valid[stage.input_latency - t.table.latency]),
+            lanes.advance.eq(valid[stage.input_latency - t.lead]),
             *(lanes.numbers[lane].eq(decode(codes[lane], stage.i.levels)) for lane in range(t.lanes)),
             fifo.w_en.eq(valid[-1]),
             fifo.w_data.eq(lanes.codes),
