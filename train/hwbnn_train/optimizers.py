@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from hwbnn_train.layers import Quantized
 from hwbnn_train.quantizers import Quantizer
+from hwbnn_train.quantizers.base import noise
 from hwbnn_train.quantizers.discrete import step
 from hwbnn_train.quantizers.scaled import LossAware
 
@@ -119,8 +120,9 @@ def transition(w: Tensor, dw: Tensor, n: int, slope: float = 3.0) -> Tensor:
     size = step(n)
     ratio = dw / size
     moves = ratio.trunc()
-    chance = (ratio - moves).abs_().mul_(slope).tanh_()
-    one_more = torch.rand_like(chance).lt_(chance).mul_(ratio.sign_())
+    # tanh(x) = 2 s(2x) - 1 with the logistic function s, which is several times faster on a CPU
+    chance = (ratio - moves).abs_().mul_(2.0 * slope).sigmoid_().mul_(2.0).sub_(1.0)
+    one_more = noise(chance, bits=32).abs_().lt_(chance).mul_(ratio.sign_())
     # exact: states are multiples of a power of two
     return moves.add_(one_more).mul_(size).add_(w).clamp_(-1.0, 1.0)
 

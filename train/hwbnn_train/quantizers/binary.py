@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hwbnn.ir import BIPOLAR
-from hwbnn_train.quantizers.base import Grid, Quantizer, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, noise, sign
 
 __all__ = ["Sign", "StochasticSign", "sign_window", "substitute"]
 
@@ -24,7 +24,8 @@ class _SignSTE(torch.autograd.Function):
         if ctx.window == math.inf:
             return grad, None
         (x,) = ctx.saved_tensors
-        return grad * (x.abs() <= ctx.window), None
+        magnitude = x.abs()  # a mask of floats: products of floats and truth values are slow on a CPU
+        return torch.le(magnitude, ctx.window, out=magnitude).mul_(grad), None
 
 
 def sign_window(x: Tensor, window: float) -> Tensor:
@@ -102,8 +103,9 @@ class StochasticSign(Quantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         # in training, +limit where a number drawn from -limit .. limit lies below x
-        drawn = torch.empty_like(x).uniform_(-self.limit, self.limit) if self.training else 0.0
-        return substitute(x, self.limit * sign(x - drawn))
+        if self.training:
+            return substitute(x, sign(torch.sub(x.detach(), noise(x), alpha=self.limit)).mul_(self.limit))
+        return substitute(x, sign(x).mul_(self.limit))
 
     def grid(self, x: Tensor) -> Grid:
         return Grid(BIPOLAR, torch.tensor(self.limit, dtype=x.dtype))

@@ -144,8 +144,8 @@ class LossAware(Quantizer):
 
     def update(self, w: Tensor, second_moment: Tensor) -> None:
         """Take the scale from the weights and the optimizer's second moment of their gradients."""
-        d = second_moment.sqrt() + 1e-8
-        self.alpha.copy_(((d * w.abs()).sum() / d.sum()).clamp(min=1e-12))
+        d = second_moment.sqrt().add_(1e-8).flatten()
+        self.alpha.copy_((torch.dot(d, w.abs().flatten()) / d.sum()).clamp(min=1e-12))
 
     def forward(self, w: Tensor) -> Tensor:
         return substitute(w, self.alpha * sign(w))

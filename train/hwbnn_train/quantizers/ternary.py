@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import TERNARY, Levels
-from hwbnn_train.quantizers.base import Grid, Quantizer
+from hwbnn_train.quantizers.base import Grid, Quantizer, noise
 from hwbnn_train.quantizers.binary import substitute
 
 __all__ = ["StochasticTernary", "TernaryWeights", "TrainedTernary"]
@@ -36,10 +36,12 @@ class TernaryWeights(Quantizer):
         self.factor, self.per_filter = factor, per_filter
 
     def _parts(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where weights are not 0, and ``alpha``."""
+        """Return where weights are not 0, as 1.0, and ``alpha``."""
         magnitude = w.detach().abs()
         axes = tuple(range(1 if self.per_filter else 0, w.ndim))
-        kept = magnitude > self.factor * magnitude.mean(dim=axes, keepdim=True)
+        # a mask of floats: products of floats and truth values are slow on a CPU
+        delta = self.factor * magnitude.mean(dim=axes, keepdim=True)
+        kept = torch.gt(magnitude, delta, out=torch.empty_like(magnitude))
         count = kept.sum(dim=axes, keepdim=True).clamp_(min=1)
         alpha = magnitude.mul_(kept).sum(dim=axes, keepdim=True) / count
         alpha = alpha.where(alpha > 0, 1.0)  # all weights 0: any scale will do
@@ -47,7 +49,7 @@ class TernaryWeights(Quantizer):
 
     def forward(self, w: Tensor) -> Tensor:
         kept, alpha = self._parts(w)
-        value = kept * alpha
+        value = kept.mul_(alpha)
         return substitute(w, torch.copysign(value, w.detach(), out=value))
 
     def grid(self, w: Tensor) -> Grid:
@@ -78,9 +80,10 @@ class StochasticTernary(Quantizer):
         self.scale = scale
 
     def forward(self, w: Tensor) -> Tensor:
-        magnitude = w.detach().abs() / self.scale
-        kept = magnitude > (torch.rand_like(magnitude) if self.training else 0.5)
-        return substitute(w, torch.copysign(kept * self.scale, w.detach()))
+        magnitude = w.detach().abs().div_(self.scale)
+        kept = magnitude.sub_(noise(w).abs_() if self.training else 0.5)
+        kept = torch.gt(kept, 0.0, out=kept).mul_(self.scale)
+        return substitute(w, torch.copysign(kept, w.detach(), out=kept))
 
     def grid(self, w: Tensor) -> Grid:
         return Grid(TERNARY, torch.tensor(self.scale, dtype=w.dtype))
@@ -93,7 +96,7 @@ class _TrainedTernary(torch.autograd.Function):
     @staticmethod
     def forward(ctx, w, positive, negative, threshold):
         delta = threshold * w.abs().amax()
-        above, below = (w > delta).to(w.dtype), (w < -delta).to(w.dtype)
+        above, below = torch.gt(w, delta, out=torch.empty_like(w)), torch.lt(w, -delta, out=torch.empty_like(w))
         ctx.save_for_backward(above, below, positive, negative)
         return above * positive - below * negative
 

@@ -24,7 +24,8 @@ class _RoundSTE(torch.autograd.Function):
         start, stop = ctx.window
         if ctx.window != (-math.inf, math.inf):
             (x,) = ctx.saved_tensors
-            grad = grad * ((x >= start) & (x <= stop))
+            inside = torch.ge(x, start, out=torch.empty_like(x))  # masks of floats: truth values are slow on a CPU
+            grad = inside.mul_(torch.le(x, stop, out=torch.empty_like(x))).mul_(grad)
         return grad, None, None, None, None, None
 
 

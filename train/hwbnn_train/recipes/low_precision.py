@@ -137,7 +137,7 @@ class LowPrecision(Network):
         return changed
 
     def advance(self, model: nn.Module, progress: float) -> None:
-        if progress == self._searched / self.epochs and self._search(model, False):
+        if progress >= self._searched / self.epochs and self._search(model, False):
             for layer in model.modules():
                 if isinstance(layer, Quantized):
                     layer.reset_parameters()
