@@ -26,7 +26,6 @@ SCRIPT = """
     import hwbnn_train
     from hwbnn_train import training
     from hwbnn_train.recipes import RECIPES
-from hwbnn_train.recipes.published import PUBLISHED
 
     small = {"hidden": (16,), "data": "digits", "epochs": 2, "batch": 50}
     rank, results = os.environ["RANK"], {}
