@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from dataclasses import asdict, replace
+from hashlib import sha256
 
+import numpy as np
 import pytest
 from test_boards import full, single, write_build
 from zoo import tiny
@@ -19,6 +21,7 @@ from hwbnn.builddir import BuildDirectory
 from hwbnn.errors import UserError
 from hwbnn.plan import lower
 from hwbnn.rtl import verilog
+from hwbnn.sim import simulate
 from hwbnn.synth import SynthesisResult, flow, synthesize
 from hwbnn.synth.reports import Cells, Exhausted, Use, cells, cells_by_module, exhausted, fmax, use
 from hwbnn.synth.stages import Counted, instance_name
@@ -59,12 +62,14 @@ modules = {"\\\\top": {"num_cells_by_type": cells}}
 design = {"design": {"num_cells_by_type": cells}, "modules": modules}
 if any(word.endswith(".ys") for word in args):  # not when it is only asked whether it runs
     pathlib.Path("accelerator.json" if "accelerator.ys" in args else "cells.json").write_text(json.dumps(design))
+    pathlib.Path("placed.v" if "placed.ys" in args else "netlist.v").write_text("module netlist; endmodule")
 """
 
 NEXTPNR = VERSION + """
 utilization = {"ICESTORM_LC": {"used": 9, "available": 5280}, "SB_IO": {"used": 4, "available": 39}}
 clocks = {"clk": {"achieved": FMAX, "constraint": 12.0}}
 pathlib.Path("report.json").write_text(json.dumps({"utilization": utilization, "fmax": clocks}))
+pathlib.Path("routed.json").write_text(json.dumps({"modules": {}}))
 """
 
 ICEPACK = "pathlib.Path(args[-1]).write_bytes(b'bits')"
@@ -216,7 +221,13 @@ def test_flow_writes_everything(well_made):
     assert {"yosys", "accelerator", "nextpnr", "pack", "total"} <= set(result.seconds)
     assert SynthesisResult.read(directory) == result
     assert {"nextpnr: placing and routing", "packing the bitstream"} <= set(lines)
-    assert sorted(path.name for path in (directory / "synth").iterdir()) == ["icebreaker.bin", "result.json", "work"]
+    assert sorted(path.name for path in (directory / "synth").iterdir()) == [
+        "icebreaker.bin", "netlist.v", "netlists.json", "placed.v", "result.json", "work"]
+    netlists = json.loads((directory / "synth/netlists.json").read_text())
+    assert netlists["rtl"] == sha256(directory.verilog.read_bytes()).hexdigest() and netlists["family"] == "ice40"
+    assert netlists["pins"] == {"clk": "clk12_0__io", "rx": "uart_0__rx__io", "tx": "uart_0__tx__io"}
+    assert {kind: entry["name"] for kind, entry in netlists["files"].items()} == {
+        "synth": "synth/netlist.v", "placed": "synth/placed.v"}
 
 
 def test_seed_reaches_the_placer(tmp_path, fakes):
@@ -283,7 +294,7 @@ def test_clock_that_is_missed_is_told(tmp_path, fakes):
         synthesize(directory)
     result = SynthesisResult.read(directory)
     assert (result.met, result.fmax_hz, result.bitstream) == (False, 11.26e6, None)
-    assert sorted(content(directory)) == ["result.json"]
+    assert sorted(content(directory)) == ["netlist.v", "netlists.json", "placed.v", "result.json"]
 
 
 def test_interrupt_stops_the_tools_and_keeps_the_result(again):
@@ -369,3 +380,6 @@ def test_bitstream(tmp_path, name):
     record = json.loads((directory / "synth" / "result.json").read_text())
     assert record["accelerator"] == asdict(result.accelerator)
     assert record["bitstream"].startswith("synth/")
+    if shutil.which("iverilog") is not None:  # what is in the bitstream computes what golden does
+        x = np.random.default_rng(0).choice(directory.network.input.levels.values(), (1, 8))
+        assert simulate(directory, x, simulator="icarus", netlist="placed").problems() == []

@@ -70,10 +70,10 @@ class Build:
     def simulate(self, x: ArrayLike, *, labels: ArrayLike | None = None, images: str = "array",
                  engine: str = "cocotb", simulator: str = "verilator", check: str = "outputs",
                  frames: tuple[int, int] | None = None, stalls: str = "random", reset_after: int | None = None,
-                 seed: int = 1, jobs: int = 1, wave: str | os.PathLike | None = None, resume: bool = False,
-                 progress: Callable[[int, int], None] | None = None,
+                 seed: int = 1, jobs: int = 1, wave: str | os.PathLike | None = None, netlist: str = "rtl",
+                 resume: bool = False, progress: Callable[[int, int], None] | None = None,
                  command: str = "Build.simulate") -> "SimulationResult":
-        """Run the emitted Verilog on the images ``x`` and compare every output with golden.
+        """Run the emitted Verilog, or a netlist of it, on the images ``x`` and compare every output with golden.
 
         Parameters
         ----------
@@ -83,15 +83,15 @@ class Build:
             Where given, accuracies and the confusion matrix go to ``accuracy.json``.
         images : :class:`str`
             What ``x`` is, for provenance, for instance ``digits:test``.
-        engine, simulator, check, frames, stalls, reset_after, seed, jobs, wave, resume, progress
+        engine, simulator, check, frames, stalls, reset_after, seed, jobs, wave, netlist, resume, progress
             As for :func:`hwbnn.sim.simulate`; ``compiled`` is the fastest engine.
         """
         from hwbnn.sim import simulate  # lazily: needs the extra sim
         labels = None if labels is None else _checked(labels, len(np.asarray(x)))
         options = {"engine": engine, "simulator": simulator, "check": check, "stalls": stalls,
-                   "reset_after": reset_after, "seed": seed, "jobs": jobs, "wave": wave, "resume": resume,
-                   "progress": progress}
-        if frames is not None:  # a look at some of them: what is known of the whole set stays
+                   "reset_after": reset_after, "seed": seed, "jobs": jobs, "wave": wave, "netlist": netlist,
+                   "resume": resume, "progress": progress}
+        if frames is not None or netlist != "rtl":  # what is known of the Verilog on the whole set stays
             return simulate(self.directory, x, frames=frames, **options)
         with noting(self.directory, "simulate", command):
             result = simulate(self.directory, x, **options)

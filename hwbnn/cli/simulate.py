@@ -11,7 +11,7 @@ from hwbnn.cli import console
 from hwbnn.cli.group import command_line
 from hwbnn.cli.options import BuildPath, DataRoot, ImagesOption, Json, read_images, single
 from hwbnn.errors import UserError
-from hwbnn.sim import CHECKS, ENGINES, STALLS, Profile
+from hwbnn.sim import CHECKS, ENGINES, NETLISTS, STALLS, Profile
 from hwbnn.sim.activity import CLOCK, Activity, read_saif
 
 app = single()
@@ -35,6 +35,9 @@ def simulate(
     wave: Annotated[Path | None, typer.Option("--wave", metavar="FILE.vcd|.fst|.saif", show_default=False,
                                               help="Write a waveform, and lists of signals for GTKWave and Surfer "
                                                    "beside it; or how often nets toggle (compiled engine).")] = None,
+    netlist: Annotated[str, typer.Option("--netlist", metavar="|".join(NETLISTS), show_default=False,
+                                         help="Run what `hwbnn synth` made of the Verilog: after Yosys, or the whole "
+                                              "design for the board after nextpnr.")] = "rtl",
     stalls: Annotated[str, typer.Option("--stalls", metavar="|".join(STALLS),
                                         help="How both sides pause while all images pass: at random; as is worst, "
                                              "full up and run dry; between frames only; never, back to back.")
@@ -55,12 +58,13 @@ def simulate(
     """
     build = Build(path)
     chosen = read_images(images, build.network, data_root)
-    where = simulator if engine == "cocotb" else f"the {engine} engine"
+    where = (simulator if engine == "cocotb" else f"the {engine} engine") + {
+        "synth": ", after Yosys", "placed": ", after nextpnr"}.get(netlist, "")
     with console.bar(f"Simulating on {where}") as report:
         result = build.simulate(chosen.x, labels=chosen.labels, images=images, engine=engine, simulator=simulator,
                                 check=check, frames=_range(frames), stalls="none" if no_stalls else stalls,
-                                reset_after=reset_after, seed=seed, jobs=jobs, wave=wave, resume=resume,
-                                progress=report, command=command_line(ctx))
+                                reset_after=reset_after, seed=seed, jobs=jobs, wave=wave, netlist=netlist,
+                                resume=resume, progress=report, command=command_line(ctx))
     if as_json:
         console.print_json(result.to_json())
     else:
@@ -69,7 +73,7 @@ def simulate(
         cycles = [("Cycles, first frame", result.predicted.first, measured and measured.first),
                   ("Cycles between frames", result.predicted.interval, measured and measured.interval)]
         rows = [(what, predicted, seen, same if predicted == seen else "[red]differs[/red]")
-                for what, predicted, seen in cycles]
+                for what, predicted, seen in cycles if netlist != "placed"]
         console.table(f"{result.frames} images of {images} on {where}", ["", ">predicted", ">simulated", ""], rows)
         console.facts([
             ("Outputs", "[green]all equal golden's[/green]" if result.exact else
@@ -85,9 +89,10 @@ def simulate(
             _print_activity(read_saif(wave, clock=CLOCK))
         for problem in result.problems():
             console.say(f"[red]✗[/red] {escape(problem)}")
-        if result.first_mismatch is not None and wave is None:
+        if result.first_mismatch is not None and wave is None and netlist != "placed":
             frame = result.first_mismatch.frame
-            console.say(f"Look at it with [bold]hwbnn simulate {path} --images {images} --engine compiled "
+            of_netlist = "" if netlist == "rtl" else f"--netlist {netlist} "
+            console.say(f"Look at it with [bold]hwbnn simulate {path} --images {images} {of_netlist}--engine compiled "
                         f"--check layers --frames {frame}:{frame + 1} --wave frame-{frame}.vcd[/bold]")
     if not result.ok:
         raise typer.Exit(1)

@@ -31,12 +31,18 @@ class Design:
     plan : :class:`Plan`
         How it is built.
     verilog : :class:`~pathlib.Path`
-        The emitted file, with top module :data:`TOPLEVEL`.
+        The emitted file, or a netlist, with top module :data:`TOPLEVEL`.
+    sealed : :class:`bool`
+        Whether cycles cannot be seen, but values alone: behind a serial line.
+    blind : :class:`bool`
+        Whether streams between stages cannot be seen: synthesis has merged or dissolved some.
     """
 
     network: ir.Network
     plan: Plan
     verilog: Path
+    sealed: bool = False
+    blind: bool = False
 
     @classmethod
     def of(cls, directory: BuildDirectory) -> "Design":
@@ -76,12 +82,12 @@ class Design:
     @property
     def steady_frames(self) -> int:
         """Frames to measure the steady state: to settle, to count, and to keep the input busy until then."""
-        return 2 * self._settling + 8
+        return 1 if self.sealed else 2 * self._settling + 8
 
     @property
     def counted(self) -> tuple[int, int]:
         """The frames of :attr:`steady_frames` at whose ends counting begins and stops."""
-        return self._settling, self._settling + 8
+        return (0, 0) if self.sealed else (self._settling, self._settling + 8)
 
     @property
     def _settling(self) -> int:

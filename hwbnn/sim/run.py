@@ -16,11 +16,13 @@ from hwbnn import ir
 from hwbnn.builddir import BuildDirectory, write_atomic
 from hwbnn.errors import UserError
 from hwbnn.sim.amaranth_engine import AmaranthEngine
-from hwbnn.sim.beats import values_of
+from hwbnn.sim.beats import values_of, width
 from hwbnn.sim.cocotb_engine import CocotbEngine
 from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.design import TOPLEVEL, Design
+from hwbnn.sim.netlist import NETLISTS, has_stream, line_of, netlist_of
 from hwbnn.sim.partial import Outcome, Partial
+from hwbnn.sim.placed import LineEngine, driven
 from hwbnn.sim.profile import profile
 from hwbnn.sim.result import Measured, SimulationResult, measured
 from hwbnn.sim.stalls import STALLS
@@ -44,14 +46,15 @@ _PART = {"compiled": 2_000_000, "cocotb": 400_000, "amaranth": 40_000}
 
 _LOOKS = 300_000  # at streams in the steady phase, for a profile by an engine to which each costs microseconds
 
-Engine = AmaranthEngine | CocotbEngine | CompiledEngine
+Machine = AmaranthEngine | CocotbEngine | CompiledEngine
+Engine = Machine | LineEngine
 Progress = Callable[[int, int], object]
 
 
 def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb", simulator: str = "verilator",
              check: str = "outputs", frames: tuple[int, int] | None = None, stalls: str = "random",
              reset_after: int | None = None, seed: int = 1, jobs: int = 1, wave: str | os.PathLike | None = None,
-             resume: bool = False, progress: Progress | None = None) -> SimulationResult:
+             netlist: str = "rtl", resume: bool = False, progress: Progress | None = None) -> SimulationResult:
     """Run the images ``x`` through the emitted Verilog and compare every output with golden.
 
     A first phase of a few frames without stalls measures the latency of the first frame and the interval between
@@ -91,6 +94,11 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         For the engine ``compiled``: write the waveform of the second phase there, a ``.vcd`` or ``.fst`` file,
         and beside it lists of signals for GTKWave (``.gtkw``) and Surfer (``.sucl``); or a ``.saif`` file, which
         :func:`hwbnn.sim.activity.read_saif` reads.
+    netlist : :class:`str`
+        ``rtl`` runs the emitted Verilog; ``synth`` what Yosys made of it, with its ports and stages; ``placed`` the
+        whole design for the board after nextpnr, images and results going over its serial line. The last two are what
+        ``hwbnn synth`` left, run on the engines ``compiled`` and ``cocotb``, and all about them is kept below
+        ``netlist/`` instead of here. A serial line has neither stalls nor latencies to compare.
     resume : :class:`bool`
         Go on with a simulation that was interrupted: of the same images, with the same options.
     progress : callable
@@ -110,7 +118,13 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         raise UserError(f"Stalls must be one of {', '.join(STALLS)}, not {stalls}")
     if resume and (frames is not None or wave is not None):
         raise UserError("Simulation must be of all images and without a waveform to be resumed")
-    design = Design.of(directory)
+    design, home = _design(directory, netlist)
+    if design.blind and check != "outputs":
+        raise UserError(f"Check must be outputs for a netlist without all streams between stages, not {check}")
+    if netlist == "placed":
+        stalls, reset_after = "none", 0
+    if netlist != "rtl" and engine == "amaranth":
+        raise UserError("Engine must be compiled or cocotb for a netlist, not amaranth")
     q = design.encode(x)
     first, last = _range(frames, len(q))
     q = q[first:last]
@@ -120,9 +134,14 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
     if not isinstance(reset_after, int) or reset_after < 0:
         raise UserError(f"Beats before the reset must be an integer of at least 0, not {reset_after}")
     wave = None if wave is None else _writable(wave)
-    machine = _engine(engine, simulator, jobs, design, directory, wave)
-    partial = Partial(directory, _made_of(directory, design, q, machine, check=check, stalls=stalls,
-                                          reset_after=reset_after, seed=seed, jobs=jobs))
+
+    def engine_of(jobs: int, wave: Path | None = None) -> Engine:
+        machine = _engine(engine, simulator, jobs, design, home, wave)
+        return LineEngine(machine, line_of(directory)) if netlist == "placed" else machine
+
+    machine = engine_of(jobs, wave)
+    partial = Partial(home, _made_of(directory, design, q, machine, check=check, stalls=stalls,
+                                     reset_after=reset_after, seed=seed, jobs=jobs))
     done = partial.resume() if resume else {}
     start = time.monotonic()
     build_seconds = time.monotonic() - start if machine.build() else 0.0
@@ -136,7 +155,7 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
     told = _Progress(progress, steady, parts, done)
     if not whole and not resume:
         partial.begin()
-    alone = _engine(engine, simulator, 1, design, directory)
+    alone = engine_of(1)
     start = time.monotonic()
     verdicts: list[Verdict] = []
 
@@ -186,11 +205,11 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         reset_after=reset_after, seed=seed, cycles=measuring.cycles + sum(outcome.cycles for outcome in every),
         seconds=round(measuring_seconds + sum(outcome.seconds for outcome in every), 3),
         build_seconds=round(build_seconds, 3), network=directory.manifest.network, outputs=outputs,
-        classes=_classes(design.network, outputs))
-    if wave is not None and wave.suffix != ".saif":
+        classes=_classes(design.network, outputs), netlist=netlist)
+    if wave is not None and wave.suffix != ".saif" and netlist != "placed":
         write_signal_lists(design, wave)
     if frames is None:
-        _keep(directory, result)
+        _keep(home, result)
     if not whole:
         partial.clear()
     return result
@@ -229,8 +248,26 @@ def _writable(wave: str | os.PathLike) -> Path:
     return path
 
 
+def _design(directory: BuildDirectory, netlist: str) -> tuple[Design, BuildDirectory]:
+    """What is simulated, and where all about it is kept."""
+    design = Design.of(directory)
+    if netlist == "rtl":
+        return design, directory
+    if netlist not in NETLISTS:
+        raise UserError(f"Netlist must be one of rtl, {', '.join(NETLISTS)}, not {netlist}")
+    home = BuildDirectory(directory / "netlist" / netlist)
+    if netlist == "synth":
+        file = netlist_of(directory, netlist, home / "design.v")
+        seen = all(has_stream(file, tap) for tap in taps(design))
+        return replace(design, verilog=file, blind=not seen), home
+    stimulus, result = design.plan.input, design.plan.output
+    verilog = driven(directory, home / "design.v", image_bytes=stimulus.beats * width(stimulus),
+                     result_bytes=result.beats * width(result))
+    return replace(design, verilog=verilog, sealed=True, blind=True), home
+
+
 def _engine(name: str, simulator: str, jobs: int, design: Design, directory: BuildDirectory,
-            wave: Path | None = None) -> Engine:
+            wave: Path | None = None) -> Machine:
     if wave is not None and name != "compiled":
         raise UserError(f"Waveform must come from the engine compiled, not {name}")
     if jobs != 1 and name != "compiled":

@@ -69,5 +69,5 @@ def stage_streams(design: Design) -> tuple[StageStream, ...]:
 
 
 def taps(design: Design) -> tuple[Tap, ...]:
-    """Where :func:`stage_streams` are, for :class:`hwbnn.sim.traffic.Traffic`."""
-    return tuple(stream.tap for stream in stage_streams(design))
+    """Where :func:`stage_streams` are, for :class:`hwbnn.sim.traffic.Traffic`; none in a blind design."""
+    return () if design.blind else tuple(stream.tap for stream in stage_streams(design))

@@ -76,6 +76,9 @@ def judge(design: Design, q: NDArray[np.int64], phase: Phase, record: Record, ru
     images = tuple(np.unique(phase.frames[bad]).tolist())
     if not locate or not (len(bad) or record.faults or layers):
         return Verdict(images, faults=faults)
+    if design.blind:
+        first = _of_output(design, phase, record, expected, int(bad[0])) if len(bad) else None
+        return Verdict(images, first, faults)
     seen, again = record, phase
     if record.faults or (len(bad) and not phase.traffic.taps):
         again, seen = _repeated(design, phase, int(bad[0]) + 1 if len(bad) else phase.traffic.frames, run)

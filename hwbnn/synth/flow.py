@@ -1,5 +1,6 @@
 """From a build directory to a bitstream and its figures, all or nothing."""
 
+import hashlib
 import re
 import shutil
 import tempfile
@@ -15,7 +16,8 @@ from hwbnn.builddir import BuildDirectory, write_atomic
 from hwbnn.cost import technology
 from hwbnn.errors import UserError
 from hwbnn.plan import Plan, plan_of
-from hwbnn.synth.place import Placed, place, tools_of
+from hwbnn.synth import netlists
+from hwbnn.synth.place import ROUTED, Placed, place, tools_of
 from hwbnn.synth.result import FILE, SynthesisResult, sha256
 from hwbnn.synth.stages import Counted, count
 from hwbnn.synth.tools import Progress, ToolFailed, Tools, find, read_log
@@ -78,7 +80,7 @@ def synthesize(directory: BuildDirectory, *, seed: int | None = None, progress: 
                 else directory.path.resolve() / "synth" / f"{board.name}{placed.bitstream.suffix}",
                 bitstream_sha256="" if placed.bitstream is None else sha256(placed.bitstream), versions=versions,
                 seconds={**tools.seconds, "total": round(time.monotonic() - start, 2)})
-            _deliver(directory, result, placed)
+            _deliver(directory, result, placed, work)
     except OSError as error:
         raise UserError(f"Folder {directory / 'synth'} must be writable, and it is not: {error.strerror}") from None
     if not result.met:
@@ -103,6 +105,7 @@ def _run(tools: Tools, board: Board, platform: Any, plan: Plan, verilog: Path, s
                 count, tools, verilog, plan, family=board.family, options=options, luts_per_memory=luts)
             placed = place(tools, plan, board, platform, options=options, luts_per_memory=luts, seed=seed,
                            ready=lambda: placer)
+            netlists.convert(tools, tools.directory / ROUTED)
             counted = counting.result()
         except ToolFailed as failure:
             tools.stop()
@@ -120,8 +123,8 @@ def _complaint(failure: ToolFailed) -> str:
     return f"Tool {failure.tool} must succeed, and it failed: {reason} (log in {kept})"
 
 
-def _deliver(directory: BuildDirectory, result: SynthesisResult, placed: Placed) -> None:
-    """Put result and bitstream where they belong; a placement that misses the clock replaces none that reaches it."""
+def _deliver(directory: BuildDirectory, result: SynthesisResult, placed: Placed, work: Path) -> None:
+    """Put all results where they belong; a placement that misses the clock replaces none that reaches it."""
     if not result.met:
         try:
             if SynthesisResult.read(directory).met:
@@ -130,7 +133,18 @@ def _deliver(directory: BuildDirectory, result: SynthesisResult, placed: Placed)
             pass  # there is no good result to keep
     if placed.bitstream is not None and result.bitstream is not None:
         write_atomic(result.bitstream, placed.bitstream.read_bytes())
+    _deliver_netlists(directory, find_board(result.board), work)
     directory.write_json(FILE, result.to_json(directory))
+
+
+def _deliver_netlists(directory: BuildDirectory, board: Board, work: Path) -> None:
+    files = {}
+    for kind, name in (("synth", netlists.SYNTHESIZED), ("placed", netlists.PLACED)):
+        content = (work / name).read_bytes()
+        write_atomic(directory / "synth" / name, content)
+        files[kind] = {"name": f"synth/{name}", "sha256": hashlib.sha256(content).hexdigest()}
+    directory.write_json(netlists.FILE, netlists.record(
+        files, rtl=sha256(directory.verilog), board=board))
 
 
 @contextmanager

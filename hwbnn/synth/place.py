@@ -15,7 +15,10 @@ from hwbnn.synth.tools import ToolFailed, Tools, read_log
 from hwbnn_boards import Board
 from hwbnn_boards.top import BoardTop
 
-__all__ = ["Placed", "place", "tools_of"]
+__all__ = ["ROUTED", "Placed", "place", "tools_of"]
+
+ROUTED = "routed.json"
+"""What nextpnr leaves of the design, as JSON."""
 
 _NAME = "top"
 _REPORT = "report.json"
@@ -82,7 +85,7 @@ def place(tools: Tools, plan: Plan, board: Board, platform: Any, *, options: str
         BoardTop(plan, board), _NAME, synth_opts=family.options(plan, options), script_after_read=family.prepared(plan),
         script_after_synth=f"tee -q -o {_STATISTICS} stat -json",
         # Without the permission nextpnr ends without a report where the clock is not reached.
-        nextpnr_opts=f"--report {_REPORT} --seed {seed} --timing-allow-fail")
+        nextpnr_opts=f"--report {_REPORT} --write {ROUTED} --seed {seed} --timing-allow-fail")
     recipe.extract(tools.directory)
     yosys, nextpnr, pack = json.loads((tools.directory / f"{recipe.script}.json").read_text())["commands"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hwbnn.plan import Plan
 from hwbnn.synth.families import FAMILIES
+from hwbnn.synth.netlists import SYNTHESIZED
 from hwbnn.synth.reports import Cells, cells_by_module
 from hwbnn.synth.tools import Tools
 
@@ -21,6 +22,7 @@ hierarchy -top {top}
 {keep}
 synth_{family} {options} -top {top}
 tee -q -o {statistics} stat -json
+write_verilog -noattr {netlist}
 """
 
 
@@ -39,7 +41,8 @@ def count(tools: Tools, verilog: Path, plan: Plan, *, family: str, options: str,
     """Synthesize the accelerator with the boundary of each stage kept, and count by stage.
 
     Within a stage everything is flattened and optimized as usual. Nothing is optimized across stages, which in
-    streams with registers between them hardly matters, so the total is an upper bound of the flat one.
+    streams with registers between them hardly matters, so the total is an upper bound of the flat one. The netlist
+    itself is left as :data:`SYNTHESIZED`, with the Verilog's ports and the names of its stages.
 
     Parameters
     ----------
@@ -51,12 +54,13 @@ def count(tools: Tools, verilog: Path, plan: Plan, *, family: str, options: str,
         LUT places that a LUT memory takes.
     """
     modules = {f"{_CORE}.{instance_name(stage.name)}": stage.name for stage in plan.parts}
+    kept = (_CORE, *modules)  # with the core, instances are called as in the Verilog
     (tools.directory / "accelerator.v").write_text(verilog.read_text())
     (tools.directory / "accelerator.ys").write_text(_SCRIPT.format(
         verilog="accelerator.v", top=TOP, family=family,
-        options=FAMILIES[family].options(plan, options), statistics="accelerator.json",
+        options=FAMILIES[family].options(plan, options), statistics="accelerator.json", netlist=SYNTHESIZED,
         before=FAMILIES[family].prepared(plan),
-        keep="\n".join(f"setattr -mod -set keep_hierarchy 1 {module}" for module in modules)))
+        keep="\n".join(f"setattr -mod -set keep_hierarchy 1 {module}" for module in kept)))
     tools.run("yosys", ["-q", "-l", "accelerator.rpt", "accelerator.ys"], step="accelerator", log="accelerator.rpt",
               note="yosys: synthesizing the accelerator alone, by stage")
     statistics = json.loads((tools.directory / "accelerator.json").read_text())
