@@ -88,4 +88,7 @@ def general(network: ir.Network, layers: Iterable[str]) -> General:
             loadable.add(node.name)
         behind[node.output] = comes
     own = {field.name: getattr(network, field.name) for field in fields(ir.Network)}
-    return General(**own, loadable=frozenset(loadable))
+    result = General(**own, loadable=frozenset(loadable))
+    if not loadable:  # the ranges are those of the weights, which were looked at before
+        object.__setattr__(result, "tensors", network.tensors)
+    return result
