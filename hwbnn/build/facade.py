@@ -71,7 +71,8 @@ class Build:
                  engine: str = "cocotb", simulator: str = "verilator", check: str = "outputs",
                  frames: tuple[int, int] | None = None, stalls: str = "random", reset_after: int | None = None,
                  seed: int = 1, jobs: int = 1, wave: str | os.PathLike | None = None, netlist: str = "rtl",
-                 resume: bool = False, progress: Callable[[int, int], None] | None = None,
+                 resume: bool = False, weights: str | os.PathLike | None = None,
+                 progress: Callable[[int, int], None] | None = None,
                  command: str = "Build.simulate") -> "SimulationResult":
         """Run the emitted Verilog, or a netlist of it, on the images ``x`` and compare every output with golden.
 
@@ -85,12 +86,17 @@ class Build:
             What ``x`` is, for provenance, for instance ``digits:test``.
         engine, simulator, check, frames, stalls, reset_after, seed, jobs, wave, netlist, resume, progress
             As for :func:`hwbnn.sim.simulate`; ``compiled`` is the fastest engine.
+        weights : path
+            What ``hwbnn weights`` wrote for this build: loaded first, and compared with golden of its network. Nothing
+            is kept in the directory.
         """
         from hwbnn.sim import simulate  # lazily: needs the extra sim
         labels = None if labels is None else _checked(labels, len(np.asarray(x)))
         options = {"engine": engine, "simulator": simulator, "check": check, "stalls": stalls,
                    "reset_after": reset_after, "seed": seed, "jobs": jobs, "wave": wave, "netlist": netlist,
                    "resume": resume, "progress": progress}
+        if weights is not None:
+            return simulate(self.directory, x, frames=frames, weights=self.weights(weights), **options)
         if frames is not None or netlist != "rtl":  # what is known of the Verilog on the whole set stays
             return simulate(self.directory, x, frames=frames, **options)
         with noting(self.directory, "simulate", command):

@@ -9,7 +9,7 @@ from rich.markup import escape
 from hwbnn.build import Build
 from hwbnn.cli import console
 from hwbnn.cli.group import command_line
-from hwbnn.cli.options import BuildPath, DataRoot, ImagesOption, Json, read_images, single
+from hwbnn.cli.options import BuildPath, DataRoot, ImagesOption, Json, WeightsOption, read_images, single
 from hwbnn.errors import UserError
 from hwbnn.sim import CHECKS, ENGINES, NETLISTS, STALLS, Profile
 from hwbnn.sim.activity import CLOCK, Activity, read_saif
@@ -49,6 +49,7 @@ def simulate(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pauses.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Threads of the compiled engine.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a simulation that was interrupted.")] = False,
+    weights: WeightsOption = None,
     data_root: DataRoot = None,
     as_json: Json = False,
 ):
@@ -57,14 +58,15 @@ def simulate(
     Exit status 1 where something differs; the first layer, frame and channel that does is named.
     """
     build = Build(path)
-    chosen = read_images(images, build.network, data_root)
+    network = build.network if weights is None else build.weights(weights).network
+    chosen = read_images(images, network, data_root)
     where = (simulator if engine == "cocotb" else f"the {engine} engine") + {
         "synth": ", after Yosys", "placed": ", after nextpnr"}.get(netlist, "")
     with console.bar(f"Simulating on {where}") as report:
         result = build.simulate(chosen.x, labels=chosen.labels, images=images, engine=engine, simulator=simulator,
                                 check=check, frames=_range(frames), stalls="none" if no_stalls else stalls,
                                 reset_after=reset_after, seed=seed, jobs=jobs, wave=wave, netlist=netlist,
-                                resume=resume, progress=report, command=command_line(ctx))
+                                resume=resume, weights=weights, progress=report, command=command_line(ctx))
     if as_json:
         console.print_json(result.to_json())
     else:

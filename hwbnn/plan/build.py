@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from hwbnn.errors import UserError
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, JoiningStage, SliceStage
 from hwbnn.plan.control import kept_words
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage, TopKStage
-from hwbnn.plan.general import general, spans
+from hwbnn.plan.general import Rooms, general
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.maps import MAPS, input_lanes
@@ -57,8 +58,9 @@ class Builder:
     end with :meth:`leave`.
     """
 
-    def __init__(self, network: ir.Network, folds: Mapping[str, Fold], styles: Mapping[str, Style]):
-        network = general(network, (name for name, fold in folds.items() if fold.options.loadable))
+    def __init__(self, network: ir.Network, folds: Mapping[str, Fold], styles: Mapping[str, Style],
+                 rooms: Rooms = MappingProxyType({})):
+        network = general(network, (name for name, fold in folds.items() if fold.options.loadable), rooms)
         self.network, self.folds, self.styles, self.loadable = network, folds, styles, network.loadable
         self.stages: list[Stage] = []
         self.edges: list[Edge] = []
@@ -153,7 +155,7 @@ class Builder:
                 name=node.name, nodes=(node.name,), i=self.stream, o=self.out(node, lanes),
                 multipliers=_spread(node.multipliers, channels), offsets=_spread(node.offsets, channels),
                 style=self.styles.get(f"{node.name}.constants") or self._table_style(node),
-                spans=spans(node) if node.name in self.loadable else None)
+                spans=self.network.room(node) if node.name in self.loadable else None)
         loadable = node.name in self.loadable
         thresholds = self.cheapest(Thresholds.of(
             node, channels, low=levels.low, high=levels.high, lanes=lanes, name=f"{node.name}.thresholds",

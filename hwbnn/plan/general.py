@@ -5,7 +5,7 @@ so its accumulators, and what follows from them, have the range that any weights
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from types import MappingProxyType
 
@@ -16,18 +16,19 @@ from hwbnn import ir
 from hwbnn.ir.nodes import sum_levels
 from hwbnn.plan.records import ceil_div, span_bits
 
-__all__ = ["General", "general", "spans"]
+__all__ = ["General", "Rooms", "general", "spans"]
 
-_ROUND = 8  # multipliers and offsets per channel get the next multiple of so many bits
+Rooms = Mapping[str, tuple[range, range]]  # multipliers and offsets, by affine node
+_LEAST, _ROUND = 16, 8  # bits of multipliers and offsets per channel: the next multiple, and no fewer
 
 
 def spans(node: ir.Affine) -> tuple[range, range]:
-    """The multipliers and the offsets that a loadable affine node has room for: those of whole bytes."""
+    """The multipliers and the offsets that a loadable affine node has room for: of whole bytes, two at least."""
     return _whole(node.multipliers), _whole(node.offsets)
 
 
 def _whole(values: NDArray[np.int64]) -> range:
-    bits = _ROUND * ceil_div(max(1, span_bits(min(-1, int(values.min())), int(values.max()))), _ROUND)
+    bits = max(_LEAST, _ROUND * ceil_div(span_bits(min(-1, int(values.min())), int(values.max())), _ROUND))
     return range(-(1 << bits - 1), 1 << bits - 1)
 
 
@@ -44,6 +45,11 @@ class General(ir.Network):
     """A network whose tensors hold what any weights of its ``loadable`` nodes can make of them."""
 
     loadable: frozenset[str] = frozenset()
+    rooms: Rooms = field(default_factory=dict)
+
+    def room(self, node: ir.Affine) -> tuple[range, range]:
+        """The multipliers and the offsets that a loadable node has room for."""
+        return self.rooms.get(node.name) or spans(node)
 
     def __post_init__(self):
         pass  # the network that it is made of was checked; its tables of values are of narrower tensors
@@ -55,27 +61,28 @@ class General(ir.Network):
             inputs = [known[name] for name in node.inputs]
             tensor = node.infer(*inputs)
             if node.name in self.loadable:
-                tensor = ir.Tensor(tensor.shape, _levels(node, tensor.levels, inputs[0]))
+                tensor = ir.Tensor(tensor.shape, self._levels(node, tensor.levels, inputs[0]))
             known[node.output] = tensor
         return MappingProxyType(known)
 
+    def _levels(self, node: ir.Node, levels: ir.Levels, x: ir.Tensor) -> ir.Levels:
+        if isinstance(node, ir.MatMul | ir.Conv):
+            padded = isinstance(node, ir.Conv) and any(node.padding)
+            return sum_levels(_rows(node.weight_levels, node.columns), x.levels, zero=padded)
+        if isinstance(node, ir.Affine):
+            multipliers, offsets = self.room(node)
+            most = max(abs(x.levels.low), abs(x.levels.high)) * -multipliers.start - offsets.start
+            return ir.Levels(-most, most)
+        return levels
 
-def _levels(node: ir.Node, levels: ir.Levels, x: ir.Tensor) -> ir.Levels:
-    if isinstance(node, ir.MatMul | ir.Conv):
-        padded = isinstance(node, ir.Conv) and any(node.padding)
-        return sum_levels(_rows(node.weight_levels, node.columns), x.levels, zero=padded)
-    if isinstance(node, ir.Affine):
-        multipliers, offsets = spans(node)
-        most = max(abs(x.levels.low), abs(x.levels.high)) * -multipliers.start - offsets.start
-        return ir.Levels(-most, most)
-    return levels
 
-
-def general(network: ir.Network, layers: Iterable[str]) -> General:
+def general(network: ir.Network, layers: Iterable[str],
+            rooms: Rooms = MappingProxyType({})) -> General:
     """Return ``network`` with room for other weights of ``layers``, and for other constants of what follows them.
 
     The thresholds, multipliers and offsets of a node are loadable where they stand behind a loadable layer, with no
-    other layer between: they follow from its training, too.
+    other layer between: they follow from its training, too. ``rooms`` are those of affine nodes of hardware
+    that exists.
     """
     layers = frozenset(layers)
     behind = {network.input.name: False}  # whether a tensor comes of a loadable layer
@@ -87,8 +94,8 @@ def general(network: ir.Network, layers: Iterable[str]) -> General:
         elif comes and isinstance(node, ir.Threshold | ir.Affine):
             loadable.add(node.name)
         behind[node.output] = comes
-    own = {field.name: getattr(network, field.name) for field in fields(ir.Network)}
-    result = General(**own, loadable=frozenset(loadable))
+    own = {entry.name: getattr(network, entry.name) for entry in fields(ir.Network)}
+    result = General(**own, loadable=frozenset(loadable), rooms=rooms)
     if not loadable:  # the ranges are those of the weights, which were looked at before
         object.__setattr__(result, "tensors", network.tensors)
     return result

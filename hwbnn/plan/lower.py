@@ -12,6 +12,7 @@ from hwbnn.plan.branches import FifoStage, ForkStage
 from hwbnn.plan.build import Builder, converters
 from hwbnn.plan.channel import UNLIMITED
 from hwbnn.plan.elementwise import AffineStage, ThresholdStage
+from hwbnn.plan.general import Rooms
 from hwbnn.plan.graph import Edge, chain, check
 from hwbnn.plan.loader import LoaderStage, loaded_banks
 from hwbnn.plan.maps import MAPS
@@ -154,20 +155,23 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
 
 
 def unsized(network: ir.Network, folds: Mapping[str, Fold], *,
-            styles: Mapping[str, Style] = MappingProxyType({})) -> list[Stage]:
-    """The stages of :func:`lower` with each FIFO at its least depth: no schedule is run, so this is quick."""
-    return _built(network, folds, styles)[0]
+            styles: Mapping[str, Style] = MappingProxyType({}), rooms: Rooms = MappingProxyType({})) -> list[Stage]:
+    """The stages of :func:`lower` with each FIFO at its least depth: no schedule is run, so this is quick.
+
+    ``rooms`` are of loadable affine nodes, in place of those that their own constants ask for.
+    """
+    return _built(network, folds, styles, rooms)[0]
 
 
 def _built(network: ir.Network, folds: Mapping[str, Fold],
-           styles: Mapping[str, Style]) -> tuple[list[Stage], list[Edge]]:
+           styles: Mapping[str, Style], rooms: Rooms = MappingProxyType({})) -> tuple[list[Stage], list[Edge]]:
     """Stages in topological order, and what connects them."""
     for name, style in styles.items():
         if style not in STYLES:
             raise UserError(f"Memory {name} style must be one of {', '.join(STYLES)}, not {style}")
     nodes = _checked(network)
     _matrices(nodes, folds)
-    builder = Builder(network, folds, styles)
+    builder = Builder(network, folds, styles, rooms)
     for node in nodes:
         builder.add(node)
     return builder.finish()

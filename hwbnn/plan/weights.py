@@ -14,6 +14,7 @@ from hwbnn import ir
 from hwbnn.builddir import BuildDirectory, write_atomic
 from hwbnn.classify import classifier
 from hwbnn.errors import UserError
+from hwbnn.plan.elementwise import AffineStage
 from hwbnn.plan.loader import contents, loaded_banks
 from hwbnn.plan.lower import Plan, unsized
 from hwbnn.plan.records import Stage
@@ -109,7 +110,8 @@ def _stages(plan: Plan, network: ir.Network) -> Sequence[Stage]:
     """The stages of ``plan`` with the weights of ``network``, which must differ in nothing else."""
     _check_nodes(plan, network)
     try:
-        stages = unsized(network, plan.folds)
+        rooms = {stage.name: stage.spans for stage in plan.stages if isinstance(stage, AffineStage) and stage.spans}
+        stages = unsized(network, plan.folds, rooms=rooms)
     except ValueError as error:  # no room for a constant
         raise UserError(f"Network {network.name} must fit the build: {error}") from None
     there = {stage.name: stage for stage in plan.stages}

@@ -74,8 +74,19 @@ def _run(plan: Plan, traffic: Traffic, report: Callable[[int], object]) -> Recor
                     break
             await reset()
 
+        async def configure():
+            ctx.set(core.s_axis_cfg_tvalid, 1)
+            for byte, last in traffic.config.tolist():
+                ctx.set(core.s_axis_cfg_tdata, byte)
+                ctx.set(core.s_axis_cfg_tlast, last)
+                await ctx.tick()
+            ctx.set(core.s_axis_cfg_tvalid, 0)
+            await ctx.tick().repeat(2)
+
         words = traffic.words()
         await reset()
+        if len(traffic.config):
+            await configure()
         if traffic.reset_after:
             await interrupted_frame()
         gaps, pauses = (stall_pattern(traffic, side) for side in range(2))

@@ -52,10 +52,23 @@ class Bench:
     async def reset(self):
         dut = self.dut
         dut.s_axis_tvalid.value = dut.s_axis_tlast.value = dut.s_axis_tdata.value = dut.m_axis_tready.value = 0
+        if len(self.traffic.config):
+            dut.s_axis_cfg_tvalid.value = dut.s_axis_cfg_tlast.value = dut.s_axis_cfg_tdata.value = 0
         dut.aresetn.value = 0
         for _ in range(RESET_CYCLES):
             await FallingEdge(dut.aclk)
         dut.aresetn.value = 1
+
+    async def configure(self):
+        """Load the weights, a byte each cycle."""
+        dut, falling = self.dut, FallingEdge(self.dut.aclk)
+        dut.s_axis_cfg_tvalid.value = 1
+        for byte, last in self.traffic.config.tolist():
+            dut.s_axis_cfg_tdata.value, dut.s_axis_cfg_tlast.value = byte, last
+            await falling
+        dut.s_axis_cfg_tvalid.value = 0
+        for _ in range(2):
+            await falling
 
     async def interrupted_frame(self):
         """Send as many beats as are to be wiped out, as far as the design takes them, then reset."""
@@ -142,6 +155,8 @@ async def run(dut, phase: str):
     bench = Bench(dut, phase)
     Clock(dut.aclk, 10, unit="ns").start()
     await bench.reset()
+    if len(bench.traffic.config):
+        await bench.configure()
     if bench.traffic.reset_after:
         await bench.interrupted_frame()
     await bench.run()

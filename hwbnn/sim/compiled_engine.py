@@ -51,6 +51,7 @@ class Job(ctypes.Structure):
         ("pauses", _bytes_p), ("pauses_length", ctypes.c_int64),
         ("patience", ctypes.c_int64), ("counted_from", ctypes.c_int64), ("counted_to", ctypes.c_int64),
         ("reset_after", ctypes.c_int64), ("reset_taken", ctypes.c_int64),
+        ("config", _bytes_p), ("config_length", ctypes.c_int64),
         ("beats", _bytes_p), ("lasts", _bytes_p), ("in_cycles", _int64_p), ("out_cycles", _int64_p),
         ("wave", ctypes.c_char_p),
         ("sent", ctypes.c_int64), ("received", ctypes.c_int64), ("cycles", ctypes.c_int64),
@@ -126,6 +127,7 @@ class CompiledEngine:
             libraries += ["-lz", "-llz4"] if self.trace == "fst" else []
         tracing = [f"--trace-{self.trace}"] if self.trace else []
         tracing += ["--trace-underscore"] if self.trace == "saif" else []  # to energy a net is a net
+        flags.append(f"-DLOADABLE={int('s_axis_cfg_tdata' in source.read_text())}")
         steps = {
             "verilator": ["verilator", *_FLAGS, *tracing, "--Mdir",
                           str(objects), "--top-module", self.toplevel, str(control), str(source)],
@@ -201,7 +203,7 @@ class _Run:
 
     def __init__(self, library: ctypes.CDLL, toplevel: str, traffic: Traffic, wave: Path | None):
         self.library, self.toplevel, self.traffic = library, toplevel, traffic
-        self.stimulus = np.ascontiguousarray(traffic.stimulus)
+        self.stimulus, self.config = np.ascontiguousarray(traffic.stimulus), np.ascontiguousarray(traffic.config)
         frames, beats_in, bytes_in = self.stimulus.shape
         self.beats = np.zeros((frames, traffic.beats_out, traffic.bytes_out), np.uint8)
         self.lasts = np.zeros(frames * traffic.beats_out, np.uint8)
@@ -210,6 +212,7 @@ class _Run:
                        beats_out=traffic.beats_out, bytes_out=traffic.bytes_out, patience=traffic.patience,
                        counted_from=traffic.counted[0], counted_to=traffic.counted[1],
                        reset_after=traffic.reset_after, reset_taken=traffic.taken_before_reset,
+                       config=_pointer(self.config), config_length=len(self.config),
                        beats=_pointer(self.beats), lasts=_pointer(self.lasts),
                        in_cycles=_pointer(self.starts), out_cycles=_pointer(self.ends),
                        wave=None if wave is None else os.fsencode(wave))

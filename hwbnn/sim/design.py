@@ -1,6 +1,7 @@
 """What is simulated: the emitted Verilog of a build directory, its plan, and what golden says about images."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn import golden, ir
 from hwbnn.builddir import BuildDirectory
 from hwbnn.errors import UserError
-from hwbnn.plan import Plan, Stage, depends_on_data, on_images, plan_of
+from hwbnn.plan import Plan, Stage, WeightImage, depends_on_data, on_images, plan_of
+from hwbnn.plan.loader import HEADER_BYTES, packets
 from hwbnn.sim.beats import beats_of, width
 from hwbnn.sim.result import Measured, measured
 from hwbnn.sim.traffic import Traffic
@@ -36,6 +38,8 @@ class Design:
         Whether cycles cannot be seen, but values alone: behind a serial line.
     blind : :class:`bool`
         Whether streams between stages cannot be seen: synthesis has merged or dissolved some.
+    weights : :class:`WeightImage`
+        What is loaded first, where layers are loadable: another network's weights, or the build's own.
     """
 
     network: ir.Network
@@ -43,9 +47,10 @@ class Design:
     verilog: Path
     sealed: bool = False
     blind: bool = False
+    weights: WeightImage | None = None
 
     @classmethod
-    def of(cls, directory: BuildDirectory) -> "Design":
+    def of(cls, directory: BuildDirectory, weights: WeightImage | None = None) -> "Design":
         """Read a build directory.
 
         Raises :class:`UserError` where something is missing, with the command for it, or where another version made it.
@@ -54,7 +59,21 @@ class Design:
         if made_by != __version__:  # what the plan says may not be what the Verilog does
             raise UserError(f"Build directory {directory.path} must be made by this version of hwbnn, {__version__}, "
                             f"not {made_by}; make it again with `hwbnn compile`")
-        return cls(directory.network, plan_of(directory), directory.verilog)
+        plan = plan_of(directory)
+        if plan.loader is not None and weights is None:
+            weights = WeightImage.of(directory)
+        network = directory.network if weights is None else weights.network
+        return cls(network, plan, directory.verilog, weights)
+
+    @cached_property
+    def config(self) -> NDArray[np.uint8]:
+        """What loads the weights: ``tdata`` and ``tlast`` of every byte of the configuration stream."""
+        loader = self.plan.loader
+        if loader is None or self.weights is None:
+            return np.zeros((0, 2), np.uint8)
+        limit = HEADER_BYTES + max(map(len, self.weights.banks))
+        return np.array([(byte, n == len(packet) - 1) for packet in packets(loader, self.weights.banks, limit=limit)
+                         for n, byte in enumerate(packet)], np.uint8)
 
     @property
     def predicted(self) -> Measured:
@@ -109,7 +128,7 @@ class Design:
     def traffic(self, q: NDArray[np.int64], *, stalls: str = "none", seed: int = 1, reset_after: int = 0) -> Traffic:
         """Frames ``q`` as beats of ``s_axis``."""
         return Traffic(beats_of(q, self.plan.input), self.plan.output.beats, width(self.plan.output), stalls=stalls,
-                       seed=seed, pause=self.pause, patience=self.patience, reset_after=reset_after)
+                       seed=seed, pause=self.pause, patience=self.patience, reset_after=reset_after, config=self.config)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

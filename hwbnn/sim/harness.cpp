@@ -33,6 +33,8 @@ struct Job {
     int64_t patience, counted_from, counted_to;
     int64_t reset_after;  // beats that a reset wipes out first
     int64_t reset_taken;  // whether the output is taken meanwhile
+    const uint8_t* config;  // pairs of tdata and tlast for s_axis_cfg, before anything else
+    int64_t config_length;
     uint8_t* beats;  // frames x beats_out x bytes_out
     uint8_t* lasts;  // frames x beats_out
     int64_t* in_cycles;  // frames: first input transfer
@@ -108,6 +110,9 @@ class Simulation {
         if (job.wave) open_wave(job);
 #endif
         reset();
+#if LOADABLE
+        configure(job);
+#endif
         if (job.reset_after) interrupted_frame(job);
         const int64_t total = job.frames * job.beats_in, wanted = job.frames * job.beats_out;
         Pattern gaps{job.gaps, job.gaps_length}, pauses{job.pauses, job.pauses_length};
@@ -195,6 +200,20 @@ class Simulation {
         for (int n = 0; n < kResetCycles; ++n) cycle();
         top_->aresetn = 1;
     }
+
+#if LOADABLE
+    void configure(const Job& job) {
+        for (int64_t n = 0; n < job.config_length; ++n) {
+            top_->s_axis_cfg_tvalid = 1;
+            top_->s_axis_cfg_tdata = job.config[2 * n];
+            top_->s_axis_cfg_tlast = job.config[2 * n + 1];
+            cycle();
+        }
+        top_->s_axis_cfg_tvalid = 0;
+        cycle();
+        cycle();
+    }
+#endif
 
     void interrupted_frame(const Job& job) {
         top_->m_axis_tready = job.reset_taken != 0;

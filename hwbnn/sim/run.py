@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn import ir
 from hwbnn.builddir import BuildDirectory, write_atomic
 from hwbnn.errors import UserError
+from hwbnn.plan import WeightImage
 from hwbnn.sim.amaranth_engine import AmaranthEngine
 from hwbnn.sim.beats import values_of, width
 from hwbnn.sim.cocotb_engine import CocotbEngine
@@ -54,7 +55,8 @@ Progress = Callable[[int, int], object]
 def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb", simulator: str = "verilator",
              check: str = "outputs", frames: tuple[int, int] | None = None, stalls: str = "random",
              reset_after: int | None = None, seed: int = 1, jobs: int = 1, wave: str | os.PathLike | None = None,
-             netlist: str = "rtl", resume: bool = False, progress: Progress | None = None) -> SimulationResult:
+             netlist: str = "rtl", resume: bool = False, weights: WeightImage | None = None,
+             progress: Progress | None = None) -> SimulationResult:
     """Run the images ``x`` through the emitted Verilog and compare every output with golden.
 
     A first phase of a few frames without stalls measures the latency of the first frame and the interval between
@@ -101,6 +103,9 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         ``netlist/`` instead of here. A serial line has neither stalls nor latencies to compare.
     resume : :class:`bool`
         Go on with a simulation that was interrupted: of the same images, with the same options.
+    weights : :class:`~hwbnn.plan.WeightImage`
+        To be loaded before the first frame, in place of the build's own where its layers are loadable; golden is then
+        that of their network, and no file is written.
     progress : callable
         Told the frames received and the frames in all, a few times a second.
 
@@ -118,7 +123,9 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         raise UserError(f"Stalls must be one of {', '.join(STALLS)}, not {stalls}")
     if resume and (frames is not None or wave is not None):
         raise UserError("Simulation must be of all images and without a waveform to be resumed")
-    design, home = _design(directory, netlist)
+    if resume and weights is not None:
+        raise UserError("Simulation must be of the build's own weights to be resumed")
+    design, home = _design(directory, netlist, weights)
     if design.blind and check != "outputs":
         raise UserError(f"Check must be outputs for a netlist without all streams between stages, not {check}")
     if netlist == "placed":
@@ -146,7 +153,7 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
     start = time.monotonic()
     build_seconds = time.monotonic() - start if machine.build() else 0.0
 
-    whole = frames is not None or wave is not None
+    whole = frames is not None or wave is not None or weights is not None
     size = len(q) if whole else max(jobs, jobs * _PART[engine] // design.predicted.interval)
     looks = len(taps(design)) * design.steady_frames * design.predicted.interval
     steady = _steady(design, q, profiled=check == "layers" or engine == "compiled" or looks <= _LOOKS)
@@ -208,7 +215,7 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         classes=_classes(design.network, outputs), netlist=netlist)
     if wave is not None and wave.suffix != ".saif" and netlist != "placed":
         write_signal_lists(design, wave)
-    if frames is None:
+    if frames is None and weights is None:
         _keep(home, result)
     if not whole:
         partial.clear()
@@ -248,9 +255,9 @@ def _writable(wave: str | os.PathLike) -> Path:
     return path
 
 
-def _design(directory: BuildDirectory, netlist: str) -> tuple[Design, BuildDirectory]:
+def _design(directory: BuildDirectory, netlist: str, weights: WeightImage | None) -> tuple[Design, BuildDirectory]:
     """What is simulated, and where all about it is kept."""
-    design = Design.of(directory)
+    design = Design.of(directory, weights)
     if netlist == "rtl":
         return design, directory
     if netlist not in NETLISTS:
@@ -260,6 +267,9 @@ def _design(directory: BuildDirectory, netlist: str) -> tuple[Design, BuildDirec
         file = netlist_of(directory, netlist, home / "design.v")
         seen = all(has_stream(file, tap) for tap in taps(design))
         return replace(design, verilog=file, blind=not seen), home
+    if design.plan.loader is not None:
+        raise UserError("Netlist must be rtl or synth where layers are loadable, not placed: the bench of a serial line "
+                        "loads no weights")
     stimulus, result = design.plan.input, design.plan.output
     verilog = driven(directory, home / "design.v", image_bytes=stimulus.beats * width(stimulus),
                      result_bytes=result.beats * width(result))

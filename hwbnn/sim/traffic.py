@@ -49,6 +49,8 @@ class Traffic:
         Streams inside the design to record.
     counted : pair of :class:`int`
         Taps count cycles from the end of as many frames as the first number says to that of as many as the second.
+    config : uint8 array (bytes, 2)
+        What is sent to ``s_axis_cfg``, a byte each cycle, after the first reset and before any frame: tdata, tlast.
     """
 
     stimulus: NDArray[np.uint8]
@@ -61,6 +63,7 @@ class Traffic:
     reset_after: int = 0
     taps: tuple[Tap, ...] = ()
     counted: tuple[int, int] = (0, 0)
+    config: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 2), np.uint8))
 
     @property
     def frames(self) -> int:
@@ -87,16 +90,17 @@ class Traffic:
         return [int.from_bytes(row.tobytes(), "little") for row in rows]
 
     def save(self, path: os.PathLike):
-        scalars = {key: value for key, value in vars(self).items() if key != "stimulus"}
+        scalars = {key: value for key, value in vars(self).items() if key not in ("stimulus", "config")}
         scalars["taps"] = [asdict(tap) for tap in self.taps]
-        np.savez(path, stimulus=self.stimulus, scalars=np.array(json.dumps(scalars)))
+        np.savez(path, stimulus=self.stimulus, config=self.config, scalars=np.array(json.dumps(scalars)))
 
     @classmethod
     def load(cls, path: os.PathLike) -> Traffic:
         with np.load(path) as file:
             scalars = json.loads(str(file["scalars"]))
             taps = tuple(Tap(tuple(tap["scope"]), tap["port"], tap["fifo"]) for tap in scalars["taps"])
-            return cls(file["stimulus"], **{**scalars, "taps": taps, "counted": tuple(scalars["counted"])})
+            return cls(file["stimulus"], **{**scalars, "taps": taps, "counted": tuple(scalars["counted"])},
+                       config=file["config"])
 
 
 @dataclass(frozen=True)
