@@ -87,11 +87,12 @@ def test_no_stalls_no_pauses():
 
 def test_traffic_returns_from_its_file(tmp_path):
     sent = Traffic(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 2, 5, "worst", 7, 50, 99, 3,
-                   (Tap(("core", "fc0"), fifo=True), Tap(("a",), "i")), (4, 12))
+                   (Tap(("core", "fc0"), fifo=True), Tap(("a",), "i")), (4, 12), np.array([[9, 0], [8, 1]], np.uint8))
     sent.save(tmp_path / "traffic.npz")
     back = Traffic.load(tmp_path / "traffic.npz")
-    assert np.array_equal(back.stimulus, sent.stimulus)
-    assert {**vars(back), "stimulus": 0} == {**vars(sent), "stimulus": 0}
+    arrays = ("stimulus", "config")
+    assert all(np.array_equal(getattr(back, name), getattr(sent, name)) for name in arrays)
+    assert {**vars(back), **dict.fromkeys(arrays)} == {**vars(sent), **dict.fromkeys(arrays)}
     assert sent.words()[1] == 0x050403
 
 
