@@ -63,7 +63,7 @@ class Design:
         if plan.loader is not None and weights is None:
             weights = WeightImage.of(directory)
         network = directory.network if weights is None else weights.network
-        return cls(network, plan, directory.verilog, weights)
+        return cls(network, plan, directory.verilog, weights=weights)
 
     @cached_property
     def config(self) -> NDArray[np.uint8]:

@@ -268,8 +268,8 @@ def _design(directory: BuildDirectory, netlist: str, weights: WeightImage | None
         seen = all(has_stream(file, tap) for tap in taps(design))
         return replace(design, verilog=file, blind=not seen), home
     if design.plan.loader is not None:
-        raise UserError("Netlist must be rtl or synth where layers are loadable, not placed: the bench of a serial line "
-                        "loads no weights")
+        raise UserError("Netlist must be rtl or synth where layers are loadable, not placed: the bench of a serial "
+                        "line loads no weights")
     stimulus, result = design.plan.input, design.plan.output
     verilog = driven(directory, home / "design.v", image_bytes=stimulus.beats * width(stimulus),
                      result_bytes=result.beats * width(result))
