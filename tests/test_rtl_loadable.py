@@ -303,3 +303,10 @@ def test_what_was_loaded_is_read(style, depth, tmp_path):
 def test_the_twin_of_spram_keeps_quiet_about_what_it_read_before():
     dut = Spram()
     assert inventory(dut) == ({}, [(16, SPRAM_WORDS)])
+
+
+def test_the_verilog_initialises_no_spram():
+    p = plan.lower(mlp((4, 2)), {"fc0": plan.Fold(1, 2, plan.UnitOptions(weights="spram", loadable=True))})
+    text = rtl.verilog(p)
+    assert text.count('ram_style = "huge"') == 1
+    assert "ram[16383]" not in text

@@ -204,9 +204,14 @@ class Accelerator(wiring.Component):
         return m
 
 
+_SPRAM_INIT = re.compile(
+    r'(\(\* ram_style = "huge" \*\)\n *reg \[15:0\] ram \[16383:0\];\n) *initial begin\n(?: *ram\[\d+\] = [^\n]*\n)* *end\n')
+
+
 def verilog(plan: plan.Plan, name: str = "accelerator") -> str:
     """Return the accelerator as one Verilog file; instances are called after the network's nodes."""
     text = backend.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True)
+    text = _SPRAM_INIT.sub(r"\1", text)  # which cannot be initialised: Yosys would refuse to map it
     # Element 0 of an array leaves as the name `x[0]`, which Yosys's abc9 takes for bit 0 of `x` and stops.
     return re.sub(r"\\[^\s\[]+(?:\[\d+\]\S*)+(?=\s)", _plain, text)
 
