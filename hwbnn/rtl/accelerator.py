@@ -205,7 +205,8 @@ class Accelerator(wiring.Component):
 
 
 _SPRAM_INIT = re.compile(
-    r'(\(\* ram_style = "huge" \*\)\n *reg \[15:0\] ram \[16383:0\];\n) *initial begin\n(?: *ram\[\d+\] = [^\n]*\n)* *end\n')
+    r'(\(\* ram_style = "huge" \*\)\n *reg \[15:0\] ram \[16383:0\];\n)'
+    r' *initial begin\n(?: *ram\[\d+\] = [^\n]*\n)* *end\n')
 
 
 def verilog(plan: plan.Plan, name: str = "accelerator") -> str:
