@@ -225,7 +225,8 @@ class Builder:
                 raise UserError(f"Weights of {node.name} must be loadable to stand in SPRAM, which cannot be "
                                 f"initialised; add --loadable {node.name}")
             # look-up tables as memory or as logic are the same thing where nothing is written
-            return "logic" if asked == "distributed" else asked or rom_style(width, depth), None
+            style = "logic" if asked == "distributed" else asked or rom_style(width, depth)
+            return style, None  # pyright: ignore[reportReturnType]  # a style, once auto is out
         if asked == "logic":
             raise UserError(f"Weights of {node.name} must be block, distributed or spram where they are loadable, not "
                             "logic")

@@ -1,5 +1,7 @@
 """A multiplier and an offset per channel."""
 
+from typing import Any
+
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -31,6 +33,7 @@ class AffineUnit(wiring.Component):
 
     i: stream.Interface
     o: stream.Interface
+    load_constants: Any  # a port, of those that are loadable only
 
     def __init__(self, stage: AffineStage):
         if not isinstance(stage, AffineStage):

@@ -1,6 +1,7 @@
 """A bank of words behind an address, and the port over which it is written."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
@@ -46,6 +47,7 @@ class BankReader(wiring.Component):
 
     address: Signal
     data: Signal
+    load: Any  # a port, of those that are loadable only
 
     def __init__(self, bank: Bank, words: Sequence[int]):
         if len(words) != bank.depth:

@@ -1,6 +1,7 @@
 """Constants read in order: thresholds, offsets, multipliers of one group of channels after another."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -28,6 +29,7 @@ class ConstantReader(wiring.Component):
 
     advance: Signal
     data: Signal
+    load: Any  # a port, of those that are loadable only
 
     def __init__(self, table: Table):
         self._table = table

@@ -1,5 +1,7 @@
 """The folded matrix-vector unit."""
 
+from typing import Any
+
 from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -39,6 +41,9 @@ class MatrixVectorUnit(wiring.Component):
 
     i: stream.Interface
     o: stream.Interface
+    load_weights: Any  # a port, of those that are loadable only
+    load_thresholds: Any  # a port, of those that are loadable only
+    load_offsets: Any  # a port, of those that are loadable only
 
     def __init__(self, stage: MatrixVectorStage):
         if not isinstance(stage, MatrixVectorStage):

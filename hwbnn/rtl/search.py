@@ -1,6 +1,7 @@
 """Thresholds by binary search."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, wiring
@@ -32,6 +33,7 @@ class ThresholdSearch(wiring.Component):
     advance: Signal
     numbers: data.View
     codes: data.View
+    load: Any  # a port, of those that are loadable only
 
     def __init__(self, thresholds: SearchedThresholds):
         self._thresholds = t = thresholds

@@ -1,5 +1,7 @@
 """Thresholds: as the tail of a pipeline, and as a stage of their own."""
 
+from typing import Any
+
 from amaranth import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -42,6 +44,7 @@ class ThresholdLanes(wiring.Component):
     advance: Signal
     numbers: data.View
     codes: data.View
+    load: Any  # a port, of those that are loadable only
 
     def __init__(self, thresholds: Thresholds):
         self._thresholds = t = thresholds
@@ -90,6 +93,7 @@ class ThresholdUnit(wiring.Component):
 
     i: stream.Interface
     o: stream.Interface
+    load_thresholds: Any  # a port, of those that are loadable only
 
     def __init__(self, stage: ThresholdStage):
         if not isinstance(stage, ThresholdStage):

@@ -37,7 +37,7 @@ class Bench:
 
     async def check_all(self):
         for beats, _ in FRAMES:
-            await self.source.send(AxiStreamFrame(beats))
+            await self.source.send(AxiStreamFrame(beats))  # pyright: ignore[reportArgumentType]  # words, not bytes
         for number, (_, expected) in enumerate(FRAMES):
             frame = await with_timeout(self.sink.recv(), VECTORS["patience"] * PERIOD, "ns")
             seen = list(frame.tdata)
@@ -74,7 +74,7 @@ async def reset_in_the_middle_of_a_frame(dut):
     bench = Bench(dut)
     await bench.reset()
     beats, _ = FRAMES[0]
-    await bench.source.send(AxiStreamFrame(beats))
+    await bench.source.send(AxiStreamFrame(beats))  # pyright: ignore[reportArgumentType]  # words, not bytes
     for _ in range((len(beats) + 1) // 2 + 1):
         await FallingEdge(dut.aclk)
     bench.source.clear()
