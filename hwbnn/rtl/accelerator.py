@@ -129,6 +129,9 @@ class Core(wiring.Component):
     m_axis_tready: Signal
     m_axis_tlast: Signal
     framing_errors: Signal
+    s_axis_cfg_tdata: Signal  # the configuration ports are there where layers are loadable
+    s_axis_cfg_tvalid: Signal
+    s_axis_cfg_tlast: Signal
 
     def __init__(self, plan: plan.Plan):
         self._plan = plan
