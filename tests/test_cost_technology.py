@@ -66,7 +66,8 @@ def test_unknown_technology_suggests_the_nearest():
 def test_block_memory_takes_the_cheapest_columns():
     memory = technology("ecp5-85").block_memory
     assert memory.blocks(36, 512) == 1 and memory.blocks(37, 512) == 2
-    assert memory.blocks(1, 16384) == 1 and memory.blocks(1, 16385) == 2
+    assert memory.blocks(1, 16384) == 1 and memory.blocks(1, 18432) == 1 and memory.blocks(1, 18433) == 2
+    assert memory.blocks(1, 16385, written=True) == 2 and memory.blocks(40, 4096, written=True) == 10
     assert memory.blocks(64, 1024) == 4   # 18 bits at 1024 words, not 36 bits twice
     ice = technology("ice40-up5k").block_memory
     assert ice.blocks(16, 256) == 1 and ice.blocks(16, 512) == 2 and ice.blocks(17, 256) == 2

@@ -42,7 +42,7 @@ def footprint(board: Board, image: Stream, result: Stream) -> Resources:
     tech, known = technology(board.technology), _LINKS[board.family]
     beats = beats_of(image)
     buffer = window(beats.size) * (HEADER_BYTES + beats.size)
-    blocks = tech.block_memory.blocks(8, buffer) + tech.block_memory.blocks(8, _BLOCK_BYTES)
+    blocks = sum(tech.block_memory.blocks(8, size, written=True) for size in (buffer, _BLOCK_BYTES))
     gathered = 8 * (beats.width + beats_of(result).width - 1)
     multiplexed = 8 * (blocks - 2)  # the request buffer's blocks, read as one
 

@@ -90,7 +90,8 @@ def fpga_energy(stage: Stage, resources: Resources, tech: Technology) -> Energy:
         figures = []
         for access in which:
             if access.memory.style == "block":
-                blocks = tech.block_memory.blocks(access.memory.width, access.memory.depth)
+                blocks = tech.block_memory.blocks(access.memory.width, access.memory.depth,
+                                                  written=access.memory.written)
                 count = Quantity.exact(blocks * access.per_frame, "access")
                 figures.append(product("J", count, constants.block_read.figure(), method="block accesses"))
             elif access.memory.style == "spram":

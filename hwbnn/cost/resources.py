@@ -145,7 +145,8 @@ def of_stage(stage: Stage, tech: Technology) -> Resources:
     mapped = stage.flip_flops - form.merged
     if tech.lut_memory is None:
         mapped += sum(memory.bits for memory in stage.memories if memory.style == "distributed")
-    blocks = sum(tech.block_memory.blocks(m.width, m.depth) for m in stage.memories if m.style == "block")
+    blocks = sum(tech.block_memory.blocks(m.width, m.depth, written=m.written) for m in stage.memories
+                 if m.style == "block")
     dsp, _ = multiplications(form, tech)
     return Resources(
         modelled(tech.lut_model, tech.lut), modelled(tech.mapped_lut_model, "LUT4"),

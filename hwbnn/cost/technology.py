@@ -103,13 +103,15 @@ class BlockMemory:
     count: Constant
     shapes: Constant  # pairs (words, bits)
 
-    def blocks(self, width: int, depth: int) -> int:
+    def blocks(self, width: int, depth: int, *, written: bool = False) -> int:
         """Blocks for ``depth`` words of ``width`` bits, as Yosys (0.70, ``memory_libmap``) maps them.
 
-        Of one native shape, whichever takes the fewest: where that is less deep than the memory, words from its
-        rows of blocks stand side by side and a multiplexer chooses among them, so that only the last block is not
-        filled in width.
+        Of one native shape, whichever takes the fewest. Where that is less deep than the memory, a multiplexer chooses
+        among rows of blocks; constants of several rows stand side by side in one block, so that only the last is not
+        filled in width. What is ``written`` has rows of its own.
         """
+        if written:
+            return min(-(-depth // words) * -(-width // bits) for words, bits in self.shapes.value)
         return min(-(-width * -(-depth // words) // bits) for words, bits in self.shapes.value)
 
     @property

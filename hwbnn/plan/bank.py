@@ -73,7 +73,7 @@ class Bank:
         if self.style == "spram":
             return tuple(Memory(f"{self.name}.{row}_{column}", SPRAM_BITS, SPRAM_WORDS, "spram")
                          for row in range(self.rows) for column in range(self.columns))
-        return (Memory(self.name, self.width, self.depth, self.style),)
+        return (Memory(self.name, self.width, self.depth, self.style, written=self.loadable),)
 
 
 @dataclass(frozen=True, eq=False)

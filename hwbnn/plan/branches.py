@@ -87,7 +87,7 @@ class FifoStage(PipelineStage):
 
     @property
     def fifo(self):
-        return Memory(f"{self.name}.fifo", self.o.bits, self.words, self.style)
+        return Memory(f"{self.name}.fifo", self.o.bits, self.words, self.style, written=True)
 
     @property
     def fifo_flip_flops(self):

@@ -348,7 +348,7 @@ class MatrixVectorStage(PipelineStage):
         result = [*self.weight_bank.memories, *self.control.memories]
         if self.has_input_memory:
             result.append(Memory(f"{self.name}.inputs", self.input_lanes * self.lane.x.bits + self.tag_bits, self.sf,
-                                 self.input_style))
+                                 self.input_style, written=True))
         if self.thresholds is not None:
             return (*result, *self.thresholds.memories, self.fifo)
         assert self.offset_table is not None  # one or the other

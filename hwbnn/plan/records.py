@@ -107,13 +107,15 @@ class Memory:
 
     ``style`` is what it is to be made of: "block" (read through a register inside the memory),
     "distributed" (LUT RAM, or flip-flops where the family has none), "logic" (constants in LUTs) or "spram" (a block
-    of UP5K's single-port RAM, which cannot be initialised).
+    of UP5K's single-port RAM, which cannot be initialised). ``written`` tells memories from constants: their words
+    cannot share a block side by side.
     """
 
     name: str
     width: int
     depth: int
     style: Style
+    written: bool = field(default=False, compare=False)
 
     def __post_init__(self):
         if self.style not in STYLES:

@@ -115,7 +115,7 @@ class WindowStage(PipelineStage):
     @cached_property
     def buffer(self) -> Memory:
         return Memory(f"{self.name}.buffer", self.i.bits, self.depth,
-                      self.style or buffer_style(self.i.bits, self.depth))
+                      self.style or buffer_style(self.i.bits, self.depth), written=True)
 
     @cached_property
     def sources(self) -> NDArray[np.int64]:
