@@ -16,6 +16,7 @@ without a gate, and unused bits add nothing where activation, sign and mask are 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,22 +39,22 @@ class Code:
         """Whether the level numbers fit :data:`MAX_PLANES` planes."""
         return len(levels) <= 2**MAX_PLANES
 
-    @property
+    @cached_property
     def thermometer(self) -> bool:
         return len(self.levels) <= 3
 
-    @property
+    @cached_property
     def planes(self) -> int:
         if self.thermometer:
             return max(1, len(self.levels) - 1)
         return (len(self.levels) - 1).bit_length()
 
-    @property
+    @cached_property
     def shift(self) -> int:
         """By how much the sum of the planes before is shifted at each plane."""
         return 0 if self.thermometer else 1
 
-    @property
+    @cached_property
     def weight(self) -> int:
         """Sum of the planes' coefficients."""
         return self.planes if self.thermometer else 2**self.planes - 1

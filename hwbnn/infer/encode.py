@@ -1,5 +1,7 @@
 """From images in the graph's form to level numbers: what :func:`hwbnn.golden.encode` does, a byte per value."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,15 @@ from hwbnn.infer.images import Folder
 from hwbnn.infer.steps import dtype_of
 
 __all__ = ["Encoder"]
+
+
+class _Table(NamedTuple):
+    """Of each byte pattern its level number, and whether it is a level at all."""
+
+    numbers: NDArray[np.uint8]
+    fits: NDArray[np.bool_]
+    takes_all: bool
+    changes_nothing: bool
 
 
 class Encoder:
@@ -26,7 +37,7 @@ class Encoder:
         self._numbers = entry.endswith(":numbers")
         boundaries = net.input.boundaries
         self._boundaries = None if boundaries is None or boundaries.ndim > 1 else boundaries.copy()
-        self._tables: dict[np.dtype, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
+        self._tables: dict[np.dtype, _Table] = {}
 
     def check_shape(self, x: NDArray | Folder):
         """Refuse images of another shape than the graph's."""
@@ -56,16 +67,15 @@ class Encoder:
         return np.ascontiguousarray(x.transpose(0, *(axis + 1 for axis in spec.axes)).reshape(len(x), *spec.shape))
 
     def _from_bytes(self, x: NDArray) -> NDArray[np.uint8] | None:
-        numbers, fits = self._table(x.dtype)
+        table = self._table(x.dtype)
         index = x.view(np.uint8)
-        if not fits.all() and not fits[index].all():
+        if not table.takes_all and not table.fits[index].all():
             return None
-        if np.array_equal(numbers, np.arange(256)):
+        if table.changes_nothing:
             return index
-        return self._engine.look_up(index, numbers)
+        return self._engine.look_up(index, table.numbers)
 
-    def _table(self, dtype: np.dtype) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Per byte pattern: its level number, and whether it is a level at all."""
+    def _table(self, dtype: np.dtype) -> "_Table":
         if dtype not in self._tables:
             values = np.arange(256, dtype=np.uint8).view(np.int8 if dtype == np.int8 else np.uint8).astype(np.int64)
             levels = self._net.input.levels
@@ -77,5 +87,5 @@ class Encoder:
                 numbers = np.searchsorted(self._boundaries, values.astype(np.float32), side="right").astype(np.uint8)
             if dtype == np.bool_:
                 fits[2:] = False
-            self._tables[dtype] = numbers, fits
+            self._tables[dtype] = _Table(numbers, fits, bool(fits.all()), np.array_equal(numbers, np.arange(256)))
         return self._tables[dtype]
