@@ -267,7 +267,8 @@ class Kept(Elaboratable):
     @property
     def ports(self):
         load = self.dut.load
-        return [self.sync.clk, self.word, self.dut.address, load.address, load.data, load.enable]
+        ports = [self.sync.clk, self.word, self.dut.address, load.address, load.data, load.enable]
+        return [port for port in ports if len(port)]  # the solver's traces know no address of a single word
 
     def elaborate(self, platform):
         m = Module()
@@ -277,6 +278,7 @@ class Kept(Elaboratable):
         started, word, known = Signal(), Signal.like(self.word), Signal()
         value = Signal.like(dut.load.data)
         m.d.sync += [started.eq(1), word.eq(self.word)]
+        m.d.comb += Assume(self.word < dut.bank.depth)
         with m.If(started):
             m.d.comb += Assume(word == self.word)
         with m.If(dut.load.enable & (dut.load.address == self.word)):
@@ -292,8 +294,12 @@ class Kept(Elaboratable):
 
 
 @pytest.mark.formal
-@pytest.mark.parametrize("style, depth", [("block", 3), ("distributed", 4), ("spram", 3), ("block", 1)])
-def test_what_was_loaded_is_read(style, depth, tmp_path):
+@pytest.mark.parametrize("style, depth", [("block", 3), ("distributed", 4), ("spram", 3), ("spram", 9),
+                                          ("block", 1)])
+def test_what_was_loaded_is_read(style, depth, tmp_path, monkeypatch):
+    for module in ("plan.bank", "rtl.bank", "rtl.spram"):  # the solver does not end on blocks of 16,384 words
+        monkeypatch.setattr(f"hwbnn.{module}.SPRAM_WORDS", 4)
+
     def spec():
         return Kept(BankReader(Bank("b", 3, depth, style, True), [5] * depth))
     prove(spec(), depth=8, directory=tmp_path)
