@@ -40,6 +40,8 @@ class Design:
         Whether streams between stages cannot be seen: synthesis has merged or dissolved some.
     weights : :class:`WeightImage`
         What is loaded first, where layers are loadable: another network's weights, or the build's own.
+    unseen : frozenset of :class:`str`
+        Stages whose streams are left out, because synthesis made them one with a port.
     """
 
     network: ir.Network
@@ -48,6 +50,7 @@ class Design:
     sealed: bool = False
     blind: bool = False
     weights: WeightImage | None = None
+    unseen: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, directory: BuildDirectory, weights: WeightImage | None = None) -> "Design":

@@ -19,7 +19,7 @@ NETLISTS = ("synth", "placed")
 
 _FILE = "synth/netlists.json"
 _FORMAT = 1
-_LONG = re.compile(r"\\\S{80,}|\b[A-Za-z_]\w{80,}")  # Verilator hashes such names, and loses them when it traces
+_LONG = re.compile(r"\\\S{80,}|(?<!')\b[A-Za-z_]\w{80,}")  # Verilator hashes such names, and loses them when it traces
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn import ir
 from hwbnn.builddir import BuildDirectory, write_atomic
 from hwbnn.errors import UserError
-from hwbnn.plan import WeightImage
+from hwbnn.plan import FrameOutputStage, WeightImage
 from hwbnn.sim.amaranth_engine import AmaranthEngine
 from hwbnn.sim.beats import values_of, width
 from hwbnn.sim.cocotb_engine import CocotbEngine
@@ -27,7 +27,7 @@ from hwbnn.sim.placed import LineEngine, driven
 from hwbnn.sim.profile import profile
 from hwbnn.sim.result import Measured, SimulationResult, measured
 from hwbnn.sim.stalls import STALLS
-from hwbnn.sim.streams import taps
+from hwbnn.sim.streams import stage_streams, taps
 from hwbnn.sim.timeline import timeline_svg
 from hwbnn.sim.traffic import Record
 from hwbnn.sim.verdict import Phase, Verdict, judge
@@ -265,8 +265,10 @@ def _design(directory: BuildDirectory, netlist: str, weights: WeightImage | None
     home = BuildDirectory(directory / "netlist" / netlist)
     if netlist == "synth":
         file = netlist_of(directory, netlist, home / "design.v")
-        seen = all(has_stream(file, tap) for tap in taps(design))
-        return replace(design, verilog=file, blind=not seen), home
+        missing = {stream.stage for stream in stage_streams(design) if not has_stream(file, stream.tap)}
+        ends = {stage for stage in missing if isinstance(stage, FrameOutputStage)}  # shown by its port
+        return replace(design, verilog=file, blind=missing != ends,
+                       unseen=frozenset(stage.name for stage in ends)), home
     if design.plan.loader is not None:
         raise UserError("Netlist must be rtl or synth where layers are loadable, not placed: the bench of a serial "
                         "line loads no weights")

@@ -63,6 +63,8 @@ def stage_streams(design: Design) -> tuple[StageStream, ...]:
         else:
             source = sources.get(stage.name)
             channels[stage.name] = network.tensors[network.input.name].channels if source is None else channels[source]
+        if stage.name in design.unseen:
+            continue
         found += [StageStream(stage, port, stream, readers.get((stage.name, port)), channels[stage.name])
                   for port, stream in stage.outputs.items()]
     return tuple(found)
