@@ -26,6 +26,18 @@ def digits_model(tmp_path_factory):
     return folder / "model.onnx"
 
 
+@pytest.fixture
+def seeded():
+    """PyTorch on one thread with seed 0 for the length of a test, where it is asked for by ``usefixtures``."""
+    import torch  # here: slow to import, and few tests need it
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+    torch.set_num_threads(threads)
+
+
 # Seconds each, and their components have quicker tests beside them: `make test` runs them, `make test-fast` does not.
 SLOW_FILES = {"test_frontend_random.py", "test_hostlink.py", "test_infer_cuda.py", "test_infer_published.py",
               "test_rtl_graph.py", "test_rtl_maps.py", "test_rtl_units.py", "test_train_methods.py"}

@@ -31,7 +31,7 @@ class Use(Elaboratable):
         return m
 
     def results(self, m):
-        raise NotImplementedError
+        raise NotImplementedError  # each use below defines it
 
 
 class Count(Use):

@@ -22,7 +22,7 @@ X = images(NET, 40)
 def test_a_flip_changes_one_value_and_twice_none(name, target):
     net = zoo.MLPS[name]()
     if not any(isinstance(node, ir.Threshold) for node in net.nodes) and target == "thresholds":
-        pytest.skip("it has none")
+        pytest.skip("the network has no thresholds to flip")
     total = sum(bits_of(net, target).values())
     for place in np.random.default_rng(0).choice(total, min(total, 12), replace=False).tolist():
         changed = flipped(net, target, [place])

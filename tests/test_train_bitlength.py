@@ -16,14 +16,7 @@ from hwbnn_train.recipes import RECIPES
 RECIPE = dataclasses.replace(RECIPES["bitpruning-mlp"], hidden=(16, 8), batch=50)
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def weights_of(w, bits):

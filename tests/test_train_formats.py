@@ -46,14 +46,7 @@ from hwbnn_train.recipes import RECIPES
 VALUES = hnp.arrays(np.float32, 12, elements=st.floats(-4, 4, width=32))
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def gradient(function, x):

@@ -22,14 +22,7 @@ from hwbnn_train.recurrent import LSTM, RNN
 SMALL = {"units": 12, "epochs": 2, "batch": 10}
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def real(signed):

@@ -52,14 +52,7 @@ CONVNETS = [name for name, recipe in RECIPES.items() if not recipe.text and reci
             and recipe not in PUBLISHED]
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def gradient(quantizer, x):

@@ -17,14 +17,7 @@ from hwbnn_train.recipes import RECIPES
 RECIPE = dataclasses.replace(RECIPES["shift-attention-conv"], channels=(4, 6, 8), hidden=())
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def test_attention_in_training():

@@ -55,7 +55,7 @@ class Lane:
     @property
     def bounds(self) -> tuple[int, int]:
         """Least and greatest value that a product adds to one plane."""
-        raise NotImplementedError(type(self).__name__)
+        raise NotImplementedError(type(self).__name__)  # every lane defines it
 
     @property
     def low(self) -> int:

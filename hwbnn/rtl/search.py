@@ -33,7 +33,7 @@ class ThresholdSearch(wiring.Component):
     advance: Signal
     numbers: data.View
     codes: data.View
-    load: Any  # a port, of those that are loadable only
+    load: Any  # never there: loadable layers compare; named since a unit has either kind of lanes
 
     def __init__(self, thresholds: SearchedThresholds):
         self._thresholds = t = thresholds

@@ -64,7 +64,7 @@ class Recurrent(nn.Module):
 
     def step(self, sums: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Return the states after a token, the hidden one first."""
-        raise NotImplementedError
+        raise NotImplementedError  # every subclass defines it
 
     def extra_repr(self) -> str:
         return f"{self.tokens}, {self.units}"

@@ -21,25 +21,25 @@ class Cells:
 
     def count(self, m: Module, groups: Sequence[Sequence[Lane]]) -> list[Bits]:
         """For each group of at most :data:`GROUP` lanes, how many of them differ: 1 to 3 bits."""
-        raise NotImplementedError(type(self).__name__)
+        raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
     def gate(self, m: Module, groups: Sequence[Sequence[GatedLane]]) -> list[tuple[Value, Bits]]:
         """For each group of at most :data:`QUAD` lanes, the sum of 1 - x·w as one bit and the bits of weight 2.
 
         Zeros must be stored as 0 in activations' signs and as 1 in weights' signs.
         """
-        raise NotImplementedError(type(self).__name__)
+        raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
     def add(self, m: Module, sums: Sequence[tuple[Bits, Bits, Value | None]]) -> list[Bits]:
         """For each (x, y, carry): x + y + carry, a bit wider than the wider of the two."""
-        raise NotImplementedError(type(self).__name__)
+        raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
     def accumulate(self, m: Module, sums: Sequence[tuple[Bits, Bits, Bits, Value | None]], first: Value) -> list[Bits]:
         """For each (total, term, start, carry): (start if first else total) + term + carry, as wide as the total.
 
         Two's complement; the term is not negative and at most as wide as the total and the start.
         """
-        raise NotImplementedError(type(self).__name__)
+        raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
 
 class Plain(Cells):

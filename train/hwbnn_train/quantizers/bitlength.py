@@ -77,7 +77,7 @@ class LearnedBits(Quantizer):
 
     def exact(self, x: Tensor, bits: int) -> Tensor:
         """Return the nearest of the levels of so many bits."""
-        raise NotImplementedError
+        raise NotImplementedError  # every subclass defines it
 
     def passed(self, x: Tensor) -> Tensor | None:
         """Return where the gradient passes; None for everywhere."""
