@@ -13,7 +13,7 @@ pytest.importorskip("numba", reason="the compiled engine needs the extra cpu")
 import llvmlite.binding as llvm
 
 from hwbnn.infer import cpu
-from hwbnn.infer.cpu import host, microkernel
+from hwbnn.infer.cpu import compiler, host, native
 
 ROOT = Path(__file__).parent.parent
 # What a processor of each kind has; numba compiles for these instead of for the machine that runs the test.
@@ -33,7 +33,7 @@ import sys
 import numpy as np
 import zoo
 from hwbnn import golden
-from hwbnn.infer.cpu import host, kernels
+from hwbnn.infer.cpu import compiler, host, kernels
 from hwbnn.infer.session import Session
 from hwbnn.infer import cpu
 assert f"{host.variant()} {host.byte_unit()}".strip() == sys.argv[1], (host.variant(), host.byte_unit())
@@ -51,7 +51,7 @@ wide = ir.Network("wide", ir.Input("x", (9001,), (9001,), ir.BIPOLAR),
 x = np.concatenate([rng.choice([-1, 1], (6, 9001)), wide.nodes[0].weights[:1], -wide.nodes[0].weights[:1]])
 for engine in (cpu.NumbaEngine(), cpu.NumbaEngine("")):
     assert np.array_equal(Session(wide, engine).run(x), golden.run(wide, x)), ("wide", engine.byte_unit)
-text = "".join(kernels.bits_plain.inspect_asm().values()) + "".join(kernels.values_plain.inspect_asm().values())
+text = compiler.assembly("bits_plain") + compiler.assembly("values_plain")
 print("zmm" if "zmm" in text else "", "ymm" if "ymm" in text else "", "vpopcntq" if "vpopcntq" in text else "")
 """
 
@@ -93,41 +93,91 @@ def test_the_cache_folder_changes_with_every_source(tmp_path):
 STALE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from stale.kernels import product
-print(product())
+import numpy
+from stale.native import kernel
+out = numpy.zeros(1, "int64")
+kernel("product")(out)
+print(out[0], "numba" in sys.modules)
 """
 
 
 @pytest.mark.slow
-def test_an_edited_intrinsic_is_compiled_anew(tmp_path):
-    """Numba alone would return the old result here: the cached function's own file does not change."""
+def test_an_edited_intrinsic_is_compiled_anew_and_an_unchanged_one_needs_no_numba(tmp_path):
+    """Numba's own cache would return the old result here: the cached function's own file does not change."""
     package = tmp_path / "stale"
-    package.mkdir()
-    source = Path(host.__file__).read_text()
-    imported = "from hwbnn.infer.cpu.microkernel import Tile"
-    assert imported in source
-    (package / "__init__.py").touch()
-    (package / "host.py").write_text(source.replace(imported, "from stale.microkernel import Tile"))
-    (package / "kernels.py").write_text("from stale.host import compiled\nfrom stale.microkernel import number\n\n\n"
-                                        "@compiled\ndef product():\n    return number()\n")
-    body = Path(microkernel.__file__).read_text() + ("\n\n@intrinsic\ndef number(typingctx):\n"
-                                                      "    return types.int64(), lambda *a: _i64(VALUE)\n")
+    shutil.copytree(Path(host.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in package.glob("*.py"):
+        path.write_text(path.read_text().replace("hwbnn.infer.cpu.", "stale."))
+    for name in ("__init__.py", "bytes.py"):
+        (package / name).write_text("")
+    (package / "kernels.py").write_text(
+        "from stale.compiler import I64, kernel\nfrom stale.microkernel import number\n\n\n"
+        "@kernel(out=I64)\ndef product(out):\n    out[0] = number()\n")
+    body = (package / "microkernel.py").read_text() + ("\n\n@intrinsic\ndef number(typingctx):\n"
+                                                       "    return types.int64(), lambda *a: _i64(VALUE)\n")
     for value in ("11", "22"):
         (package / "microkernel.py").write_text(body.replace("VALUE", value))
         shutil.rmtree(package / "__pycache__", ignore_errors=True)
-        for _ in range(2):
+        for compiles in (True, False):
             out = run_python(STALE, str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
-            assert out.strip() == value
+            assert out.split() == [value, str(compiles)]
     assert len(list((tmp_path / "cache" / "hwbnn" / "cpu").iterdir())) == 2
 
 
-def test_an_unwritable_cache_only_costs_time(monkeypatch, tmp_path):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(host, "cache_directory", host.cache_directory.__wrapped__)
-    assert host.cache_directory() is None
-    double = host.compiled(lambda x: 2 * x)
-    assert double(21) == 42
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """Kernels that are looked for in an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(native, "cache_directory", host.cache_directory.__wrapped__)
+    return native.kernel.__wrapped__
+
+
+def counted(kernel) -> list[int]:
+    out = np.zeros(5, np.uint8)
+    kernel("look_up")(np.arange(5, dtype=np.uint8), 5, np.arange(256, dtype=np.uint8)[::-1].copy(), out)
+    return out.tolist()
+
+
+def test_a_damaged_kernel_is_compiled_anew(fresh, monkeypatch):
+    assert counted(fresh) == [255, 254, 253, 252, 251]
+    folder = native.cache_directory()
+    assert folder is not None
+    path = folder / "look_up.o"
+    good = path.read_bytes()
+    for bad in (good[:-1], b"", good.replace(b"ELF", b"ELV")):
+        path.write_bytes(bad)
+        assert counted(fresh) == [255, 254, 253, 252, 251]
+        assert native._read(path) is not None
+    monkeypatch.setattr(compiler, "object_code", None)  # not called again
+    assert counted(fresh) == [255, 254, 253, 252, 251]
+
+
+def test_an_unwritable_cache_only_costs_time(fresh, tmp_path):
+    (tmp_path / "cache").touch()
+    assert native.cache_directory() is None
+    assert counted(fresh) == [255, 254, 253, 252, 251]
+
+
+def test_kernels_refuse_arrays_of_another_type():
+    numbers, table = np.arange(10, dtype=np.uint8), np.zeros(256, np.uint8)
+    with pytest.raises(TypeError, match=r"^Kernel look_up must have contiguous uint8, not int32 \(4,\)$"):
+        native.kernel("look_up")(numbers.astype(np.int32), 5, table, numbers)
+    with pytest.raises(TypeError, match=r"^Kernel look_up must have contiguous uint8, not uint8 \(2,\)$"):
+        native.kernel("look_up")(numbers[::2], 5, table, numbers)
+
+
+def test_kernels_need_nothing_of_python(monkeypatch):
+    monkeypatch.setattr(compiler, "_KERNELS", {})
+    with pytest.raises(ValueError, match=r"^Pointers of look must be parameters, not y$"):
+        compiler.kernel(y=compiler.U8)(look)
+    compiler.kernel(x=compiler.U8)(look)
+    with pytest.raises(ValueError, match=r"^Kernel look must need nothing of Python, not .*NRT_"):
+        compiler.object_code("look")
+
+
+def look(x):
+    """A kernel that asks for memory."""
+    x[0] = np.zeros(x[1]).sum()
 
 
 def test_panels_begin_at_a_cache_line():

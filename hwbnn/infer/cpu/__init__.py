@@ -3,10 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hwbnn.infer.cpu import bytes as _bytes
-from hwbnn.infer.cpu import kernels
-from hwbnn.infer.cpu.bytekernel import AMX_BLOCK, COLUMNS
 from hwbnn.infer.cpu.host import byte_unit, variant
+from hwbnn.infer.cpu.native import kernel
+from hwbnn.infer.cpu.shapes import AMX_BLOCK, COLUMNS, TILES
 from hwbnn.infer.host import HostEngine, pool_ones
 from hwbnn.infer.weights import Weights, pad_columns
 
@@ -20,6 +19,10 @@ _SPEED = {
 }
 
 _BYTE_SPEED = {"amx": ", batches as bytes on AMX", "vnni": ", three and more planes as bytes with VNNI", "": ""}
+# Palette 1, eight tiles of 16 rows of 64 bytes: bytes per row as uint16 at 16, rows at 48.
+_AMX_TILES = np.zeros(64, np.uint8)
+_AMX_TILES[0], _AMX_TILES[16:32:2], _AMX_TILES[48:56] = 1, 64, 16
+
 _PLANES_FOR_DOT = 3  # from here on bytes multiply faster with VNNI than bits count
 _ROWS_FOR_BYTES = AMX_BLOCK  # below this, blocks of rows would be mostly empty
 _EXPANSION = 48  # outputs for which counting costs as much as making bytes of a row
@@ -63,7 +66,7 @@ class NumbaEngine(HostEngine):
 
     def order(self, weights: Weights) -> None:
         """Order words in panels (outputs / W, words, sign then mask, W) of W columns, a tile's width."""
-        width = (kernels.PLAIN if weights.mask is None else kernels.MASKED).columns
+        width = TILES[self.variant][weights.mask is not None].columns
         sources = [weights.sign] if weights.mask is None else [weights.sign, weights.mask]
         outputs, words = weights.sign.shape
         panels = np.zeros((pad_columns(outputs) // width, words, len(sources), width), np.uint64)
@@ -97,11 +100,9 @@ class NumbaEngine(HostEngine):
         if self._use_bytes(len(a), weights):
             shifted = bias.copy()
             shifted[:, :weights.outputs] += weights.scale * weights.negatives
-            self._bytes(_bytes.amx_values, _bytes.dot_values, a, weights, shifted.ravel().astype(np.int32),
-                        classes * columns, weights.scale, out.ravel())
+            self._bytes("values", a, weights, shifted.astype(np.int32), classes * columns, weights.scale, out)
         else:
-            self._words(kernels.values_plain, kernels.values_masked, a, weights, bias.ravel(), classes * columns,
-                        weights.scale, out.ravel())
+            self._words("values", a, weights, bias, classes * columns, weights.scale, out)
         return out
 
     def bits(self, a, weights, limits, classes):
@@ -113,63 +114,59 @@ class NumbaEngine(HostEngine):
         if self._use_bytes(len(a), weights):
             shifted = limits.copy()
             shifted[..., :weights.outputs] -= weights.negatives
-            self._bytes(_bytes.amx_bits, _bytes.dot_bits, a, weights, shifted.ravel().astype(np.int32), *rest,
-                        out.ravel().view(np.uint32))
+            self._bytes("bits", a, weights, shifted.astype(np.int32), *rest, out.view(np.uint32))
         else:
-            self._words(kernels.bits_plain, kernels.bits_masked, a, weights, limits.ravel(), *rest,
-                        out.ravel().view(np.uint8))
+            self._words("bits", a, weights, limits, *rest, out.view(np.uint8))
         return out
 
-    def _words(self, plain, masked, a, weights, *rest):
+    def _words(self, what, a, weights, *rest):
         if a.dtype == np.uint8:
             a = self._pack(a, weights.code, weights.layout.length)
         a = np.ascontiguousarray(a)
-        kernel = plain if weights.mask is None else masked
-        kernel(a.ravel(), *a.shape[:2], weights.code.shift, a.shape[2], weights.panels, pad_columns(weights.outputs),
-               *rest)
+        product = kernel(f"{what}_plain" if weights.mask is None else f"{what}_masked")
+        product(a, *a.shape[:2], weights.code.shift, a.shape[2], weights.panels, pad_columns(weights.outputs), *rest)
 
-    def _bytes(self, amx, dot, a, weights, *rest):
+    def _bytes(self, what, a, weights, *rest):
         rows, words = len(a), weights.layout.words
         a = np.ascontiguousarray(a)
         blocked = a.dtype == np.uint64 and self.byte_unit == "amx"
         if a.dtype == np.uint8 and a.shape[1] == words * 64 and rows % AMX_BLOCK == 0:
-            room = a.ravel()
+            room = a
         else:
             room = _aligned_empty(-(-rows // AMX_BLOCK) * AMX_BLOCK * words * 64)
             if a.dtype == np.uint8:
-                _bytes.rows_of_bytes(a.ravel(), rows, a.shape[1], words * 64, room)
+                kernel("rows_of_bytes")(a, rows, a.shape[1], words * 64, room)
             else:
-                expand = _bytes.blocks_of_words if blocked else _bytes.rows_of_words
-                expand(a.ravel(), rows, a.shape[1], weights.code.shift, words, room)
-        operands = (weights.bytes, _gated(weights), pad_columns(weights.outputs))
+                expand = kernel("blocks_of_words" if blocked else "rows_of_words")
+                expand(a, rows, a.shape[1], weights.code.shift, words, room)
+        operands = (weights.bytes, _gated(weights), pad_columns(weights.outputs),
+                    np.empty(AMX_BLOCK * COLUMNS, np.int32), _aligned_empty(words * 64 * COLUMNS))
         if self.byte_unit == "amx":
-            amx(room, rows, words, blocked, *operands, *rest, _bytes.CONFIG)
+            kernel(f"amx_{what}")(room, rows, words, blocked, _AMX_TILES, *operands, *rest)
         else:
-            dot(room, rows, words, *operands, *rest)
+            kernel(f"dot_{what}")(room, rows, words, *operands, *rest)
 
     def pack(self, codes, code):
         return self._pack(codes, code, codes.shape[1])
 
     def _pack(self, codes, code, columns):
         out = np.empty((len(codes), code.planes, -(-columns // 64)), np.uint64)
-        kernels.pack_bytes(np.ascontiguousarray(codes).ravel(), len(codes), columns, codes.shape[1], code.limits(),
-                           int(not code.thermometer), out.ravel())
+        kernel("pack_bytes")(np.ascontiguousarray(codes), len(codes), columns, codes.shape[1], np.empty(64, np.uint8),
+                             code.planes, code.limits(), not code.thermometer, out)
         return out
 
     def unpack(self, words, code, columns):
         words = np.ascontiguousarray(words)
         out = np.empty((len(words), columns), np.int32)
-        kernels.unpack_codes(words.ravel(), *words.shape, columns, code.thermometer, code.levels.low,
-                             code.levels.step, out.ravel())
+        kernel("unpack_codes")(words, *words.shape, columns, code.thermometer, code.levels.low, code.levels.step, out)
         return out
 
     def reached(self, values, thresholds, signs):
         rows, columns = values.shape
         out = np.empty((rows, columns), np.uint8)
-        values = values if values.flags.c_contiguous else np.ascontiguousarray(values)
         table = np.ascontiguousarray(np.broadcast_to(thresholds.T, (thresholds.shape[1], columns)))
-        kernels.count_reached(values.ravel(), rows, columns, columns, table,
-                              np.ascontiguousarray(np.broadcast_to(signs, columns)), out.ravel())
+        kernel("count_reached")(np.ascontiguousarray(values, np.int32), rows, columns, columns, len(table), table,
+                                np.ascontiguousarray(np.broadcast_to(signs, columns)), out)
         return out
 
     def gather(self, x, window):
@@ -177,12 +174,12 @@ class NumbaEngine(HostEngine):
         n, height, width, planes, words = x.shape
         shape = (n * inside.size[0] * inside.size[1], planes, inside.taps * words)
         out = np.empty(int(np.prod(shape)) + 1, np.uint64)
-        x = np.ascontiguousarray(x).ravel()
+        x = np.ascontiguousarray(x)
         if planes == 1 and inside.dilation[1] == 1:
-            self._runs(x, n, inside, words, shape[2], 2, out)
+            self._runs("gather_runs_of_words", x, inside, words, shape[2], out)
         else:
-            kernels.gather_words(x, n, height, width, planes, words, *inside.kernel, *inside.stride, *inside.dilation,
-                                 *inside.size, out)
+            kernel("gather_words")(x, n, height, width, planes, words, *inside.kernel, *inside.stride, *inside.dilation,
+                                   *inside.size, out)
         return out[:-1].reshape(shape)
 
     def gather_numbers(self, x, window):
@@ -190,34 +187,34 @@ class NumbaEngine(HostEngine):
         n, height, width, channels = x.shape
         count, words = n * inside.size[0] * inside.size[1], -(-inside.taps * channels // 64)
         out = _aligned_empty(count * words * 64 + 15)
-        x = np.ascontiguousarray(x).ravel()
+        x = np.ascontiguousarray(x)
         if inside.dilation[1] == 1:
-            self._runs(x, n, inside, channels, words * 64, 16, out)
+            self._runs("gather_runs_of_bytes", x, inside, channels, words * 64, out)
         else:
-            kernels.gather_bytes(x, n, height, width, channels, *inside.kernel, *inside.stride, *inside.dilation,
-                                 *inside.size, words * 64, out)
+            kernel("gather_bytes")(x, n, height, width, channels, *inside.kernel, *inside.stride, *inside.dilation,
+                                   *inside.size, words * 64, out)
         return out[:count * words * 64].reshape(count, -1)
 
     @staticmethod
-    def _runs(x, n, inside, unit, row_size, chunk, out):
-        kernels.gather_runs(x, n, inside.height, inside.width, unit, inside.kernel[0], inside.kernel[1] * unit,
-                            *inside.stride, inside.dilation[0], *inside.size, row_size, chunk, out)
+    def _runs(name, x, inside, unit, row_size, out):
+        kernel(name)(x, x.size, len(x), inside.height, inside.width, unit, inside.kernel[0], inside.kernel[1] * unit,
+                     *inside.stride, inside.dilation[0], *inside.size, row_size, out)
 
     def pool(self, x, window, falling, code):
         if code.thermometer:
             return pool_ones(x, window, falling)
         n, height, width, planes, words = x.shape
         out = np.empty((n, *window.size, planes, words), np.uint64)
-        kernels.pool_binary(np.ascontiguousarray(x).ravel(), n, height, width, planes, words, *window.kernel,
-                            *window.stride, *window.padding[:2], *window.size, falling, out.ravel())
+        kernel("pool_binary")(np.ascontiguousarray(x), n, height, width, planes, words, *window.kernel, *window.stride,
+                              *window.padding[:2], *window.size, falling, out)
         return out
 
     def look_up(self, x, table):
         out = np.empty(x.shape, np.uint8)
-        kernels.look_up(x.ravel(), table, out.ravel())
+        kernel("look_up")(np.ascontiguousarray(x), x.size, table, out)
         return out
 
     def numbers(self, x, boundaries):
-        out = np.empty(x.shape, np.uint8)
-        finite = kernels.codes_of_floats(x.ravel(), boundaries, out.ravel())
-        return out, bool(finite)
+        out, finite = np.empty(x.shape, np.uint8), np.empty(1, np.uint8)
+        kernel("codes_of_floats")(np.ascontiguousarray(x), x.size, len(boundaries), boundaries, out, finite)
+        return out, bool(finite[0])

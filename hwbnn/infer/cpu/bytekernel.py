@@ -13,14 +13,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from hwbnn.infer.cpu.microkernel import _I8, _I32, _add_to, _data, _i64, _load, _splat_constant, _store
+from hwbnn.infer.cpu.microkernel import _I8, _I32, _add_to, _i64, _load, _splat_constant, _store
+from hwbnn.infer.cpu.shapes import COLUMNS, DOT_ROWS
 
-__all__ = ["AMX_BLOCK", "COLUMNS", "DOT_ROWS", "amx_block", "amx_off", "amx_on", "copy16", "dot_block", "reached",
-           "spread", "weigh"]
-
-COLUMNS = 32  # of a panel
-DOT_ROWS = 8  # of a VPDPBUSD block
-AMX_BLOCK = 32  # rows of an AMX block: two tiles
+__all__ = ["amx_block", "amx_off", "amx_on", "copy16", "dot_block", "reached", "spread", "weigh"]
 
 _WIDE = ir.VectorType(_I32, 16)
 _BYTES = ir.VectorType(_I8, 64)
@@ -38,7 +34,7 @@ def _i8(value: int) -> ir.Constant:
 def _dot_block(typingctx, a, a0, stride, b, b0, steps, c):
     """c (DOT_ROWS, COLUMNS) = rows at ``a0``, ``stride`` bytes apart, times the panel at ``b0``; 4 * steps bytes."""
     def generate(context, builder, signature, args):
-        a_, b_, c_ = (_data(context, builder, signature.args[i], args[i]) for i in (0, 3, 6))
+        a_, b_, c_ = (args[i] for i in (0, 3, 6))
         vectors = COLUMNS // 16
         total = {(m, n): cgutils.alloca_once(builder, _WIDE) for m in range(DOT_ROWS) for n in range(vectors)}
         for slot in total.values():
@@ -72,7 +68,7 @@ def _amx_block(typingctx, a, a0, stride, forward, second, b, b0, steps, c):
     hold sums, 4 and 5 rows, 6 and 7 columns.
     """
     def generate(context, builder, signature, args):
-        a_, b_, c_ = (_data(context, builder, signature.args[i], args[i]) for i in (0, 5, 8))
+        a_, b_, c_ = (args[i] for i in (0, 5, 8))
         void, wide, narrow = ir.VoidType(), _i64(4 * COLUMNS), args[2]
 
         def load(tile, data, index, stride):
@@ -102,7 +98,7 @@ def _amx_block(typingctx, a, a0, stride, forward, second, b, b0, steps, c):
 def _amx_on(typingctx, config):
     """Shape the tile registers of this thread as the 64 bytes of ``config`` say."""
     def generate(context, builder, signature, args):
-        data = _data(context, builder, signature.args[0], args[0])
+        data = args[0]
         _call(builder, "llvm.x86.ldtilecfg", ir.VoidType(), data)
         return context.get_dummy_value()
 
@@ -123,8 +119,8 @@ def _reached(typingctx, values, at, limits, start):
     kind = ir.VectorType(_I32, 32)
 
     def generate(context, builder, signature, args):
-        x = _load(builder, _data(context, builder, signature.args[0], args[0]), args[1], kind, 4)
-        limit = _load(builder, _data(context, builder, signature.args[2], args[2]), args[3], kind, 4)
+        x = _load(builder, args[0], args[1], kind, 4)
+        limit = _load(builder, args[2], args[3], kind, 4)
         return builder.bitcast(builder.icmp_signed(">=", x, limit), _I32)
 
     return types.uint32(values, types.int64, limits, types.int64), generate
@@ -135,8 +131,8 @@ def _copy16(typingctx, source, at, target, to):
     kind = ir.VectorType(_I8, 16)
 
     def generate(context, builder, signature, args):
-        x = _load(builder, _data(context, builder, signature.args[0], args[0]), args[1], kind, 1)
-        _store(builder, x, _data(context, builder, signature.args[2], args[2]), args[3], 1)
+        x = _load(builder, args[0], args[1], kind, 1)
+        _store(builder, x, args[2], args[3], 1)
         return context.get_dummy_value()
 
     return types.void(source, types.int64, target, types.int64), generate
@@ -145,8 +141,8 @@ def _copy16(typingctx, source, at, target, to):
 def _spread(typingctx, words, at, stride, planes, shift, out, to):
     """64 level numbers from the planes' words at ``at``, ``stride`` apart, to ``out[to:to + 64]``."""
     def generate(context, builder, signature, args):
-        source = _data(context, builder, signature.args[0], args[0])
-        target = _data(context, builder, signature.args[5], args[5])
+        source = args[0]
+        target = args[5]
         total = cgutils.alloca_once(builder, _BYTES)
         builder.store(_splat_constant(_BYTES, 0), total)
         by = builder.trunc(args[4], _I8)
@@ -170,8 +166,8 @@ def _spread(typingctx, words, at, stride, planes, shift, out, to):
 def _weigh(typingctx, words, at, masked, out, to):
     """64 weights -1, 0 or 1 from the sign's word at ``at`` and, where ``masked``, the mask's after it."""
     def generate(context, builder, signature, args):
-        source = _data(context, builder, signature.args[0], args[0])
-        target = _data(context, builder, signature.args[3], args[3])
+        source = args[0]
+        target = args[3]
         kind = ir.VectorType(ir.IntType(1), 64)
 
         def chosen(index, yes, no):

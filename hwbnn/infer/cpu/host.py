@@ -1,60 +1,56 @@
 """What this processor offers the kernels, and where compiled kernels are kept.
 
-Numba notices an edit of the function it caches but not of an intrinsic that the function calls, nor of a constant
-from another file; it would then run stale machine code without a word. So the folder of the cache is named by the
-contents of every file beside this one, by the versions of the compilers and by the variant: an edit changes the
-folder, and a stale kernel cannot be found.
+The folder of the cache is named by the contents of every file beside this one, by the versions of the compilers and
+by all that the processor offers: an edit or another machine changes the folder, and a stale kernel cannot be found.
 """
 
 import ctypes
 import hashlib
 import os
 import sys
-from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
-import numba
-from numba import njit
-from numba.core import config
 
-from hwbnn.infer.cpu.microkernel import Tile
+from hwbnn.infer.cpu.shapes import TILES
 
-__all__ = ["TILES", "allow_amx", "byte_unit", "cache_directory", "compiled", "digest", "features", "variant"]
-
-_CONFIG: Any = config  # its settings are attributes made at import, from the environment
+__all__ = ["allow_amx", "byte_unit", "cache_directory", "digest", "feature_string", "features", "processor", "variant"]
 
 _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # x86-64 Linux: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)
 
-# Tiles without and with a mask beside the sign of each word, measured with benchmarks/cpu.py. An avx512 machine has
-# 32 vector registers of 8 columns, avx2 keeps 8 columns in two of its 16.
-TILES: dict[str, tuple[Tile, Tile]] = {
-    "avx512-vpopcntdq": (Tile(4, 4), Tile(4, 4)),
-    "avx512": (Tile(2, 2, words=4), Tile(2, 2, words=4)),
-    "avx2": (Tile(1, 1, words=4), Tile(1, 1, words=4)),
-    "portable": (Tile(2, 1), Tile(2, 1)),
-}
+
+@cache
+def processor() -> str:
+    """LLVM's name of the processor that kernels are compiled for: ``NUMBA_CPU_NAME``, else the one at hand."""
+    return os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
 
 
 @cache
 def features() -> frozenset[str]:
-    """The features that numba compiles for: those of ``NUMBA_CPU_FEATURES``, else the processor's."""
-    chosen = _CONFIG.CPU_FEATURES
+    """What kernels may use: what ``NUMBA_CPU_FEATURES`` names, else all that the processor has."""
+    chosen = os.environ.get("NUMBA_CPU_FEATURES")
     if chosen is not None:
         return frozenset(item[1:] for item in chosen.split(",") if item.startswith("+"))
     return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
 
 
+def feature_string() -> str:
+    """The same as LLVM wants it: what is there and, for the processor at hand, what is not."""
+    return os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
+
+
 @cache
 def variant() -> str:
-    """Name of the micro-kernel's variant: a key of :data:`TILES`."""
+    """Name of the micro-kernel's variant: a key of :data:`hwbnn.infer.cpu.shapes.TILES`."""
     have = features()
     if {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= have:
         return "avx512-vpopcntdq" if "avx512vpopcntdq" in have else "avx512"
-    return "avx2" if "avx2" in have else "portable"
+    name = "avx2" if "avx2" in have else "portable"
+    assert name in TILES
+    return name
 
 
 def allow_amx() -> bool:
@@ -77,12 +73,20 @@ def byte_unit() -> str:
 
 
 def digest(folder: Path) -> str:
-    """Digest of every Python file of ``folder``, of the compilers' versions and of the variant."""
+    """Digest of every Python file of ``folder``, of the compilers' versions and of the processor."""
     total = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):
         total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    total.update(f"{numba.__version__} {llvmlite.__version__} {variant()}".encode())
+    total.update(f"{_numba_version()} {llvmlite.__version__} {processor()} {feature_string()}".encode())
     return total.hexdigest()[:24]
+
+
+def _numba_version() -> str:
+    """What tells numba's version, without importing it: that alone takes longer than all else here."""
+    spec = find_spec("numba")
+    if spec is None or spec.origin is None:
+        return ""
+    return (Path(spec.origin).parent / "_version.py").read_text()
 
 
 @cache
@@ -95,13 +99,3 @@ def cache_directory() -> Path | None:
     except OSError:
         return None
     return path if os.access(path, os.W_OK) else None
-
-
-def compiled(function: Callable) -> Any:
-    """Compile ``function`` when it is first called, without the interpreter lock, and keep the machine code."""
-    folder = cache_directory()
-    kept, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(folder)  # read while decorating; there is no argument for it
-    try:
-        return njit(nogil=True, boundscheck=False, cache=folder is not None)(function)
-    finally:
-        _CONFIG.CACHE_DIR = kept

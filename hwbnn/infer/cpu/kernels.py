@@ -1,14 +1,21 @@
 """Compiled loops over packed arrays: panels and rows around the micro-kernel, packing, gathering, pooling.
 
-Every function works on flat or small-dimensional arrays and knows nothing of networks; the functions of the same
-names in :mod:`hwbnn.infer.engine` give them shapes.
+Every function works on flat arrays, given by pointers, and knows nothing of networks;
+:class:`hwbnn.infer.cpu.NumbaEngine` gives them shapes.
 """
 
+from typing import Any
+
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
 from hwbnn.infer.cpu.bytekernel import copy16
-from hwbnn.infer.cpu.host import TILES, compiled, variant
-from hwbnn.infer.cpu.microkernel import Tile, byte_plane, product_kernel
+from hwbnn.infer.cpu.compiler import F32, I32, I64, U8, U64, helper, kernel
+from hwbnn.infer.cpu.host import variant
+from hwbnn.infer.cpu.microkernel import byte_plane, product_kernel
+from hwbnn.infer.cpu.shapes import TILES, Tile
 
 PLAIN, MASKED = TILES[variant()]
 ROW = (Tile(1, PLAIN.vectors, PLAIN.words), Tile(1, MASKED.vectors, MASKED.words))
@@ -24,7 +31,7 @@ _W, _WM = PLAIN.columns, MASKED.columns
 _R, _RM = PLAIN.rows, MASKED.rows
 
 
-@compiled
+@kernel(a=U64, b=U64, bias=I64, t_row=I64, out=I32)
 def values_plain(a, rows, planes, shift, words, b, columns, bias, t_row, scale, out):
     """out[r, n] = bias[t_row[r] + n] + scale * acc, int32, for bipolar weights; ``columns`` counts padding."""
     stride = planes * words
@@ -40,7 +47,7 @@ def values_plain(a, rows, planes, shift, words, b, columns, bias, t_row, scale, 
             m += 1
 
 
-@compiled
+@kernel(a=U64, b=U64, bias=I64, t_row=I64, out=I32)
 def values_masked(a, rows, planes, shift, words, b, columns, bias, t_row, scale, out):
     """As :func:`values_plain`, for ternary weights."""
     stride = planes * words
@@ -56,7 +63,7 @@ def values_masked(a, rows, planes, shift, words, b, columns, bias, t_row, scale,
             m += 1
 
 
-@compiled
+@kernel(a=U64, b=U64, limits=I64, t_row=I64, out=U8)
 def bits_plain(a, rows, planes, shift, words, b, columns, limits, t_plane, t_row, planes_out, out):
     """Bit n of plane i of row r is acc >= limits[i * t_plane + t_row[r] + n]; ``out`` counts bytes."""
     stride, wide = planes * words, columns // 8
@@ -80,7 +87,7 @@ def bits_plain(a, rows, planes, shift, words, b, columns, limits, t_plane, t_row
             m += 1
 
 
-@compiled
+@kernel(a=U64, b=U64, limits=I64, t_row=I64, out=U8)
 def bits_masked(a, rows, planes, shift, words, b, columns, limits, t_plane, t_row, planes_out, out):
     """As :func:`bits_plain`, for ternary weights."""
     stride, wide = planes * words, columns // 8
@@ -104,16 +111,17 @@ def bits_masked(a, rows, planes, shift, words, b, columns, limits, t_plane, t_ro
             m += 1
 
 
-@compiled
-def pack_bytes(codes, rows, columns, row_bytes, limits, by_bit, out):
+@kernel(codes=U8, edge=U8, limits=I64, out=U64)
+def pack_bytes(codes, rows, columns, row_bytes, edge, planes, limits, by_bit, out):
     """out[r, i, w]: bit k is ``codes[r, 64 w + k] >= limits[i]``, or shares a bit with it; 0 beyond ``columns``.
 
-    Rows begin ``row_bytes`` apart.
+    Rows begin ``row_bytes`` apart; ``edge`` is room for 64 bytes.
     """
-    words, planes = (columns + 63) // 64, len(limits)
+    words = (columns + 63) // 64
     rest = columns - (words - 1) * 64
     keep = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - rest)
-    edge = np.zeros(64, np.uint8)
+    for k in range(64):
+        edge[k] = 0
     for r in range(rows):
         start = r * row_bytes
         for k in range(rest):
@@ -125,19 +133,19 @@ def pack_bytes(codes, rows, columns, row_bytes, limits, by_bit, out):
             out[to + words - 1] = byte_plane(edge, 0, limits[i], by_bit) & keep
 
 
-@compiled
-def count_reached(values, rows, columns, stride, thresholds, signs, out):
-    """out[r, c] = #{k : signs[c] * values[r, c] >= thresholds[k, c]}, at most 255, as a byte."""
+@kernel(values=I32, thresholds=I64, signs=I64, out=U8)
+def count_reached(values, rows, columns, stride, count, thresholds, signs, out):
+    """out[r, c] = #{k < count : signs[c] * values[r, c] >= thresholds[k, c]}, at most 255, as a byte."""
     for r in range(rows):
         for c in range(columns):
             out[r * columns + c] = 0
-        for k in range(thresholds.shape[0]):
-            row = thresholds[k]
+        for k in range(count):
             for c in range(columns):
-                out[r * columns + c] += np.uint8(np.int64(values[r * stride + c]) * signs[c] >= row[c])
+                reached = np.int64(values[r * stride + c]) * signs[c] >= thresholds[k * columns + c]
+                out[r * columns + c] += np.uint8(reached)
 
 
-@compiled
+@kernel(words=U64, out=I32)
 def unpack_codes(words, rows, planes, per_row, columns, thermometer, low, step, out):
     """out[r, c] = low + step * code, from planes of bits, most significant first or thermometer."""
     for r in range(rows):
@@ -149,15 +157,9 @@ def unpack_codes(words, rows, planes, per_row, columns, thermometer, low, step, 
             out[r * columns + c] = low + step * code
 
 
-@compiled
-def gather_runs(x, n, height, width, unit, kernel_y, run, stride_y, stride_x, dilation_y, rows_y, rows_x, row_size,
-                chunk, out):
-    """Windows that lie inside: out[row, (ky, run)], with pixels of ``unit`` elements and rows ``row_size`` apart.
-
-    The pixels of a window's row lie side by side, ``run`` elements. They are copied 16 bytes, ``chunk`` elements, at a
-    time; what is written too much is overwritten by the next run, and the last run of a full row is cut to measure.
-    At most 15 bytes beyond the last row are written.
-    """
+@helper
+def _gather_runs(x, size, n, height, width, unit, kernel_y, run, stride_y, stride_x, dilation_y, rows_y, rows_x,
+                 row_size, chunk, out):
     full = run // chunk * chunk
     whole = -(-run // chunk) * chunk
     for image in range(n):
@@ -167,7 +169,7 @@ def gather_runs(x, n, height, width, unit, kernel_y, run, stride_y, stride_x, di
                 to = (image * rows_y + y) * rows_x * row_size + ky * run
                 fits = ky + 1 < kernel_y or ky * run + whole <= row_size
                 for _ in range(rows_x):
-                    if fits and source + whole <= len(x):
+                    if fits and source + whole <= size:
                         for k in range(0, run, chunk):
                             copy16(x, source + k, out, to + k)
                     else:
@@ -179,7 +181,28 @@ def gather_runs(x, n, height, width, unit, kernel_y, run, stride_y, stride_x, di
                     to += row_size
 
 
-@compiled
+@kernel(x=U64, out=U64)
+def gather_runs_of_words(x, size, n, height, width, unit, kernel_y, run, stride_y, stride_x, dilation_y, rows_y, rows_x,
+                         row_size, out):
+    """Windows that lie inside: out[row, (ky, run)], with pixels of ``unit`` elements and rows ``row_size`` apart.
+
+    The pixels of a window's row lie side by side, ``run`` elements. They are copied 16 bytes at a time; what is written
+    too much is overwritten by the next run, and the last run of a full row is cut to measure. At most 15 bytes beyond
+    the last row are written, none beyond ``size`` elements of ``x`` are read.
+    """
+    _gather_runs(x, size, n, height, width, unit, kernel_y, run, stride_y, stride_x, dilation_y, rows_y, rows_x,
+                 row_size, 2, out)
+
+
+@kernel(x=U8, out=U8)
+def gather_runs_of_bytes(x, size, n, height, width, unit, kernel_y, run, stride_y, stride_x, dilation_y, rows_y, rows_x,
+                         row_size, out):
+    """As :func:`gather_runs_of_words`, for level numbers."""
+    _gather_runs(x, size, n, height, width, unit, kernel_y, run, stride_y, stride_x, dilation_y, rows_y, rows_x,
+                 row_size, 16, out)
+
+
+@kernel(x=U64, out=U64)
 def gather_words(x, n, height, width, planes, words, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x,
                  rows_y, rows_x, out):
     """Windows that lie inside, of packed pixels with several planes: out[n, y, x, plane, (ky, kx, word)]."""
@@ -198,7 +221,7 @@ def gather_words(x, n, height, width, planes, words, kernel_y, kernel_x, stride_
                             to += words
 
 
-@compiled
+@kernel(x=U8, out=U8)
 def gather_bytes(x, n, height, width, channels, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, rows_y,
                  rows_x, row_bytes, out):
     """Windows that lie inside, of level numbers, ``row_bytes`` apart: out[row, (ky, kx, channel)]."""
@@ -216,7 +239,7 @@ def gather_bytes(x, n, height, width, channels, kernel_y, kernel_x, stride_y, st
                         to += channels
 
 
-@compiled
+@kernel(x=U64, falling=U64, out=U64)
 def pool_binary(x, n, height, width, planes, words, kernel_y, kernel_x, stride_y, stride_x, top, left, rows_y, rows_x,
                 falling, out):
     """Maximum of each window of binary planes, most significant first, compared in bit-slices.
@@ -255,8 +278,8 @@ def pool_binary(x, n, height, width, planes, words, kernel_y, kernel_x, stride_y
                                 out[to + i * words + w] = (a & ~take) | (b & take)
 
 
-@compiled
-def look_up(x, table, out):
+@kernel(x=U8, table=U8, out=U8)
+def look_up(x, count, table, out):
     """out = table[x] for bytes; a step function of one or two steps, the usual case, is compared, not looked up."""
     first, second, steps, falls = 256, 256, 0, False
     for k in range(1, 256):
@@ -269,26 +292,26 @@ def look_up(x, table, out):
                 second = k
     if steps <= 2 and not falls:
         low = table[0]
-        for k in range(len(x)):
+        for k in range(count):
             out[k] = low + np.uint8(x[k] >= first) + np.uint8(x[k] >= second)
     else:
-        for k in range(len(x)):
+        for k in range(count):
             out[k] = table[x[k]]
 
 
-@compiled
-def codes_of_floats(x, boundaries, out):
-    """out[k] = #{x[k] >= boundary}, at most 255 boundaries; False where a value is not finite."""
-    finite, count = True, len(boundaries)
-    for k in range(len(x)):
+@kernel(x=F32, boundaries=F32, out=U8, finite=U8)
+def codes_of_floats(x, count, steps, boundaries, out, finite):
+    """out[k] = #{x[k] >= boundary}, at most 255 boundaries; finite[0] = 0 where a value is not finite."""
+    fine = True
+    for k in range(count):
         value = x[k]
-        finite &= np.isfinite(value)
-        if count <= 4:
+        fine &= np.isfinite(value)
+        if steps <= 4:
             code = 0
-            for i in range(count):
+            for i in range(steps):
                 code += value >= boundaries[i]
         else:
-            low, high = 0, count
+            low, high = 0, steps
             while low < high:
                 middle = (low + high) >> 1
                 if value >= boundaries[middle]:
@@ -297,4 +320,27 @@ def codes_of_floats(x, boundaries, out):
                     high = middle
             code = low
         out[k] = code
-    return finite
+    finite[0] = fine
+
+
+def _call(typingctx, address, sink, table):
+    """Call the kernel at ``address`` with the table at ``table``."""
+    def generate(context, builder, signature, args):
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.IntType(32), [pointer, pointer, ir.IntType(64).as_pointer()])
+        room = builder.bitcast(args[1], pointer)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()),
+                     [room, room, builder.inttoptr(args[2], ir.IntType(64).as_pointer())])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, sink, types.int64), generate
+
+
+call: Any = intrinsic(_call)  # callable in compiled code only, without the first argument
+
+
+@kernel(calls=I64, sink=I64)
+def replay(calls, count, sink):
+    """Carry out calls[k] = (address of a kernel, address of its table), in order."""
+    for k in range(count):
+        call(calls[2 * k], sink, calls[2 * k + 1])

@@ -15,42 +15,21 @@ are first added in carry-save form, four at a time, so that one expensive byte-w
 Plain loops written in Python reach a third of this (``docs/inference.md``).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "Tile", "byte_plane", "product_kernel"]
+from hwbnn.infer.cpu.shapes import LANES, Tile
 
-LANES = 8  # columns per vector: 64-bit lanes of 512 bits; narrower machines take two or four registers
+__all__ = ["byte_plane", "product_kernel"]
+
 _FLUSH = 31  # steps of at most 8 ones that fit a byte counter
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _VECTOR = ir.VectorType(_I64, LANES)
 _BYTES = ir.VectorType(_I8, 8 * LANES)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Shape of a micro-kernel and how it counts.
-
-    Parameters
-    ----------
-    rows, vectors : :class:`int`
-        Accumulators of the tile: ``rows`` by ``vectors`` vectors of 8 columns.
-    words : 1 or 4
-        Words counted together: 1 counts each word's ones; 4 adds four words in carry-save form first.
-    """
-
-    rows: int
-    vectors: int
-    words: int = 1
-
-    @property
-    def columns(self) -> int:
-        return self.vectors * LANES
 
 
 def _i64(value: int) -> ir.Constant:
@@ -59,10 +38,6 @@ def _i64(value: int) -> ir.Constant:
 
 def _splat_constant(kind: ir.VectorType, value: int) -> ir.Constant:
     return ir.Constant(kind, [value] * kind.count)
-
-
-def _data(context, builder, kind, array):
-    return context.make_array(kind)(context, builder, array).data
 
 
 def _load(builder, data, index, kind, align):
@@ -241,15 +216,14 @@ def product_kernel(tile: Tile, *, masked: bool, planes_out: int) -> Any:
     -------
     intrinsic
         ``kernel(a, a0, row_stride, plane_stride, planes, shift, words, b, b0, t, t0, t_plane, t_row, r0, scale,
-        out, o0, o_row, o_plane)``: uint64 ``a`` and ``b`` (one panel), int64 ``t`` (thresholds, or biases) read at
-        ``t0 + t_row[r0 + m]``, int32 or uint8 ``out``. All offsets count elements of their array.
+        out, o0, o_row, o_plane)``, pointers and integers: uint64 ``a`` and ``b`` (one panel), int64 ``t`` (thresholds,
+        or biases) read at ``t0 + t_row[r0 + m]``, int32 or uint8 ``out``. All offsets count elements.
     """
     @intrinsic
     def kernel(typingctx, a, a0, row_stride, plane_stride, planes, shift, words, b, b0, t, t0, t_plane, t_row, r0,
                scale, out, o0, o_row, o_plane):
         def generate(context, builder, signature, args):
-            kinds = signature.args
-            a_, b_, t_, t_row_, out_ = (_data(context, builder, kinds[i], args[i]) for i in (0, 7, 9, 12, 15))
+            a_, b_, t_, t_row_, out_ = (args[i] for i in (0, 7, 9, 12, 15))
             row0, stride, plane, count, by, k_words = args[1:7]
             panel, first, plane_t, row_index, factor = args[8], args[10], args[11], args[13], args[14]
             out0, out_row, out_plane = args[16:19]
@@ -287,8 +261,7 @@ def _byte_plane(typingctx, codes, start, limit, bit):
     kind = ir.VectorType(_I8, 64)
 
     def generate(context, builder, signature, args):
-        data = _data(context, builder, signature.args[0], args[0])
-        x = _load(builder, data, args[1], kind, 1)
+        x = _load(builder, args[0], args[1], kind, 1)
         limit = builder.trunc(args[2], _I8)
         undefined = ir.Constant(kind, ir.Undefined)
         first = builder.insert_element(undefined, limit, ir.Constant(_I32, 0))
