@@ -2,18 +2,22 @@
 
     python benchmarks/training.py                 # all of it; goes on where it stopped, what has a bar first
     python benchmarks/training.py run --seeds 1 --only mnist-mlp gxnor-mlp   # some of it, into runs/training
+    python benchmarks/training.py run --jobs 1    # on one processor core; otherwise one training on each
     python benchmarks/training.py overhead        # interleaved steps, quantized against real
     python benchmarks/training.py table           # training.md from what there is
 
 MNIST and tinyshakespeare are read from HWBNN_DATA. The epoch is chosen on 5,000 held-out training images; the test set
-is looked at once.
+is looked at once. What a finished run measured is kept in ``calibration/training.json``; a recipe changed since then
+is trained anew.
 """
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +31,8 @@ from hwbnn_train.recipes import RECIPES
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "training"
+KEPT = HERE / "calibration" / "training.json"
+OVERHEAD = HERE / "calibration" / "training-overhead.json"
 SEEDS = (0, 1, 2)
 
 
@@ -95,33 +101,42 @@ LANGUAGE = {
 }
 
 
-def run(names: list[str], seeds: tuple[int, ...]) -> None:
+def run(names: list[str], seeds: tuple[int, ...], jobs: int) -> None:
     """Train what is not yet trained, going on with what was interrupted; every recipe once before any twice."""
-    for seed in seeds:
-        for name in names:
-            folder = RUNS / f"{name}-{seed}"
-            metrics = folder / "metrics.json"
-            if metrics.exists() and _is_current(json.loads(metrics.read_text())):
-                continue
-            print(f"{name}, seed {seed}", flush=True)
-            try:
-                result = hwbnn_train.train(name, folder, seed=seed, resume=(folder / "checkpoint.pt").exists())
-            except UserError as error:
-                if "configuration" not in str(error):
-                    raise
-                result = hwbnn_train.train(name, folder, seed=seed)
-            figures = f"{result['accuracy']['test']:.2%}, loss {result['loss']['test']:.3f}"
-            print(f"  {figures}, in {result['seconds']:.0f} s", flush=True)
+    missing = [(name, seed) for seed in seeds for name in names if seed not in {m["seed"] for m in _finished(name)}]
+    with ProcessPoolExecutor(jobs) as pool:
+        futures = {pool.submit(_train, name, seed): (name, seed) for name, seed in missing}
+        for done, future in enumerate(as_completed(futures), 1):
+            name, seed = futures[future]
+            found = future.result()
+            KEPT.write_text(json.dumps(dict(sorted({**_kept(), f"{name}-{seed}": found}.items())), indent=1) + "\n")
             table()
+            print(f"{done} of {len(missing)}: {name}, seed {seed}: {found['accuracy']['test']:.2%}, loss "
+                  f"{found['loss']['test']:.3f}, in {found['seconds']:.0f} s", flush=True)
 
 
-def _is_current(metrics: dict) -> bool:
-    """Tell whether the run was made by the recipe as it is now."""
-    return RECIPES[metrics["recipe"]].config().items() <= metrics["config"].items()
+def _train(name: str, seed: int) -> dict:
+    """Return what the run measured, without what is not in the table."""
+    folder = RUNS / f"{name}-{seed}"
+    try:
+        found = hwbnn_train.train(name, folder, seed=seed, resume=(folder / "checkpoint.pt").exists(), progress=False)
+    except UserError as error:
+        if "configuration" not in str(error):
+            raise
+        found = hwbnn_train.train(name, folder, seed=seed, progress=False)
+    kept = ("recipe", "seed", "accuracy", "loss", "accuracy_real_weights", "best_epoch", "seconds", "parameters",
+            "figures", "config", "versions")
+    return {**{key: found[key] for key in kept if key in found},
+            "stored": sum(layer["stored"] for layer in found["layers"])}
+
+
+def _kept() -> dict[str, dict]:
+    """Return what the runs measured so far."""
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
 
 
 def stepper(name: str) -> Callable[[], float]:
-    """Return a function that takes a training step on random images and returns its seconds."""
+    """Return a function that takes a training step on random images and returns its processor seconds."""
     recipe = RECIPES[name]
     model = recipe.model((1, 28, 28), 10)
     optimizer, loss_of = recipe.optimizer(model), LOSSES[recipe.loss]
@@ -129,13 +144,13 @@ def stepper(name: str) -> Callable[[], float]:
     x, y = torch.randint(0, 256, (recipe.batch, 1, 28, 28)).float(), torch.randint(10, (recipe.batch,))
 
     def step() -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         recipe.advance(model, 0.9)
         loss = loss_of(model(x), y) + recipe.penalty(model)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     for _ in range(3):
         step()
@@ -145,8 +160,7 @@ def stepper(name: str) -> Callable[[], float]:
 def overhead(chosen: list[str], count: int = 60) -> None:
     """Measure a step of each recipe against one of the same network with real numbers, in turns."""
     torch.set_num_threads(1)
-    file = RUNS / "overhead.json"
-    results = json.loads(file.read_text()) if file.exists() else {}
+    results = _ratios()
     for kind in ("mlp", "conv"):
         names = [name for name in chosen if name.endswith(kind)]
         names = list(dict.fromkeys([*(_real(name) for name in names), *names]))
@@ -160,8 +174,11 @@ def overhead(chosen: list[str], count: int = 60) -> None:
             ratio = medians[name] / medians[_real(name)]
             results[name] = {"milliseconds": medians[name] * 1e3, "ratio": ratio}
             print(f"{name:30} {results[name]['milliseconds']:6.1f} ms  {results[name]['ratio']:.2f}")
-    RUNS.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(results, indent=2) + "\n")
+    OVERHEAD.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _ratios() -> dict[str, dict]:
+    return json.loads(OVERHEAD.read_text()) if OVERHEAD.exists() else {}
 
 
 def _real(name: str) -> str:
@@ -173,8 +190,7 @@ def _real(name: str) -> str:
 
 def table() -> None:
     """Write training.md from the runs that are finished."""
-    file = RUNS / "overhead.json"
-    ratios = json.loads(file.read_text()) if file.exists() else {}
+    ratios = _ratios()
     lines = ["# Accuracy and cost of training", "",
              "Made by `python benchmarks/training.py`. MNIST, 784-3x512-10 or a convolutional network of 47,520",
              "weights, 20 epochs, 8-bit pixels; test accuracy in percent at the epoch that is best on 5,000 held-out",
@@ -213,10 +229,9 @@ def _verdict(margins: list[float]) -> str:
 
 
 def _finished(name: str) -> list[dict]:
-    """Return what the recipe's finished runs measured."""
-    files = [RUNS / f"{name}-{seed}" / "metrics.json" for seed in SEEDS]
-    found = [json.loads(path.read_text()) for path in files if path.exists()]
-    return [metrics for metrics in found if _is_current(metrics)]
+    """Return what the recipe's finished runs measured, of the recipe as it is now."""
+    config = RECIPES[name].config().items()
+    return [found for found in _kept().values() if found["recipe"] == name and config <= found["config"].items()]
 
 
 def _remarks() -> list[str]:
@@ -228,7 +243,7 @@ def _remarks() -> list[str]:
             lines.append(f"`{name}` learned {statistics.mean(bits):.2f} bits ({min(bits):.2f} to {max(bits):.2f}), the "
                          f"mean over weights and hidden activations.")
     if (shifted := _finished("shift-attention-conv")) and (plain := _finished("mnist-conv")):
-        kept, whole = (sum(layer["stored"] for layer in runs[0]["layers"]) for runs in (shifted, plain))
+        kept, whole = (runs[0]["stored"] for runs in (shifted, plain))
         lines.append(f"`shift-attention-conv` stores {kept:,} weights, `mnist-conv` {whole:,}.")
     return ["", *lines] if lines else []
 
@@ -261,11 +276,12 @@ def main() -> None:
     parser.add_argument("command", choices=["run", "overhead", "table", "all"], nargs="?", default="all")
     parser.add_argument("--only", nargs="+", choices=known, metavar="RECIPE", default=known, help="these recipes")
     parser.add_argument("--seeds", type=int, choices=range(1, len(SEEDS) + 1), default=len(SEEDS), help="how many")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at a time")
     arguments = parser.parse_args()
     if arguments.command in ("overhead", "all"):
         overhead(arguments.only)
     if arguments.command in ("run", "all"):
-        run(arguments.only, SEEDS[:arguments.seeds])
+        run(arguments.only, SEEDS[:arguments.seeds], arguments.jobs)
     table()
 
 
