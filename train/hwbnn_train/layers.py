@@ -33,6 +33,25 @@ class _OnGradient(torch.autograd.Function):
         return ctx.module(grad), None
 
 
+class _WeightsFrom(torch.autograd.Function):
+    """A layer's product, the gradient of whose weights is taken from another input."""
+
+    @staticmethod
+    def forward(ctx, layer, x, other, weights, bias):
+        ctx.layer = layer
+        ctx.save_for_backward(x, other, weights)
+        return layer.product(x, weights, bias)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, other, weights = ctx.saved_tensors
+        by_x, by_weights = ctx.layer.gradients(grad, x, other, weights, ctx.needs_input_grad[1])
+        by_bias = None
+        if ctx.needs_input_grad[4]:
+            by_bias = grad.sum(dim=[axis for axis in range(grad.ndim) if axis != 1])
+        return None, by_x, None, by_weights, by_bias
+
+
 class Quantized(nn.Module):
     """What layers with quantized weights share; a subclass names the plain layer beside it and says :meth:`product`.
 
@@ -50,8 +69,7 @@ class Quantized(nn.Module):
     input : :class:`~hwbnn_train.quantizers.Quantizer` or None
         Applied to the input; None where it has its values already.
     gradient : Module or None
-        Applied to the (quantized) input where the gradient of the weights multiplies by it; None: nothing is. Costs a
-        second product in training.
+        Applied to the (quantized) input where the gradient of the weights multiplies by it; None: nothing is.
     error : Module or None
         Applied to the gradient that arrives at the output, before anything is made of it; None: nothing is.
     bias : :class:`bool`
@@ -109,6 +127,11 @@ class Quantized(nn.Module):
         """Do what the plain layer does."""
         raise NotImplementedError
 
+    def gradients(self, grad: Tensor, x: Tensor, other: Tensor, weights: Tensor, by_x: bool
+                  ) -> tuple[Tensor | None, Tensor]:
+        """Return the gradients by ``x``, if ``by_x``, and by the weights, the latter as though ``x`` were ``other``."""
+        raise NotImplementedError
+
     def forward(self, x: Tensor) -> Tensor:
         if self.quantize_input is not None:
             x = self.quantize_input(x)
@@ -123,9 +146,7 @@ class Quantized(nn.Module):
     def _in_training(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         if self.quantize_gradient is None:
             return self.product(x, weights, bias)
-        # the second product adds 0 and takes the gradient of the weights
-        other = self.product(self.quantize_gradient(x.detach()), weights, None)
-        return self.product(x, weights.detach(), bias) + (other - other.detach())
+        return _WeightsFrom.apply(self, x, self.quantize_gradient(x.detach()), weights, bias)
 
     @staticmethod
     def along_channels(values: Tensor, x: Tensor) -> Tensor:
@@ -142,6 +163,9 @@ class QuantLinear(Quantized, nn.Linear):
     def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(x, weights, bias)
 
+    def gradients(self, grad, x, other, weights, by_x):
+        return grad @ weights if by_x else None, grad.T @ other
+
 
 class QuantConv2d(Quantized, nn.Conv2d):
     """A convolution; ``QuantConv2d(in_channels, out_channels, kernel_size, weight=..., stride=..., padding=...)``.
@@ -153,3 +177,8 @@ class QuantConv2d(Quantized, nn.Conv2d):
 
     def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         return functional.conv2d(x, weights, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def gradients(self, grad, x, other, weights, by_x):
+        how = (self.stride, self.padding, self.dilation, self.groups)
+        return (nn.grad.conv2d_input(x.shape, weights, grad, *how) if by_x else None,
+                nn.grad.conv2d_weight(other, weights.shape, grad, *how))

@@ -119,12 +119,16 @@ def transition(w: Tensor, dw: Tensor, n: int, slope: float = 3.0) -> Tensor:
     """
     size = step(n)
     ratio = dw / size
-    moves = ratio.trunc()
-    # tanh(x) = 2 s(2x) - 1 with the logistic function s, which is several times faster on a CPU
-    chance = (ratio - moves).abs_().mul_(2.0 * slope).sigmoid_().mul_(2.0).sub_(1.0)
-    one_more = noise(chance, bits=32).abs_().lt_(chance).mul_(ratio.sign_())
+    low, high = torch.aminmax(ratio)
+    whole = ratio.trunc() if low <= -1.0 or high >= 1.0 else None
+    part = ratio if whole is None else ratio.sub_(whole)
+    # floor(q + v) with v uniform in 0 .. 1 is one in the direction of q with probability |q|. Here q is tanh(x), as
+    # 2 s(2x) - 1 with the logistic function s, which is several times faster on a CPU, and v is (1 + noise) / 2
+    moves = noise(part).mul_(0.5).sub_(0.5).add_(part.mul_(2.0 * slope).sigmoid_(), alpha=2.0).floor_()
+    if whole is not None:
+        moves.add_(whole)
     # exact: states are multiples of a power of two
-    return moves.add_(one_more).mul_(size).add_(w).clamp_(-1.0, 1.0)
+    return moves.mul_(size).add_(w).clamp_(-1.0, 1.0)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

@@ -15,25 +15,27 @@ from hwbnn.ir import Levels
 __all__ = ["Grid", "Quantizer", "Real", "Rectified", "noise", "sign"]
 
 
-def sign(x: Tensor) -> Tensor:
-    """Return +1 where ``x >= 0`` and -1 elsewhere, in the type of ``x``; without a gradient.
+def sign(x: Tensor, magnitude: Tensor | None = None) -> Tensor:
+    """Return +1 where ``x >= 0`` and -1 elsewhere, in the type of ``x``, times a positive magnitude; without a gradient.
 
-    ``copysign`` is several times faster than ``where`` on a CPU. Adding 0 turns -0.0, whose sign bit is set, to
-    +0.0.
+    A comparison that writes floats is several times faster than ``where`` on a CPU, and than ``copysign``, which would
+    have to be kept from the sign of -0.0.
     """
-    result = x.detach() + 0.0
-    return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), result, out=result)
+    x = x.detach()
+    result = torch.ge(x, 0.0, out=torch.empty_like(x)).sub_(0.5)
+    return result.mul_(2.0 if magnitude is None else 2.0 * magnitude.detach())
 
 
-def noise(x: Tensor, *, bits: int = 16) -> Tensor:
-    """Return uniform random numbers between -1 and 1, in ``2^bits`` even steps around 0, for each of ``x``.
+def noise(x: Tensor) -> Tensor:
+    """Return random numbers for each of ``x``, uniform in -1 .. 1 (a float's rounding at the ends included).
 
-    16 bits cost a quarter of the generator's work for a float on a CPU, and 32 half of it.
+    Each has 16 bits of its own, which cost a quarter of the generator's work for a float on a CPU; what is below them
+    is drawn once for all. So each alone is as finely uniform as a float, and two of them depend on each other only
+    where their 16 bits agree.
     """
-    kind = {16: torch.int16, 32: torch.int32}[bits]
-    words = torch.empty(-(-x.numel() * bits // 64), dtype=torch.int64, device=x.device).random_(-2**63, None)
-    whole = words.view(kind)[:x.numel()].reshape(x.shape).to(x.dtype)
-    return whole.add_(0.5).mul_(2.0 ** (1 - bits))
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-2**63, None)
+    whole = words.view(torch.int16)[:x.numel()].reshape(x.shape).to(x.dtype)
+    return whole.add_(torch.rand((), dtype=x.dtype, device=x.device)).mul_(2.0**-15)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from hwbnn_train.shift import ap2
 __all__ = ["LogActivation", "LogGradient", "LogWeights", "StochasticPower"]
 
 
+_MANTISSA = 2**23 - 1  # its bits in a float of 32
+
+
 class LogWeights(Quantizer):
     """Weights that are a sign and a power of two.
 
@@ -155,12 +158,15 @@ class StochasticPower(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        fraction, exponent = torch.frexp(x)  # |fraction| in 0.5 .. 1, so |x| / 2^e - 1 = 2 |fraction| - 1
-        up = torch.rand_like(x) < 2.0 * fraction.abs() - 1.0
-        exponent = exponent - 1 + up
-        if self.low is not None or self.high is not None:
-            exponent = exponent.clamp(self.low, self.high)
-        return torch.copysign(torch.ldexp(torch.ones_like(x), exponent), x) * (x != 0)
+        x = x.float()
+        # |x| / 2^e - 1 is the mantissa: a number drawn from its range carries into the exponent as often as it should
+        drawn = torch.empty((x.numel() + 1) // 2, dtype=torch.int64, device=x.device).random_(-2**63, None)
+        drawn = drawn.view(torch.int32)[:x.numel()].reshape(x.shape).bitwise_and_(_MANTISSA)
+        power = drawn.add_(x.contiguous().view(torch.int32)).bitwise_and_(~_MANTISSA).view(torch.float32)
+        if self.low is None and self.high is None:
+            return power
+        low, high = (None if exponent is None else 2.0**exponent for exponent in (self.low, self.high))
+        return torch.copysign(power.abs().clamp_(low, high), power).mul_(x != 0)
 
     def extra_repr(self) -> str:
         return f"low={self.low}, high={self.high}"
