@@ -16,7 +16,7 @@ __all__ = ["Grid", "Quantizer", "Real", "Rectified", "noise", "sign"]
 
 
 def sign(x: Tensor, magnitude: Tensor | None = None) -> Tensor:
-    """Return +1 where ``x >= 0`` and -1 elsewhere, in the type of ``x``, times a positive magnitude; without a gradient.
+    """Return +1 where ``x >= 0`` and -1 elsewhere, times a positive magnitude, in the type of ``x``; no gradient.
 
     A comparison that writes floats is several times faster than ``where`` on a CPU, and than ``copysign``, which would
     have to be kept from the sign of -0.0.
