@@ -7,7 +7,7 @@ from hwbnn import ir
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.cost import Estimate
 from hwbnn.plan import Plan, plan_of
-from hwbnn.sim.faults import TARGETS
+from hwbnn.sim.faults import MEMORIES
 from hwbnn.synth import SynthesisResult
 from hwbnn_boards import Board, board
 
@@ -68,5 +68,5 @@ class Results:
             estimate=estimate,
             synthesis=SynthesisResult.read(directory) if (directory / "synth/result.json").exists() else None,
             commands=directory.commands,
-            faults=tuple(record for target in TARGETS
+            faults=tuple(record for target in (*MEMORIES, "registers")
                          if (record := optional(f"faults/{target}.json", "hwbnn faults")) is not None))

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
+from cocotb.handle import Deposit
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from hwbnn.sim.registers import Flip
 from hwbnn.sim.taps import Tap, Watch
 from hwbnn.sim.traffic import RESET_CYCLES, Record, Traffic, stall_pattern
 
@@ -106,11 +108,14 @@ class Bench:
         offering = False
         held = None
         ready = -1
-        cycle = moved = 0
+        cycle = moved = surplus = 0
+        flips = sorted(traffic.flips, key=lambda flip: -flip.cycle)
         while len(received) < wanted and cycle - moved <= traffic.patience:
             if not offering and sent < total and not next(gaps):
                 tdata.value, tlast.value, tvalid.value = words[sent], lasts[sent], 1
                 offering = True
+            while flips and flips[-1].cycle == cycle:
+                self.flip(flips.pop())
             taking = not next(pauses)
             if taking != ready:
                 m_tready.value = ready = taking
@@ -141,10 +146,22 @@ class Bench:
                 sent, offering, moved = sent + 1, False, cycle
                 if sent == total or traffic.stalls != "none":
                     tvalid.value = 0
+        m_tready.value = 1
+        for _ in range(traffic.linger):
+            await read_only
+            surplus += m_tvalid.value == 1
+            await falling
         record = Record.of(traffic, in_cycles, received, received_last, out_cycles, cycles=cycle, faults=faults,
-                           taps=[probe.result() for probe in self.probes])
+                           taps=[probe.result() for probe in self.probes], surplus=surplus)
         record.save(self.output)
         assert not record.faults, record.faults[0]
+
+    def flip(self, flip: Flip):
+        handle = self.dut
+        for name in flip.scope:
+            handle = handle[name]
+        register = handle[flip.name] if flip.name.isidentifier() else handle._id(f"\\{flip.name} ", extended=False)
+        register.value = Deposit(int(register.value) ^ 1 << flip.bit)
 
     def report(self, frames: int):
         self.progress.write(f"{self.phase} {frames}\n")

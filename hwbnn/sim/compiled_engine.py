@@ -6,9 +6,8 @@ import json
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
 from hwbnn.sim import process, toolchain
+from hwbnn.sim.registers import reachable
 from hwbnn.sim.taps import Tapped
 from hwbnn.sim.traffic import Record, Traffic, framing
 
@@ -51,11 +51,12 @@ class Job(ctypes.Structure):
         ("pauses", _bytes_p), ("pauses_length", ctypes.c_int64),
         ("patience", ctypes.c_int64), ("counted_from", ctypes.c_int64), ("counted_to", ctypes.c_int64),
         ("reset_after", ctypes.c_int64), ("reset_taken", ctypes.c_int64),
-        ("config", _bytes_p), ("config_length", ctypes.c_int64),
+        ("config", _bytes_p), ("config_length", ctypes.c_int64), ("linger", ctypes.c_int64),
         ("beats", _bytes_p), ("lasts", _bytes_p), ("in_cycles", _int64_p), ("out_cycles", _int64_p),
         ("wave", ctypes.c_char_p),
         ("sent", ctypes.c_int64), ("received", ctypes.c_int64), ("cycles", ctypes.c_int64),
         ("cancel", ctypes.c_int32), ("fault", ctypes.c_int32), ("fault_cycle", ctypes.c_int64),
+        ("surplus", ctypes.c_int64),
     )
 
 
@@ -77,16 +78,21 @@ class CompiledEngine:
         Where to write the waveform of the last phase of a run, a ``.vcd``, ``.fst`` or ``.saif`` file; then ``jobs``
         is 1.
         Its simulator is another one, built beside.
+    flips : :class:`bool`
+        Whether bits of registers can be flipped; its simulator is another one, too.
     """
 
     name = "compiled"
     simulator = "verilator"
 
-    def __init__(self, verilog: Path, *, toplevel: str, directory: Path, jobs: int = 1, wave: Path | None = None):
+    def __init__(self, verilog: Path, *, toplevel: str, directory: Path, jobs: int = 1, wave: Path | None = None,
+                 flips: bool = False):
         if not isinstance(jobs, int) or jobs < 1:
             raise UserError(f"Jobs must be an integer of at least 1, not {jobs}")
         self.verilog, self.toplevel, self.jobs, self.wave = verilog, toplevel, jobs, wave
-        self.directory, self.trace = directory.absolute(), ""
+        self.directory, self.trace, self.flips = directory.absolute(), "", flips
+        if flips:
+            self.directory = self.directory.with_name(f"{self.directory.name}-flips")
         if wave is not None:
             self.trace = wave.suffix.removeprefix(".")
             if self.trace not in WAVES:
@@ -104,7 +110,7 @@ class CompiledEngine:
         """Build the library unless it is there; return whether it had to be built."""
         digest = hashlib.sha256(self.verilog.read_bytes())
         digest.update(_HARNESS.read_bytes())
-        digest.update(json.dumps([self.versions, self.toplevel, _FLAGS, _PUBLIC, self.trace]).encode())
+        digest.update(json.dumps([self.versions, self.toplevel, _FLAGS, _PUBLIC, self.trace, self.flips]).encode())
         key, library = self.directory / "key", self.directory / "simulator.so"
         if key.exists() and key.read_text() == digest.hexdigest():
             return False
@@ -119,6 +125,9 @@ class CompiledEngine:
             source = self.directory / "design.v"
             source.write_text(_MADE.sub(lambda name: "\\_made_" + re.sub(r"\W", "_", name[1]) + " ",
                                         self.verilog.read_text()))
+        if self.flips:
+            source = self.directory / "design.v"
+            source.write_text(reachable(self.verilog.read_text()))
         include = Path(self.tools.environment["VERILATOR_ROOT"]) / "include"
         flags, libraries = ["-DTRACE=0"], ["-pthread"]
         if self.trace:
@@ -155,6 +164,8 @@ class CompiledEngine:
             library.simulation_run.argtypes = [ctypes.c_void_p, ctypes.POINTER(Job)]
             library.simulation_run.restype = None
             library.simulation_tap.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
+            library.simulation_flip.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64,
+                                                ctypes.c_int64]
             library.simulation_tap_counts.argtypes = [ctypes.c_void_p, ctypes.c_int, _int64_p]
             library.simulation_tap_transfers.argtypes = [ctypes.c_void_p, ctypes.c_int, _int64_p, _bytes_p]
             self._library = library
@@ -187,8 +198,7 @@ class CompiledEngine:
         with ThreadPoolExecutor(len(runs)) as pool:
             futures = [pool.submit(run.go) for run in runs]
             try:
-                while not all(future.done() for future in futures):
-                    threading.Event().wait(_POLL)
+                while wait(futures, _POLL).not_done:
                     report(name, sum(run.job.received // traffic.beats_out for run in runs))
             finally:
                 for run in runs:  # after an interrupt they end within a cycle
@@ -212,7 +222,7 @@ class _Run:
                        beats_out=traffic.beats_out, bytes_out=traffic.bytes_out, patience=traffic.patience,
                        counted_from=traffic.counted[0], counted_to=traffic.counted[1],
                        reset_after=traffic.reset_after, reset_taken=traffic.taken_before_reset,
-                       config=_pointer(self.config), config_length=len(self.config),
+                       config=_pointer(self.config), config_length=len(self.config), linger=traffic.linger,
                        beats=_pointer(self.beats), lasts=_pointer(self.lasts),
                        in_cycles=_pointer(self.starts), out_cycles=_pointer(self.ends),
                        wave=None if wave is None else os.fsencode(wave))
@@ -228,6 +238,12 @@ class _Run:
                 scope = ".".join((self.toplevel, *tap.scope))
                 if not self.library.simulation_tap(simulation, scope.encode(), tap.port.encode(), tap.fifo):
                     raise UserError(f"Stream must be in the design to be recorded, and {self.toplevel}.{tap} is not")
+            for flip in self.traffic.flips:
+                scope = ".".join((self.toplevel, *flip.scope))
+                if not self.library.simulation_flip(simulation, scope.encode(), flip.name.encode(), flip.bit,
+                                                    flip.cycle):
+                    raise UserError(f"Register must be in the design to be flipped, and {scope}.{flip.name} is not, or "
+                                    f"has no bit {flip.bit}")
             self.library.simulation_run(simulation, ctypes.byref(self.job))
             taps = tuple(self._tapped(simulation, k) for k in range(len(self.traffic.taps)))
         finally:
@@ -236,7 +252,9 @@ class _Run:
         frames = job.received // traffic.beats_out
         faults = [_FAULTS[job.fault].format(job.fault_cycle)] if job.fault else []
         faults += framing(traffic, job.sent, self.lasts[:job.received].astype(bool).tolist(), job.cycles)
-        return Record(self.beats[:frames], self.starts[:frames], self.ends[:frames], job.cycles, faults, taps)
+        begun = -(-job.sent // traffic.beats_in)  # less than what came out of faulty hardware, perhaps
+        return Record(self.beats[:frames], self.starts[:min(frames, begun)], self.ends[:frames], job.cycles, faults, taps, job.sent,
+                      job.surplus)
 
     def _tapped(self, simulation, k: int) -> Tapped:
         numbers = np.zeros(7, np.int64)
@@ -259,7 +277,8 @@ def _joined(records: Sequence[Record]) -> Record:
     return Record(np.concatenate([r.beats for r in records]), np.concatenate([r.starts for r in records]),
                   np.concatenate([r.ends for r in records]), sum(r.cycles for r in records),
                   [fault for r in records for fault in r.faults],
-                  tuple(_joined_taps(taps) for taps in zip(*(r.taps for r in records), strict=True)))
+                  tuple(_joined_taps(taps) for taps in zip(*(r.taps for r in records), strict=True)),
+                  sum(r.sent for r in records), sum(r.surplus for r in records))
 
 
 def _joined_taps(shares: Sequence[Tapped]) -> Tapped:

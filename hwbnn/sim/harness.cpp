@@ -3,6 +3,7 @@
 // Built with the model into one shared library. Each run has a model and a context of its own, so runs may
 // go on in several threads. A cycle is: set inputs while the clock is low, settle, look, raise the clock.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -35,6 +36,7 @@ struct Job {
     int64_t reset_taken;  // whether the output is taken meanwhile
     const uint8_t* config;  // pairs of tdata and tlast for s_axis_cfg, before anything else
     int64_t config_length;
+    int64_t linger;  // cycles after the last frame
     uint8_t* beats;  // frames x beats_out x bytes_out
     uint8_t* lasts;  // frames x beats_out
     int64_t* in_cycles;  // frames: first input transfer
@@ -44,7 +46,7 @@ struct Job {
     volatile int64_t sent, received, cycles;
     volatile int32_t cancel;
     int32_t fault;
-    int64_t fault_cycle;
+    int64_t fault_cycle, surplus;
 };
 
 struct Tap {
@@ -55,6 +57,12 @@ struct Tap {
     int64_t transferred = 0, stalled = 0, starved = 0;  // cycles of each kind, while counted
     uint64_t occupancy = 0;
     bool waiting = false;
+};
+
+struct Flip {
+    int64_t cycle;
+    uint8_t* byte;
+    uint8_t mask;
 };
 
 struct Pattern {
@@ -105,7 +113,20 @@ class Simulation {
         return true;
     }
 
+    // Has a bit of a register change in a cycle. Returns whether there is that bit, open to writing.
+    bool flip(const char* scope, const char* name, int64_t bit, int64_t cycle) {
+        const VerilatedScope* where = context_->scopeFind((std::string("TOP.") + scope).c_str());
+        const VerilatedVar* var = where ? where->varFind(name) : nullptr;
+        if (where && !var) var = where->varFind(("\\" + std::string(name) + " ").c_str());  // as Verilog spells it
+        if (!var || !var->isPublicRW() || bit >= int64_t(var->entBits())) return false;
+        flips_.push_back({cycle, static_cast<uint8_t*>(var->datap()) + bit / 8, uint8_t(1 << bit % 8)});
+        return true;
+    }
+
     void run(Job& job) {
+        std::stable_sort(flips_.begin(), flips_.end(),
+                         [](const Flip& one, const Flip& other) { return one.cycle < other.cycle; });
+        auto flip = flips_.begin();
 #if TRACE
         if (job.wave) open_wave(job);
 #endif
@@ -126,6 +147,7 @@ class Simulation {
                 top_->s_axis_tvalid = 1;
                 offering = true;
             }
+            for (; flip != flips_.end() && flip->cycle == cycle; ++flip) *flip->byte ^= flip->mask;
             const bool taking = !pauses.next();
             top_->m_axis_tready = taking;
             low();
@@ -161,6 +183,12 @@ class Simulation {
                 if (sent == total || job.gaps) top_->s_axis_tvalid = 0;
             }
         }
+        top_->m_axis_tready = 1;
+        for (int64_t n = 0; n < job.linger && !job.cancel; ++n) {
+            low();
+            job.surplus += top_->m_axis_tvalid;
+            high();
+        }
 #if TRACE
         if (trace_) trace_->close();
         trace_.reset();
@@ -168,6 +196,7 @@ class Simulation {
     }
 
     std::vector<Tap> taps_;
+    std::vector<Flip> flips_;
 
   private:
     void low() {
@@ -283,6 +312,10 @@ void simulation_run(void* self, Job* job) { static_cast<Simulation*>(self)->run(
 
 int simulation_tap(void* self, const char* scope, const char* port, int fifo) {
     return static_cast<Simulation*>(self)->tap(scope, port, fifo);
+}
+
+int simulation_flip(void* self, const char* scope, const char* name, int64_t bit, int64_t cycle) {
+    return static_cast<Simulation*>(self)->flip(scope, name, bit, cycle);
 }
 
 // Numbers of tap k: transfers and bytes of each, whether it waits at the end, then as in hwbnn.sim.taps.Tapped;

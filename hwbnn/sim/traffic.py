@@ -11,6 +11,7 @@ from itertools import cycle
 import numpy as np
 from numpy.typing import NDArray
 
+from hwbnn.sim.registers import Flip
 from hwbnn.sim.stalls import pattern
 from hwbnn.sim.taps import Tap, Tapped
 
@@ -51,6 +52,10 @@ class Traffic:
         Taps count cycles from the end of as many frames as the first number says to that of as many as the second.
     config : uint8 array (bytes, 2)
         What is sent to ``s_axis_cfg``, a byte each cycle, after the first reset and before any frame: tdata, tlast.
+    flips : :class:`tuple` of :class:`~hwbnn.sim.registers.Flip`
+        Bits of registers that change by themselves; engines ``compiled``, built for it, and ``cocotb`` on Icarus.
+    linger : :class:`int`
+        Cycles after the last frame in which more beats than there should be are taken and counted; the same engines.
     """
 
     stimulus: NDArray[np.uint8]
@@ -64,6 +69,8 @@ class Traffic:
     taps: tuple[Tap, ...] = ()
     counted: tuple[int, int] = (0, 0)
     config: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 2), np.uint8))
+    flips: tuple[Flip, ...] = ()
+    linger: int = 0
 
     @property
     def frames(self) -> int:
@@ -92,6 +99,7 @@ class Traffic:
     def save(self, path: os.PathLike):
         scalars = {key: value for key, value in vars(self).items() if key not in ("stimulus", "config")}
         scalars["taps"] = [asdict(tap) for tap in self.taps]
+        scalars["flips"] = [asdict(flip) for flip in self.flips]
         np.savez(path, stimulus=self.stimulus, config=self.config, scalars=np.array(json.dumps(scalars)))
 
     @classmethod
@@ -99,8 +107,9 @@ class Traffic:
         with np.load(path) as file:
             scalars = json.loads(str(file["scalars"]))
             taps = tuple(Tap(tuple(tap["scope"]), tap["port"], tap["fifo"]) for tap in scalars["taps"])
-            return cls(file["stimulus"], **{**scalars, "taps": taps, "counted": tuple(scalars["counted"])},
-                       config=file["config"])
+            flips = tuple(Flip(**{**flip, "scope": tuple(flip["scope"])}) for flip in scalars["flips"])
+            return cls(file["stimulus"], config=file["config"],
+                       **{**scalars, "taps": taps, "flips": flips, "counted": tuple(scalars["counted"])})
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,10 @@ class Record:
         Rules of the streams that were broken, a deadlock among them; the first is the one to read.
     taps : :class:`tuple` of :class:`~hwbnn.sim.taps.Tapped`
         As many as the traffic asked for.
+    sent : :class:`int`
+        Input transfers.
+    surplus : :class:`int`
+        Output transfers after the last frame, while the bench lingered.
     """
 
     beats: NDArray[np.uint8]
@@ -127,11 +140,13 @@ class Record:
     cycles: int
     faults: list[str] = field(default_factory=list)
     taps: tuple[Tapped, ...] = ()
+    sent: int = 0
+    surplus: int = 0
 
     @classmethod
     def of(cls, traffic: Traffic, in_cycles: Sequence[int], words: Sequence[int], lasts: Sequence[bool],
            out_cycles: Sequence[int], *, cycles: int, faults: Sequence[str] = (),
-           taps: Sequence[Tapped] = ()) -> Record:
+           taps: Sequence[Tapped] = (), surplus: int = 0) -> Record:
         """Make a record of raw transfers, checking how they are framed."""
         data = b"".join(word.to_bytes(traffic.bytes_out, "little") for word in words)
         frames = len(words) // traffic.beats_out
@@ -140,14 +155,15 @@ class Record:
         return cls(beats.reshape(frames, traffic.beats_out, traffic.bytes_out),
                    np.array(in_cycles, np.int64)[::traffic.beats_in][:frames],
                    np.array(out_cycles, np.int64)[traffic.beats_out - 1::traffic.beats_out],
-                   cycles, [*faults, *found], tuple(taps))
+                   cycles, [*faults, *found], tuple(taps), len(in_cycles), surplus)
 
     def save(self, path: os.PathLike):
         taps = [{name: value for name, value in vars(tap).items() if name not in ("cycles", "payloads")}
                 for tap in self.taps]
         arrays = {f"{name}{k}": getattr(tap, name)
                   for k, tap in enumerate(self.taps) for name in ("cycles", "payloads")}
-        scalars = json.dumps({"cycles": self.cycles, "faults": self.faults, "taps": taps})
+        scalars = json.dumps({"cycles": self.cycles, "faults": self.faults, "taps": taps, "sent": self.sent,
+                              "surplus": self.surplus})
         np.savez(path, beats=self.beats, starts=self.starts, ends=self.ends, scalars=np.array(scalars), **arrays)
 
     @classmethod
@@ -156,7 +172,8 @@ class Record:
             scalars = json.loads(str(file["scalars"]))
             taps = tuple(Tapped(file[f"cycles{k}"], file[f"payloads{k}"], **tap)
                          for k, tap in enumerate(scalars["taps"]))
-            return cls(file["beats"], file["starts"], file["ends"], scalars["cycles"], scalars["faults"], taps)
+            return cls(file["beats"], file["starts"], file["ends"], scalars["cycles"], scalars["faults"], taps,
+                       scalars["sent"], scalars["surplus"])
 
 
 def framing(traffic: Traffic, sent: int, lasts: Sequence[bool], cycles: int) -> list[str]:
