@@ -46,9 +46,9 @@ def faults(
 ):
     """Flip bits of weights, thresholds or registers at random, and see what becomes of the classes.
 
-    Weights and thresholds are wrong for all images; a bit of a register changes once, in a random cycle of a simulation of
-    all images. Each figure is a mean over the trials with its 95 % confidence interval; each layer is also hit alone, which
-    names the most sensitive one. The record is kept in BUILD/faults, and the report shows it.
+    Weights and thresholds are wrong for all images; a bit of a register changes once, in a random cycle of a simulation
+    of all images. Each figure is a mean over the trials with its 95 % confidence interval; each layer is also hit
+    alone, which names the most sensitive one. The record is kept in BUILD/faults, and the report shows it.
     """
     build = Build(path)
     if registers:
@@ -121,8 +121,8 @@ def _list_registers(build: Build, as_json: bool):
     if as_json:
         console.print_json([{"register": str(one), "bits": one.bits, "kind": one.kind} for one in found])
         return
-    console.table(f"Registers, {console.count(sum(one.bits for one in found))} flip-flops", ["register", ">bits", "kind"],
-                  [(str(one), one.bits, one.kind) for one in found])
+    console.table(f"Registers, {console.count(sum(one.bits for one in found))} flip-flops",
+                  ["register", ">bits", "kind"], [(str(one), one.bits, one.kind) for one in found])
 
 
 def _flip(build: Build, images: Images, bits: Sequence[str], as_json: bool):
@@ -147,8 +147,8 @@ def _flip(build: Build, images: Images, bits: Sequence[str], as_json: bool):
     if changes:
         console.table("", ["bit", ">value", ">instead"], changes)
     console.facts([("Effect", f"[bold]{found.effect}[/bold]"),
-                   ("Images", f"{record['changed_outputs']} of {record['images']} with other outputs, "
-                              f"{record['changed_classes']} of another class"),
+                   ("Images", (f"{record['changed_outputs']} of {record['images']} with other outputs, "
+                               f"{record['changed_classes']} of another class")),
                    *([("Accuracy", console.percent(record["accuracy"]))] if found.right is not None else [])])
 
 

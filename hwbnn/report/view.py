@@ -5,13 +5,13 @@ from typing import Any
 
 from hwbnn import ir
 from hwbnn.plan import MatrixVectorStage, Stage, depends_on_data
-from hwbnn.report.charts import Bar, bars, confusion_matrix, decay
+from hwbnn.report.charts import Bar, bars, confusion_matrix
 from hwbnn.report.graph import shape_of
 from hwbnn.report.results import Results
 from hwbnn.report.text import count, duration, percent
 
 __all__ = ["Card", "Layer", "accuracies", "agreement", "cards", "clock", "confusion", "cycle_chart", "cycle_rows",
-           "fault_chart", "layers", "memory_bits", "origin", "steps", "summary", "tool_versions", "weight_bits"]
+           "layers", "memory_bits", "origin", "steps", "summary", "tool_versions", "weight_bits"]
 
 _STEPS = ("compile", "simulate", "estimate", "synth", "report")
 
@@ -224,10 +224,3 @@ def tool_versions(results: Results) -> list[tuple[str, str]]:
     if results.synthesis is not None:
         found |= results.synthesis.versions
     return sorted({**found, **results.manifest.versions}.items())
-
-
-def fault_chart(record: dict[str, Any]) -> dict[str, Any]:
-    """Images that keep their class, or their right one where labels are known, against flipped bits."""
-    known = record["faultless"] is not None
-    return decay([(point["flips"], *point["accuracy" if known else "same"]) for point in record["points"]],
-                 x="flipped bits", y="accuracy, %" if known else "same class, %")

@@ -31,7 +31,7 @@ class MemoryBit:
 
 
 def of_registers(bits: Sequence[str]) -> bool:
-    """Whether bits are of registers; raises :class:`UserError` for a mixture, for a bit twice and for what is no bit."""
+    """Whether bits are of registers; raises :class:`UserError` for a mixture, a bit twice and what is no bit."""
     for name in bits:
         if not (_MEMORY.fullmatch(name) or _REGISTER.fullmatch(name)):
             raise UserError(f"Bit must be {_FORMS}, not {name}")
@@ -44,7 +44,7 @@ def of_registers(bits: Sequence[str]) -> bool:
 
 
 def memory_bits(net: ir.Network, bits: Sequence[str]) -> list[MemoryBit]:
-    """Read bits of weights and thresholds, as ``fc0.weights[12,3].0``; raises :class:`UserError` for those not there."""
+    """Read bits of memories, such as ``fc0.weights[12,3].0``; raises :class:`UserError` for those not there."""
     return [_memory_bit(net, name) for name in bits]
 
 
@@ -79,7 +79,7 @@ def with_flipped(net: ir.Network, bits: Sequence[MemoryBit]) -> ir.Network:
 
 
 def flips_of(registers: Sequence[Register], bits: Sequence[str], *, cycles: int) -> list[Flip]:
-    """Read bits of registers, as ``fc0.fifo.level.1@250``; raises :class:`UserError` for those not there.
+    """Read bits of registers, such as ``fc0.fifo.level.1@250``; raises :class:`UserError` for those that are not there.
 
     ``cycles`` is the length of the run: cycles are counted from 0 below it.
     """

@@ -253,8 +253,8 @@ class _Run:
         faults = [_FAULTS[job.fault].format(job.fault_cycle)] if job.fault else []
         faults += framing(traffic, job.sent, self.lasts[:job.received].astype(bool).tolist(), job.cycles)
         begun = -(-job.sent // traffic.beats_in)  # less than what came out of faulty hardware, perhaps
-        return Record(self.beats[:frames], self.starts[:min(frames, begun)], self.ends[:frames], job.cycles, faults, taps, job.sent,
-                      job.surplus)
+        return Record(self.beats[:frames], self.starts[:min(frames, begun)], self.ends[:frames], job.cycles,
+                      faults, taps, job.sent, job.surplus)
 
     def _tapped(self, simulation, k: int) -> Tapped:
         numbers = np.zeros(7, np.int64)

@@ -24,9 +24,10 @@ Share = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Group:
-    """Trials of one kind: ``flips`` flipped bits each, among ``bits`` of ``layer`` and ``kind``; empty: all that can be.
+    """Trials of one kind: ``flips`` flipped bits each, among ``bits``.
 
-    ``whole`` says that each single bit is tried once, so that there is nothing to be estimated.
+    These are of ``layer`` and of ``kind``; empty: of all. ``whole`` says that each single bit is tried once, so that
+    there is nothing to be estimated.
     """
 
     layer: str
@@ -84,8 +85,9 @@ class Point:
 class Campaign:
     """Shares of images against flips over the whole network, and for each layer alone.
 
-    For registers there is more: ``kinds`` has the points of control and of data alone, ``parts`` the effects of all single
-    flips by the part of the stage that they hit, and ``cycles`` the cycles of a run, in any of which a flip may be.
+    For registers there is more: ``kinds`` has the points of control and of data alone, ``parts`` the effects of all
+    single flips by the part of the stage that they hit, ``cycles`` the cycles of a run, in any of which a flip may be,
+    and ``trials`` the bits that each trial flipped, with what they did.
     """
 
     target: str

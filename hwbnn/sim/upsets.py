@@ -141,7 +141,7 @@ def register_campaign(directory: BuildDirectory, x: ArrayLike, labels: ArrayLike
     trials : :class:`int`
         Runs for each.
     seed : :class:`int`
-        Of places and cycles; every trial has its own, so that the outcome depends neither on interrupts nor on ``jobs``.
+        Of places and cycles; every trial has its own, so that the outcome depends on neither interrupts nor ``jobs``.
     jobs : :class:`int`
         Runs at a time.
     kept, resume, progress
