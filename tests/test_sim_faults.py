@@ -11,7 +11,9 @@ from test_sim import images
 
 from hwbnn import golden, ir
 from hwbnn.errors import UserError
-from hwbnn.sim.faults import bits_of, campaign, flipped, interval
+from hwbnn.sim.chosen import memory_bits, of_registers, with_flipped
+from hwbnn.sim.faults import bits_of, campaign, flipped
+from hwbnn.sim.trials import interval, proportion
 
 NET = zoo.tiny()
 X = images(NET, 40)
@@ -94,10 +96,45 @@ def test_intervals():
         half = min(quantile * np.std(values, ddof=1) / np.sqrt(count), 0.5)
         assert (mean, low, high) == pytest.approx((0.5, 0.5 - half, 0.5 + half), abs=2e-3)
     assert interval([0.7]) == (0.7, 0.0, 1.0) and interval([0.5, 0.7], whole=True) == pytest.approx((0.6, 0.6, 0.6))
+    assert interval([1.0] * 10) == pytest.approx((1.0, 1 - 0.2775, 1.0), abs=1e-4), "all alike: others may be unlike"
+
+
+def test_proportions():
+    """Wilson's interval at 95 % (Brown, Cai and DasGupta, 2001)."""
+    assert proportion(0, 10) == pytest.approx((0, 0, 0.2775), abs=1e-4)
+    assert proportion(5, 10) == pytest.approx((0.5, 0.2366, 0.7634), abs=1e-4)
+    assert proportion(10, 10) == pytest.approx((1, 0.7225, 1), abs=1e-4)
+
+
+def test_named_bits():
+    names = ["fc0.weights[4,1].0", "act0.thresholds[3,0].2"]
+    assert not of_registers(names) and of_registers(["fc0.fifo.level.1@250"])
+    changed = with_flipped(NET, memory_bits(NET, names))
+    bits = len(NET.tensors[NET.node("act0").input].levels).bit_length()
+    expected = flipped(flipped(NET, "weights", [4 * 8 + 1]), "thresholds", [3 * bits + 2])
+    for one, other in zip(changed.nodes, expected.nodes, strict=True):
+        for what in ("weights", "thresholds"):
+            assert np.array_equal(getattr(one, what, 0), getattr(other, what, 0))
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    (["fc0.weights"], (r"Bit must be NODE\.weights\[ROW,COLUMN\]\.BIT, NODE\.thresholds\[CHANNEL,NUMBER\]\.BIT or "
+                       r"REGISTER\.BIT@CYCLE, not fc0\.weights")),
+    (["fc0.weights[0,0].0"] * 2, r"Bit fc0\.weights\[0,0\]\.0 must be given once, not 2 times"),
+    (["fc0.weights[0,0].0", "fc0.x.0@1"], ("Bits must be of registers alone or of weights and thresholds alone, not of "
+                                           "both")),
+    (["fc9.weights[0,0].0"], r"Bit \S+ must be of a node with weights, one of fc0, fc1, not fc9"),
+    (["fc0.weights[0,8].0"], r"Bit \S+ must have an index within the 6 x 8 weights, not 0,8"),
+    (["fc0.weights[0].0"], r"Bit \S+ must have an index within the 6 x 8 weights, not 0"),
+    (["fc0.weights[0,0].1"], r"Bit \S+ must be one of the 1 of each of these weights, counted from 0, not 1"),
+])
+def test_named_bits_that_are_none(names, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        memory_bits(NET, [] if of_registers(names) else names)
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"target": "registers"}, "Target must be weights or thresholds, not registers"),
+    ({"target": "biases"}, "Target must be weights or thresholds, not biases"),
     ({"flips": [0, 1]}, "Flips must be numbers of bits from 1 to the 66 that the weights have, not 0, 1"),
     ({"flips": [67]}, "Flips must be numbers of bits from 1 to the 66 that the weights have, not 67"),
     ({"trials": 0}, "Trials must be at least 1, not 0"),
@@ -120,6 +157,14 @@ def test_command_line(tmp_path):
     assert record["most_sensitive"] in text and [point["flips"] for point in record["points"]] == [1, 8]
     assert json.loads(call(*words, "--rates", "0.1", "--target", "thresholds", "--json"))["target"] == "thresholds"
     assert refused(*words, "--flips", "1,x") == "Flips must be numbers with commas between them, not 1,x"
+    assert refused(*words, "--target", "biases") == "Target must be one of weights, thresholds, registers, not biases"
+    assert refused(*words, "--jobs", 2) == "Jobs must be 1 for weights, not 2"
+    assert refused("faults", build) == "Images must be given with --images, such as digits:test"
+    named = json.loads(call(*words, "--bit", "fc1.weights[1,2].0", "--json"))
+    compiled = ir.load(build / "network.npz")
+    faulty = with_flipped(compiled, memory_bits(compiled, ["fc1.weights[1,2].0"]))
+    assert named["changed_classes"] == np.sum(golden.classes(faulty, X) != golden.classes(compiled, X)) > 0
+    assert "another class" in call(*words, "--bit", "fc1.weights[1,2].0")
     call("report", build)
     page = (build / "report.html").read_text()
     assert "Flipped bits" in page and 'data-plot="plot-faults-weights"' in page

@@ -39,8 +39,10 @@ def accuracy_chart(record: Record) -> dict[str, Any]:
 def effect_chart(record: Record) -> dict[str, Any]:
     """What single flips in registers do, as shares of the trials, by layer and by kind of register."""
     single = [point for point in _points(record) if point["flips"] == 1]
-    return bars({name: [Bar(_where(point), 100 * point["effects"][name][0]) for point in single] for name in EFFECTS},
-                unit="% of single flips", stacked=True)
+    chart = bars({name: [Bar(_where(point), 100 * point["effects"][name][0]) for point in single] for name in EFFECTS},
+                 unit="% of single flips", stacked=True)
+    chart["layout"]["legend"]["traceorder"] = "normal"  # as they are stacked
+    return chart
 
 
 def part_rows(record: Record) -> list[dict[str, Any]]:

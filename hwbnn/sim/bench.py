@@ -13,6 +13,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.handle import Deposit
 from cocotb.triggers import FallingEdge, ReadOnly
+from cocotb.types import Logic, LogicArray
 
 from hwbnn.sim.registers import Flip
 from hwbnn.sim.taps import Tap, Watch
@@ -161,7 +162,9 @@ class Bench:
         for name in flip.scope:
             handle = handle[name]
         register = handle[flip.name] if flip.name.isidentifier() else handle._id(f"\\{flip.name} ", extended=False)
-        register.value = Deposit(int(register.value) ^ 1 << flip.bit)
+        bits = list(str(register.value))  # an unknown one stays so
+        bits[-1 - flip.bit] = {"0": "1", "1": "0"}.get(bits[-1 - flip.bit], "X")
+        register.value = Deposit(LogicArray("".join(bits)) if len(bits) > 1 else Logic(bits[0]))
 
     def report(self, frames: int):
         self.progress.write(f"{self.phase} {frames}\n")

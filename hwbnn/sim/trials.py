@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import NormalDist, fmean, stdev
 from typing import Any
@@ -56,8 +56,8 @@ class Point:
         The least share of images with the class of the faultless network in any trial.
     kind : :class:`str`
         Of registers, ``control`` or ``data``; empty: both.
-    effects : mapping of triples, or None
-        Of registers, the share of trials with each of :data:`hwbnn.sim.upsets.EFFECTS`, with its interval.
+    effects : mapping of triples
+        Of registers, the share of trials with each of :data:`hwbnn.sim.upsets.EFFECTS`, with its interval; else empty.
     """
 
     layer: str
@@ -68,7 +68,7 @@ class Point:
     accuracy: Share | None
     worst: float
     kind: str = ""
-    effects: Mapping[str, Share] | None = None
+    effects: Mapping[str, Share] = field(default_factory=dict)
 
     @classmethod
     def of(cls, group: Group, outcomes: Sequence[Sequence[Any]], effects: Sequence[str] = ()) -> "Point":
@@ -78,7 +78,7 @@ class Point:
         seen = [one[2] for one in outcomes] if effects else []
         return cls(group.layer, group.bits, group.flips, len(outcomes), interval(same, whole=group.whole), accuracy,
                    min(same), group.kind,
-                   {name: proportion(seen.count(name), len(seen)) for name in effects} if effects else None)
+                   {name: proportion(seen.count(name), len(seen)) for name in effects})
 
 
 @dataclass(frozen=True)
