@@ -48,8 +48,8 @@ PUBLISHED = (
     PublishedBinaryNet(name="binarynet-cifar10-published", data="cifar10", batch=50, epochs=500, lr=1e-3, lr_end=3e-7,
                        hidden=(1024, 1024), input_dropout=0.0, hidden_dropout=0.0, **_VGG),
     # no padding in the first; the rate of the second falls tenfold at epochs 1000 and 1600 besides, which is left out
-    Gxnor(name="gxnor-mnist-published", batch=10_000, epochs=4000, lr=1e-1, lr_end=1e-7, channels=(32, 64),
-          hidden=(512,), kernel=5, padding=0),
-    Gxnor(name="gxnor-cifar10-published", data="cifar10", batch=1000, epochs=2000, lr=1e-2, lr_end=3e-5,
+    Gxnor(name="gxnor-mnist-published", batch=10_000, epochs=4000, lr=1e-1, lr_end=1e-7, momentum=0.9,
+          channels=(32, 64), hidden=(512,), kernel=5, padding=0),
+    Gxnor(name="gxnor-cifar10-published", data="cifar10", batch=1000, epochs=2000, lr=1e-2, lr_end=3e-5, momentum=0.9,
           hidden=(1024,), **_VGG),
 )
