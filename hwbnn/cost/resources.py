@@ -13,6 +13,7 @@ from typing import Literal
 from hwbnn.cost.forms import PRODUCT_LUTS, Forms, forms
 from hwbnn.cost.quantity import Figure, Quantity, Unknown, total
 from hwbnn.cost.technology import LutModel, Technology
+from hwbnn.errors import UserError
 from hwbnn.plan import Stage
 from hwbnn.plan.records import ceil_div
 
@@ -36,8 +37,8 @@ class Resources:
 
     Parameters
     ----------
-    luts : LUT4 of the chip in use after packing, or logic cells where LUT and flip-flop share one.
-    mapped_luts : LUT4 as synthesis counts them: LUT cells, two per CCU2C, LUT memory; no lone flip-flops, no cells
+    luts : look-up tables of the chip in use after packing, or logic cells where LUT and flip-flop share one.
+    mapped_luts : look-up tables as synthesis counts them: LUT cells, two per CCU2C, LUT memory; no lone flip-flops, no cells
         at the ends of carry chains.
     flip_flops : bits of flip-flops of the emitted RTL, without those that stand in for LUT memory.
     mapped_flip_flops : what synthesis leaves of them, constant and identical bits merged, and with those that
@@ -136,7 +137,9 @@ def of_stage(stage: Stage, tech: Technology) -> Resources:
     luts, registers = fixed_cells(stage, tech)
     amounts = (form.datapath, form.control, form.rom, form.chains, form.registers + registers)
 
-    def modelled(model: LutModel, unit: str) -> Quantity:
+    def modelled(model: LutModel, unit: str) -> Figure:
+        if not model.known:
+            return model.datapath.figure().scale(1, unit)
         coefficients = (model.datapath, model.control, model.rom, model.chains, model.registers)
         cells = luts + sum(c.value * amount for c, amount in zip(coefficients, amounts, strict=True))
         return Quantity(math.floor(cells * model.low.value), round(cells), math.ceil(cells * model.high.value), unit,
@@ -149,7 +152,7 @@ def of_stage(stage: Stage, tech: Technology) -> Resources:
                  if m.style == "block")
     dsp, _ = multiplications(form, tech)
     return Resources(
-        modelled(tech.lut_model, tech.lut), modelled(tech.mapped_lut_model, "LUT4"),
+        modelled(tech.lut_model, tech.lut), modelled(tech.mapped_lut_model, tech.mapped_lut),
         Quantity.exact(stage.flip_flops, "FF"),
         Quantity(math.floor(mapped * MAPPED_SPREAD[0]), mapped, math.ceil(mapped * MAPPED_SPREAD[1]), "FF",
                  "constant and identical bits merged", (CALIBRATION,)),
@@ -181,7 +184,9 @@ def stage_cost(stage: Stage, tech: Technology | None) -> float:
 
 def chip_share(resources: Resources, tech: Technology) -> float:
     """Return the share that ``resources`` take of a chip's look-up tables plus those of its memories."""
-    assert isinstance(resources.luts, Quantity)  # closed forms are always known
+    if isinstance(resources.luts, Unknown):
+        raise UserError(f"Look-up tables of {tech.title} must be calibrated to choose a folding, and they are not; run "
+                        f"`hwbnn calibrate --target {tech.name}`")
     return (resources.luts.nominal / tech.luts.value
             + resources.blocks.nominal / tech.block_memory.count.value
             + (resources.spram.nominal / tech.spram if tech.spram else 0.0))
@@ -196,7 +201,7 @@ def summed(parts: Iterable[Resources], tech: Technology) -> Resources:
 
     return Resources(add("luts", tech.lut), *(  # pyright: ignore[reportArgumentType]  # exact figures add up exactly
         add(name, unit) for name, unit in (
-            ("mapped_luts", "LUT4"), ("flip_flops", "FF"), ("mapped_flip_flops", "FF"), ("memory_bits", "bit"),
+            ("mapped_luts", tech.mapped_lut), ("flip_flops", "FF"), ("mapped_flip_flops", "FF"), ("memory_bits", "bit"),
             ("blocks", tech.block_memory.name), ("dsp", tech.dsp.unit), ("spram", _SPRAM))))
 
 

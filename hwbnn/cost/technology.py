@@ -24,7 +24,7 @@ from hwbnn.errors import UserError
 from hwbnn.plan.bank import SPRAM_BITS, SPRAM_WORDS
 
 __all__ = [
-    "KINDS", "BlockMemory", "Constant", "EnergyConstants", "LutMemory", "LutModel", "Multiplier", "SpeedFact",
+    "KINDS", "BlockMemory", "Constant", "DelayModel", "EnergyConstants", "LutMemory", "LutModel", "Multiplier", "SpeedFact",
     "Technology", "names", "parse", "technology",
 ]
 
@@ -185,12 +185,42 @@ class LutModel:
     low: Constant
     high: Constant
 
+    @property
+    def known(self) -> bool:
+        """Whether it was calibrated."""
+        return self.datapath.known
+
+
+@dataclass(frozen=True)
+class DelayModel:
+    """Calibrated coefficients of the clock period: ``base + level · levels + carry · bits + spread · log2(cells)``.
+
+    In seconds, of the slowest :class:`hwbnn.cost.depth.Path` of a stage; ``memory`` is the time from the clock to the
+    output of a block memory, for paths that start there. ``low`` and ``high`` are what the frequency is multiplied by
+    for the interval.
+    """
+
+    base: Constant
+    level: Constant
+    carry: Constant
+    spread: Constant
+    memory: Constant
+    low: Constant
+    high: Constant
+
+    @property
+    def known(self) -> bool:
+        """Whether it was calibrated."""
+        return self.base.known
+
 
 @dataclass(frozen=True)
 class Technology:
     """One chip.
 
     ``shared_cells``: a logic cell is a LUT, a flip-flop or both (iCE40), so both share ``luts``.
+    ``counts``: the tool by whose counts the forms were calibrated, ``nextpnr`` or ``yosys``; the latter where there is
+    no open placer, or its cells are not told apart.
     ``multiplies_in_dsp``: the synthesis command turns general products into hard multipliers; elsewhere it does where
     they are asked for, if there are some.
     """
@@ -200,6 +230,7 @@ class Technology:
     family: str
     lut: str
     synthesis: str
+    counts: str
     shared_cells: bool
     multiplies_in_dsp: bool
     luts: Constant
@@ -213,6 +244,12 @@ class Technology:
     energy: EnergyConstants
     lut_model: LutModel
     mapped_lut_model: LutModel
+    delay_model: DelayModel
+
+    @property
+    def mapped_lut(self) -> str:
+        """What synthesis counts: ``LUT4``, or ``LUT6``."""
+        return "LUT4" if self.shared_cells else self.lut
 
     @property
     def spram(self) -> int:
@@ -284,5 +321,6 @@ def parse(text: str, name: str) -> Technology:
     record["energy"] = build(EnergyConstants, record["energy"], f"{name}.energy")
     for model in ("lut_model", "mapped_lut_model"):
         record[model] = build(LutModel, record[model], f"{name}.{model}")
+    record["delay_model"] = build(DelayModel, record["delay_model"], f"{name}.delay_model")
     record["speed"] = tuple(build(SpeedFact, fact, f"{name}.speed") for fact in record.get("speed", []))
     return build(Technology, {"name": name, **record}, name)

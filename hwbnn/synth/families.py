@@ -27,7 +27,7 @@ class Family:
     Parameters
     ----------
     placer, packer : :class:`str`
-        Tools that place and route, and that make the bitstream.
+        Tools that place and route, and that make the bitstream; empty where there is no open placer.
     bitstream : :class:`str`
         Name ending of the bitstream.
     adapt : :class:`str`
@@ -67,4 +67,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({
         # There is no LUT RAM, and Yosys refuses what it cannot map as asked.
         adapt='setattr -set ram_style "logic" a:ram_style=distributed',
         multiplying="-dsp"),
+    # Counted and, where a placer is installed, placed without a board; none of these makes a bitstream here.
+    "gowin": Family("nextpnr-himbaechel-gowin", "gowin_pack", ".fs"),
+    "nexus": Family("nextpnr-nexus", "prjoxide", ".bit"),
+    "xilinx": Family("", "", ""),
 })

