@@ -1,1 +1,15 @@
-"""x"""
+"""Calibration of the estimates: a seeded corpus through the tools, coefficients from it, and how wrong they are."""
+
+from hwbnn.calibrate.corpus import NETWORKS, WHOLE, samples
+from hwbnn.calibrate.errors import Figure, figures, outdated
+from hwbnn.calibrate.fit import Fit, delays, luts, nonnegative
+from hwbnn.calibrate.measure import Measured, measure, versions
+from hwbnn.calibrate.save import memory_delay, save
+from hwbnn.calibrate.table import Row, Table, extend, of_sample, stages_of
+from hwbnn.calibrate.targets import MEASURED, measured_on
+
+__all__ = [
+    "MEASURED", "NETWORKS", "WHOLE", "Figure", "Fit", "Measured", "Row", "Table", "delays", "extend", "figures", "luts",
+    "measure", "measured_on", "memory_delay", "nonnegative", "of_sample", "outdated", "samples", "save", "stages_of",
+    "versions",
+]

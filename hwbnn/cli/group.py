@@ -35,6 +35,7 @@ COMMANDS = {
     "estimate": Entry("estimate", "Predict cycles, logic, memories and energy, without synthesis.", _JOB),
     "synth": Entry("synth", "Synthesize, place and route; write a bitstream.", _JOB),
     "report": Entry("report", "Write one page about a build: report.html.", _JOB),
+    "calibrate": Entry("calibrate", "Fit the estimates of a chip to the tools.", _HARDWARE),
     "eval": Entry("evaluate", "Classify images with a model, in exact integers.", _MODEL),
     "infer": Entry("infer", "Classify images fast, bit-packed, on the processor or a GPU.", _MODEL),
     "inspect": Entry("inspect", "Show the layers of a model, and what became of them.", _MODEL),
