@@ -29,7 +29,7 @@ __all__ = ["OUTPUTS", "compile"]
 OUTPUTS = ("class", "logits")
 _FILES = ("network.npz", "rtl/accelerator.v", "fold.json", "training.json", "commands.json",
           "build.json")  # the last makes it valid
-_RESULTS = ("estimate.json", "accuracy.json", "faults", "sim", "synth",
+_RESULTS = ("estimate.json", "activity.json", "accuracy.json", "faults", "sim", "synth",
             "report.html")  # true for one Verilog and no other
 
 

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn import golden, ir
 from hwbnn.build.provenance import noting
 from hwbnn.builddir import BuildDirectory, Manifest
-from hwbnn.cost import Estimate, estimate
+from hwbnn.cost import TIERS, Estimate, Measured, estimate
+from hwbnn.cost import technology as find_technology
 from hwbnn.errors import UserError
 from hwbnn.plan import Fold, Plan, WeightImage, folds_of, lower
 from hwbnn.report import write
@@ -114,12 +115,33 @@ class Build:
         with self.directory.parsing("estimate.json", "hwbnn estimate"):
             return Estimate.from_json(self.directory.read_json("estimate.json", "hwbnn estimate"))
 
-    def estimate(self, *, command: str = "Build.estimate") -> Estimate:
-        """Predict cycles, resources and energy, and write ``estimate.json``."""
+    def estimate(self, *, tier: str = "model", x: ArrayLike | None = None, images: str = "array",
+                 progress: Callable[[int, int], None] | None = None, command: str = "Build.estimate") -> Estimate:
+        """Predict cycles, resources, frequency and energy, and write ``estimate.json``.
+
+        Parameters
+        ----------
+        tier : :class:`str`
+            ``model``: closed forms, in milliseconds. ``synth``: what :meth:`synth` counted. ``activity``: with the
+            toggles of the netlist on the images ``x``, or on those that were measured last.
+        x : array (N, *graph shape)
+            For the tier ``activity``: images in the form the ONNX graph takes; ``images`` is what they are.
+        """
+        if tier not in TIERS:
+            raise UserError(f"Tier must be one of {', '.join(TIERS)}, not {tier}")
+        if x is not None and tier != "activity":
+            raise UserError(f"Images must be given for the tier activity only, not for {tier}")
         with noting(self.directory, "estimate", command):
             plan, board = self.plan, self.board
+            tech = find_technology(board.technology)
+            if tier == "model":
+                measured = Measured("model")
+            else:
+                from hwbnn.build import tiers  # lazily: synth and sim are read there
+                measured = tiers.of_synthesis(self.directory, plan, tech) if tier == "synth" else tiers.of_activity(
+                    self.directory, plan, tech, x=x, images=images, progress=progress)
             result = estimate(plan, board.technology, self.manifest.clock_hz,
-                              beside=footprint(board, plan.input, plan.output))
+                              beside=footprint(board, plan.input, plan.output), measured=measured)
             self.directory.write_json("estimate.json", {"network": self.manifest.network, **result.to_json()})
         return result
 

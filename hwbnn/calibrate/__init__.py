@@ -7,9 +7,10 @@ from hwbnn.calibrate.measure import Measured, measure, versions
 from hwbnn.calibrate.save import memory_delay, save
 from hwbnn.calibrate.table import Row, Table, extend, of_sample, stages_of
 from hwbnn.calibrate.targets import MEASURED, measured_on
+from hwbnn.calibrate.validate import Check, validate
 
 __all__ = [
-    "MEASURED", "NETWORKS", "WHOLE", "Figure", "Fit", "Measured", "Row", "Table", "delays", "extend", "figures", "luts",
-    "measure", "measured_on", "memory_delay", "nonnegative", "of_sample", "outdated", "samples", "save", "stages_of",
-    "versions",
+    "MEASURED", "NETWORKS", "WHOLE", "Check", "Figure", "Fit", "Measured", "Row", "Table", "delays", "extend",
+    "figures", "luts", "measure", "measured_on", "memory_delay", "nonnegative", "of_sample", "outdated", "samples",
+    "save", "stages_of", "validate", "versions",
 ]

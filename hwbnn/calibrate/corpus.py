@@ -95,9 +95,10 @@ def _pictures(seed: int) -> tuple[ir.Network, dict[str, Fold]]:
     folds: dict[str, Fold] = {}
 
     def conv(name: str, tensor: str, inputs: int, rows: int, kernel: int = 3) -> str:
+        around = kernel // 2
         w = rng.choice(weights.values(), (rows, kernel, kernel, inputs))
         nodes.append(ir.Conv(name, (tensor,), (f"{name}_acc",), w, weights, stride=(1, 1),
-                             padding=(kernel // 2,) * 4))
+                             padding=(around, around, around, around)))
         folds[name] = _fold(rng, rows, kernel * kernel * inputs)
         return f"{name}_acc"
 

@@ -1,16 +1,18 @@
 """What goes around a component for synthesis: plain ports to count its cells, three pins to place it."""
 
-from amaranth import ClockDomain, Module, Signal
-from amaranth.back import rtlil
+from typing import Any
+
+from amaranth import ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]  # the stubs lack it
 from amaranth.hdl import Elaboratable, Value
-from amaranth.lib.wiring import Component, In
+from amaranth.lib.wiring import In
 
 __all__ = ["TOP", "bare", "serial"]
 
 TOP = "top"
 
 
-def bare(unit: Component) -> str:
+def bare(unit: Any) -> str:
     """RTLIL of a component with plain signals as ports: array ports confuse ABC's names at the top."""
     m = Module()
     m.submodules.unit = unit
@@ -23,7 +25,7 @@ def bare(unit: Component) -> str:
     return _rtlil(m, ports)
 
 
-def serial(unit: Component) -> str:
+def serial(unit: Any) -> str:
     """RTLIL of a component between registers: inputs from a shift register, outputs to registers that stay.
 
     Its ports are ``clk`` and the wires ``si`` and ``so``, so that it fits any package, and every path of the
@@ -31,10 +33,10 @@ def serial(unit: Component) -> str:
     """
     m = Module()
     clk, si, so = (Signal(name=name) for name in ("clk", "si", "so"))
-    m.domains.sync = domain = ClockDomain(local=True)
+    m.domains.sync = ClockDomain(local=True)
     m.submodules.unit = unit
     reset = Signal(attrs={"keep": True}, reset_less=True)
-    m.d.comb += [domain.clk.eq(clk), domain.rst.eq(reset)]
+    m.d.comb += [ClockSignal().eq(clk), ResetSignal().eq(reset)]
     m.d.sync += reset.eq(si)
     last = reset
     for path, member, port in unit.signature.flatten(unit):

@@ -28,6 +28,10 @@ class Asic:
     add8: Constant
     add32: Constant
     multiply8: Constant
+    multiply32: Constant
+    add_float32: Constant
+    multiply_float32: Constant
+    dram: Constant
     sram_8kb: Constant
     sram_32kb: Constant
     sram_1mb: Constant

@@ -54,6 +54,12 @@ class Path:
     carry: int = 0
     memory: bool = False
 
+    def __str__(self) -> str:
+        """``sum: 2 levels, 7 bits of carry``."""
+        parts = [*(["block memory"] if self.memory else []), f"{self.levels} level{'s' if self.levels != 1 else ''}",
+                 *([f"{self.carry} bits of carry"] if self.carry else [])]
+        return f"{self.what}: {', '.join(parts)}"
+
 
 def _tree(tree: Tree, lane: int, what: str) -> list[Path]:
     """Sums of up to four operands between registers; ``lane`` levels stand in front of the first."""

@@ -20,7 +20,10 @@ from hwbnn.cost.resources import Resources
 from hwbnn.cost.technology import Technology
 from hwbnn.plan import Stage
 
-__all__ = ["CAUSES", "Energy", "asic_energy", "fpga_energy", "shares", "summed_energy", "toggles", "whole_fpga_energy"]
+__all__ = [
+    "CAUSES", "Energy", "asic_energy", "counted_toggles", "fpga_energy", "shares", "summed_energy", "toggles",
+    "whole_fpga_energy",
+]
 
 CAUSES = ("static", "clock", "datapath", "weight memory", "feature memory")
 PINS_PER_LUT = Quantity(2.5, 3.4, 4, "pin/LUT", "structure of a LUT4")
@@ -81,10 +84,19 @@ def toggles(stage: Stage, resources: Resources, tech: Technology) -> Figure:
                    cycles, method="activity assumed")
 
 
-def fpga_energy(stage: Stage, resources: Resources, tech: Technology) -> Energy:
-    """Return what one stage adds to the FPGA's energy per inference: all but static power and clock."""
+def counted_toggles(count: float, tech: Technology) -> Figure:
+    """LUT input toggles of one stage per inference where ``count`` were seen in its netlist, without delays."""
+    return product("toggle", Quantity.exact(count, "toggle"), tech.energy.glitch.figure(), method="netlist activity")
+
+
+def fpga_energy(stage: Stage, pins: Figure, tech: Technology) -> Energy:
+    """Return what one stage adds to the FPGA's energy per inference: all but static power and clock.
+
+    ``pins`` are its LUT input toggles per inference.
+    """
     constants, ops = tech.energy, operations(stage)
-    datapath = product("J", toggles(stage, resources, tech), constants.sink.figure(), method="pin toggles")
+    datapath = product("J", pins, constants.sink.figure(), method=f"pin toggles, {pins.method}" if isinstance(
+        pins, Quantity) else "pin toggles")
 
     def accesses(which: Iterable[Access]) -> Figure:
         figures = []

@@ -1,13 +1,15 @@
 """One call from a plan to everything that is estimated, as records that go to JSON and to tables."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hwbnn.cost.cycles import Timing, timing
+from hwbnn.cost.depth import fmax, slowest
 from hwbnn.cost.energy import (
     Energy,
     asic_energy,
+    counted_toggles,
     fpga_energy,
     shares,
     summed_energy,
@@ -21,10 +23,13 @@ from hwbnn.cost.technology import technology as find_technology
 from hwbnn.errors import UserError
 from hwbnn.plan import MatrixVectorStage, Plan
 
-__all__ = ["BESIDE", "FORMAT", "Estimate", "StageEstimate", "estimate"]
+__all__ = ["BESIDE", "FORMAT", "TIERS", "Estimate", "Measured", "StageEstimate", "estimate"]
 
 BESIDE = "host link"  # what a board puts around the accelerator
-FORMAT = 3  # of the JSON record; raise it when a field is added or changes meaning
+TIERS = ("model", "synth", "activity")
+"""How an estimate is made: closed forms; counts of Yosys and nextpnr; with toggles of the netlist on real images."""
+
+FORMAT = 4  # of the JSON record; raise it when a field is added or changes meaning
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,10 @@ class StageEstimate:
         LUT input toggles per inference.
     energy, reference : :class:`Energy`
         In the FPGA without static power and clock, and at 45 nm.
+    fmax : Figure
+        Frequency that the stage reaches by itself.
+    path : :class:`str`
+        What decides that.
     energy_share : :class:`float`
         Of the sum over stages, in the FPGA where known, else of the reference; see ``Estimate.share_basis``.
     """
@@ -63,6 +72,8 @@ class StageEstimate:
     toggles: Figure
     energy: Energy
     reference: Energy
+    fmax: Figure
+    path: str
     energy_share: float
 
 
@@ -72,8 +83,8 @@ class Estimate:
 
     ``energy`` is the FPGA's, per inference at full rate; unknown where a constant has no source. ``reference``
     is the same work priced at 45 nm: no estimate of the FPGA. ``headline`` is the one to print, with its label.
-    ``resources`` are the accelerator's; ``beside`` are those of the host link, reserved in ``uses`` and ``fits``,
-    or None.
+    ``fmax`` is the frequency that the accelerator reaches. ``resources`` are the accelerator's; ``beside``
+    are those of the host link, reserved in ``uses`` and ``fits``, or None. ``tier`` is one of :data:`TIERS`.
     """
 
     network: str
@@ -86,7 +97,22 @@ class Estimate:
     energy: Energy
     reference: Energy
     share_basis: str
+    fmax: Figure
     beside: Resources | None = None
+    tier: str = "model"
+
+    @property
+    def reaches(self) -> Fit:
+        """Whether the accelerator reaches its clock: ``yes``, ``no``, or ``uncertain`` within the interval."""
+        if isinstance(self.fmax, Unknown):
+            return "uncertain"
+        clock = self.timing.clock_hz
+        return "yes" if clock <= self.fmax.low else "no" if clock > self.fmax.high else "uncertain"
+
+    @property
+    def slowest(self) -> StageEstimate:
+        """The stage whose longest path limits the clock; the first where frequencies are unknown."""
+        return min(self.stages, key=lambda s: s.fmax.nominal if isinstance(s.fmax, Quantity) else float("inf"))
 
     @property
     def fits(self) -> Fit:
@@ -116,7 +142,7 @@ class Estimate:
     def sources(self) -> tuple[str, ...]:
         """Every source that a figure of the estimate rests on."""
         figures = [*self.energy.causes.values(), *self.reference.causes.values(), self.resources.luts,
-                   self.resources.blocks]
+                   self.resources.blocks, self.fmax]
         found = [s for figure in figures if isinstance(figure, Quantity) for s in figure.sources]
         return tuple(dict.fromkeys(found))
 
@@ -152,7 +178,7 @@ class Estimate:
         """Return a record of plain values; :meth:`from_json` reads it. Derived values are for other readers."""
         label, figure = self.headline
         return {
-            "format": FORMAT, "tier": "model", "network_name": self.network, "technology": self.technology,
+            "format": FORMAT, "tier": self.tier, "network_name": self.network, "technology": self.technology,
             "title": self.title, "clock_hz": self.timing.clock_hz,
             "cycles": {"first": self.timing.first_cycles, "interval": self.timing.interval_cycles},
             "latency": self.timing.latency.to_json(), "rate": self.timing.rate.to_json(),
@@ -166,10 +192,11 @@ class Estimate:
                 "name": s.name, "component": s.component, "nodes": list(s.nodes), "pe": s.pe, "simd": s.simd,
                 "latency": s.latency, "ii": s.ii, "macs": s.macs, "resources": _resources_json(s.resources),
                 "toggles": s.toggles.to_json(), "energy": s.energy.to_json(), "reference": s.reference.to_json(),
-                "energy_share": s.energy_share,
+                "fmax": s.fmax.to_json(), "path": s.path, "energy_share": s.energy_share,
             } for s in self.stages],
             "energy": self.energy.to_json(), "reference": self.reference.to_json(),
             "share_basis": self.share_basis, "headline": {"label": label, "figure": figure.to_json()},
+            "fmax": self.fmax.to_json(), "reaches": self.reaches,
             "power": self.power.to_json(), "sources": list(self.sources), "unknowns": list(self.unknowns),
         }
 
@@ -189,9 +216,10 @@ class Estimate:
             tuple(StageEstimate(
                 s["name"], s["component"], tuple(s["nodes"]), s["pe"], s["simd"], s["latency"], s["ii"], s["macs"],
                 _resources(s["resources"]), from_json(s["toggles"]), Energy.from_json(s["energy"]),
-                Energy.from_json(s["reference"]), s["energy_share"]) for s in record["stages"]),
+                Energy.from_json(s["reference"]), from_json(s["fmax"]), s["path"], s["energy_share"])
+                for s in record["stages"]),
             Energy.from_json(record["energy"]), Energy.from_json(record["reference"]), record["share_basis"],
-            record["beside"] and _resources(record["beside"]))
+            from_json(record["fmax"]), record["beside"] and _resources(record["beside"]), record["tier"])
 
 
 def _bare(figure: Figure) -> str:
@@ -207,7 +235,38 @@ def _resources(record: Mapping[str, Any]) -> Resources:
     return Resources(**{name: from_json(figure) for name, figure in record.items()})  # pyright: ignore[reportArgumentType]
 
 
-def estimate(plan: Plan, technology: str, clock_hz: int, *, beside: Resources | None = None) -> Estimate:
+@dataclass(frozen=True)
+class Measured:
+    """What tools found of an accelerator, in place of what the closed forms say.
+
+    Parameters
+    ----------
+    tier : :class:`str`
+        Of the estimate that is made from it, one of :data:`TIERS`.
+    resources : mapping
+        Stage to what it takes; stages that are not there keep their closed forms.
+    whole : :class:`Resources` or None
+        What all take together, where that is not the sum of the stages.
+    uses : tuple of :class:`Use` or None
+        Of the placed design, host link included.
+    fmax : Figure or None
+    toggles : mapping
+        Stage to LUT input toggles per inference, counted without delays.
+    """
+
+    tier: str
+    resources: Mapping[str, Resources] = field(default_factory=dict)
+    whole: Resources | None = None
+    uses: tuple[Use, ...] | None = None
+    fmax: Figure | None = None
+    toggles: Mapping[str, float] = field(default_factory=dict)
+
+
+_NOTHING = Measured("model")
+
+
+def estimate(plan: Plan, technology: str, clock_hz: int, *, beside: Resources | None = None,
+             measured: Measured = _NOTHING) -> Estimate:
     """Estimate ``plan`` on ``technology`` at ``clock_hz``, in milliseconds and without any tool.
 
     Parameters
@@ -218,6 +277,8 @@ def estimate(plan: Plan, technology: str, clock_hz: int, *, beside: Resources | 
     clock_hz : :class:`int`
     beside : :class:`Resources`
         What the host link takes; reserved.
+    measured : :class:`Measured`
+        What tools found already.
 
     Raises
     ------
@@ -226,23 +287,28 @@ def estimate(plan: Plan, technology: str, clock_hz: int, *, beside: Resources | 
     """
     tech = find_technology(technology)
     clock = timing(plan, clock_hz)
-    resources = [of_stage(stage, tech) for stage in plan.parts]
-    energies = [fpga_energy(stage, used, tech) for stage, used in zip(plan.parts, resources, strict=True)]
-    references = [asic_energy(stage) for stage in plan.parts]
-    known = shares(energies)
-    parts = known if known is not None else shares(references)
-    assert parts is not None  # the reference is always known
-    stages = tuple(
-        StageEstimate(
+    stages, total = [], measured.whole
+    for stage in plan.parts:
+        used = measured.resources[stage.name] if stage.name in measured.resources else of_stage(stage, tech)
+        pins = counted_toggles(measured.toggles[stage.name], tech) if stage.name in measured.toggles else toggles(
+            stage, used, tech)
+        stages.append(StageEstimate(
             stage.name, type(stage).__name__.removesuffix("Stage"), stage.nodes,
             stage.fold.pe if isinstance(stage, MatrixVectorStage) else None,
             stage.fold.simd if isinstance(stage, MatrixVectorStage) else None,
-            stage.latency, stage.ii, operations(stage).macs, used, toggles(stage, used, tech), energy, reference,
-            share)
-        for stage, used, energy, reference, share in zip(plan.parts, resources, energies, references, parts,
-                                                         strict=True))
-    whole = summed(resources, tech)
+            stage.latency, stage.ii, operations(stage).macs, used, pins, fpga_energy(stage, pins, tech),
+            asic_energy(stage), fmax((stage,), tech), str(slowest(stage, tech)), 0.0))
+    energies = [stage.energy for stage in stages]
+    known, references = shares(energies), shares([stage.reference for stage in stages])
+    parts = known if known is not None else references
+    assert parts is not None  # the reference is always known
+    whole = summed((stage.resources for stage in stages), tech) if total is None else total
     return Estimate(
-        plan.network.name, tech.name, tech.title, clock, whole, uses(whole, tech, beside=beside), stages,
-        whole_fpga_energy(energies, clock.interval_cycles, clock_hz, tech), summed_energy(references),
-        "FPGA, without static power and clock" if known is not None else "45 nm reference", beside)
+        plan.network.name, tech.name, tech.title, clock, whole,
+        uses(whole, tech, beside=beside) if measured.uses is None else measured.uses,
+        tuple(replace(stage, energy_share=share) for stage, share in zip(stages, parts, strict=True)),
+        whole_fpga_energy(energies, clock.interval_cycles, clock_hz, tech),
+        summed_energy(stage.reference for stage in stages),
+        "FPGA, without static power and clock" if known is not None else "45 nm reference",
+        fmax(plan.parts, tech) if measured.fmax is None else measured.fmax,
+        beside if measured.uses is None else None, measured.tier)

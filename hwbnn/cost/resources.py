@@ -38,8 +38,8 @@ class Resources:
     Parameters
     ----------
     luts : look-up tables of the chip in use after packing, or logic cells where LUT and flip-flop share one.
-    mapped_luts : look-up tables as synthesis counts them: LUT cells, two per CCU2C, LUT memory; no lone flip-flops, no cells
-        at the ends of carry chains.
+    mapped_luts : look-up tables as synthesis counts them: LUT cells, two per CCU2C, LUT memory; no lone
+        flip-flops, no cells at the ends of carry chains.
     flip_flops : bits of flip-flops of the emitted RTL, without those that stand in for LUT memory.
     mapped_flip_flops : what synthesis leaves of them, constant and identical bits merged, and with those that
         stand in for LUT memory.

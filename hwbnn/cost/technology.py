@@ -24,8 +24,8 @@ from hwbnn.errors import UserError
 from hwbnn.plan.bank import SPRAM_BITS, SPRAM_WORDS
 
 __all__ = [
-    "KINDS", "BlockMemory", "Constant", "DelayModel", "EnergyConstants", "LutMemory", "LutModel", "Multiplier", "SpeedFact",
-    "Technology", "names", "parse", "technology",
+    "KINDS", "BlockMemory", "Constant", "DelayModel", "EnergyConstants", "LutMemory", "LutModel", "Multiplier",
+    "SpeedFact", "Technology", "names", "parse", "technology",
 ]
 
 KINDS = ("measured", "data sheet", "published simulation", "scaled", "fitted", "assumed", "unknown")

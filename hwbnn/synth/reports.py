@@ -17,9 +17,9 @@ _PRIMITIVES = {
 }
 _PREFIXES = {
     "SB_DFF": "ff", "SB_RAM40_4K": "block_memory", "FD1P3": "ff", "DFF": "ff", "FDRE": "ff", "FDSE": "ff", "FDCE": "ff",
-    "FDPE": "ff", "LUT": "lut4", "MUX": "mux", "RAMB": "block_memory", "DSP48": "dsp", "MULT": "dsp", "PDP": "block_memory",
-    "DP16K": "block_memory", "SDPB": "block_memory", "SDPX9B": "block_memory", "pROM": "block_memory",
-    "DPB": "block_memory", "DPX9B": "block_memory", "SP": "block_memory", "RAM": "lut_memory",
+    "FDPE": "ff", "LUT": "lut4", "MUX": "mux", "RAMB": "block_memory", "DSP48": "dsp", "MULT": "dsp",
+    "PDP": "block_memory", "DP16K": "block_memory", "SDPB": "block_memory", "SDPX9B": "block_memory",
+    "pROM": "block_memory", "DPB": "block_memory", "DPX9B": "block_memory", "SP": "block_memory", "RAM": "lut_memory",
 }
 #: Places for look-up tables that a primitive takes; LUT memories not listed take ``luts_per_memory``.
 _PLACES = {"CCU2C": 2, "CCU2": 2, "ALU": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8,

@@ -1,0 +1,225 @@
+"""Estimates above closed forms: a chip without a board, counts of the tools, netlist toggles, what is missing."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_cli import call, refused
+from zoo import mlp, tiny
+
+import hwbnn.sim
+from hwbnn import cost, ir
+from hwbnn.build import Build, compile, estimation, on_target
+from hwbnn.build.estimation import synthesized
+from hwbnn.calibrate import Measured
+from hwbnn.cost import Estimate, Quantity, Unknown
+from hwbnn.errors import UserError
+from hwbnn.plan import Fold
+from hwbnn.sim.activity import Activity
+from hwbnn.sim.pins import lut_toggles
+from hwbnn.synth import Cells, SynthesisResult, Use
+
+FOLDS = {"fc0": Fold(2, 4), "fc1": Fold(3, 2)}
+IMAGES = np.random.default_rng(0).integers(0, 16, (4, 8))
+
+
+def built(path) -> Build:
+    return compile(tiny(), path, board="icebreaker", folds=FOLDS)
+
+
+def synthesize(build: Build) -> Build:
+    """Leave what ``hwbnn synth`` would, without the tools."""
+    stages = {stage.name: Cells(lut4=50 + n, lut=60 + n, ff=stage.flip_flops - 1)
+              for n, stage in enumerate(build.plan.stages)}
+    result = SynthesisResult(
+        board="icebreaker", technology="ice40-up5k", network=build.manifest.network, seed=1, clock_hz=12_000_000,
+        fmax_hz=31.5e6, accelerator=sum(stages.values(), Cells()), stages=stages, design=Cells(lut4=1000, lut=1100),
+        placed={"lut": Use(1500, 5280), "block_memory": Use(3, 30), "pins": Use(5, 39)}, bitstream=None,
+        versions={"yosys": "0.70", "nextpnr-ice40": "0.11.1", "amaranth": "0.5"})
+    build.directory.write_json("synth/result.json", result.to_json(build.directory))
+    (build.path / "synth" / "netlist.v").write_text("module accelerator; endmodule\n")
+    return build
+
+
+@pytest.fixture
+def bare(tmp_path) -> Build:
+    return built(tmp_path / "b")
+
+
+@pytest.fixture
+def done(tmp_path) -> Build:
+    return synthesize(built(tmp_path / "b"))
+
+
+def nets(stage: str, count: int) -> dict[str, int]:
+    """Toggles of the pins of one look-up table, ``count`` in all, and of what is none."""
+    cell = f"TOP.accelerator.core.{stage}.pe_0.sum_SB_LUT4_O"
+    return {f"{cell}.I0": count - 3, f"{cell}.I1": 0, f"{cell}.I2": 2, f"{cell}.I3": 1, f"{cell}.O": 77,
+            f"TOP.accelerator.core.{stage}.carry.I0": 5, f"TOP.accelerator.core.{stage}.carry.I1": 5,
+            f"TOP.accelerator.core.{stage}.x[0]": 9}
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """The simulator's place taken: 40 toggles of fc0, 12 of fc1."""
+    asked = []
+
+    def simulate(directory, x, **options):
+        asked.append(options)
+        return SimpleNamespace(exact=True)
+
+    activity = Activity(100, (), {"TOP.aclk": 200} | nets("fc0", 40) | nets("fc1", 12))
+    monkeypatch.setattr(hwbnn.sim, "simulate", simulate)
+    monkeypatch.setattr("hwbnn.sim.activity.read_saif", lambda path, clock: activity)
+    return asked
+
+
+def test_pins_are_those_of_look_up_tables():
+    activity = Activity(10, (), nets("fc0", 40) | nets("fc", 12) | {
+        f"TOP.accelerator.core.fc0.two.lut4_{n}.{pin}": 1 for n in (0, 1) for pin in "ABCD"})
+    toggles, luts = lut_toggles(activity, ["fc0", "fc", "rank"], core="TOP.accelerator.core")
+    assert toggles == {"fc0": 48, "fc": 12, "rank": 0} and luts == 4
+    with pytest.raises(UserError, match=r"^Activity must be of a netlist with look-up tables, and it has none; make a "
+                                        r"netlist with `hwbnn synth` and simulate that$"):
+        lut_toggles(Activity(1, (), {"TOP.x": 1}), ["fc0"], core="TOP")
+
+
+def test_synth_has_the_tools_counts(done):
+    result = done.estimate(tier="synth")
+    assert result.tier == "synth" and result.fmax == Quantity.exact(31.5e6, "Hz", method="nextpnr", sources=(
+        "yosys 0.70, nextpnr-ice40 0.11.1",))
+    assert [stage.resources.luts.nominal for stage in result.stages] == [60 + n for n in range(len(result.stages))]
+    assert all(stage.resources.luts.is_exact and stage.resources.mapped_flip_flops.is_exact for stage in result.stages)
+    use = {row.resource: row for row in result.uses}
+    assert use["LC"].used.nominal == 1500 and use["SB_RAM40_4K"].available == 30 and result.fits == "yes"
+    assert result.reaches == "yes" and done.estimated == result
+    assert Estimate.from_json(json.loads((done.path / "estimate.json").read_text())) == result
+
+
+def test_activity_has_the_netlists_toggles(done, simulated):
+    result = done.estimate(tier="activity", x=IMAGES, images="some:images")
+    assert simulated[0]["netlist"] == "synth" and simulated[0]["stalls"] == "none"
+    found = {stage.name: stage.toggles for stage in result.stages}
+    constants = cost.technology("ice40-up5k").energy
+    assert found["fc0"].nominal == pytest.approx(40 / 4 * constants.glitch.value)
+    assert (found["fc0"].low, found["fc0"].high) == (10, 20)
+    energy = {stage.name: stage.energy.datapath.nominal for stage in result.stages}
+    assert energy["fc0"] == pytest.approx(15 * constants.sink.value) and energy["rank"] == 0
+    assert result.tier == "activity" and result.energy.total.nominal < done.estimate().energy.total.nominal
+    again = done.estimate(tier="activity")  # from what was measured
+    assert len(simulated) == 1 and again == result
+
+
+def test_activity_of_another_netlist_is_refused(done, simulated):
+    done.estimate(tier="activity", x=IMAGES)
+    (done.path / "synth" / "netlist.v").write_text("module accelerator(a); endmodule\n")
+    with pytest.raises(UserError, match=r"^Activity in \S+activity\.json must be of this build's netlist, and it is of "
+                                        r"another one; make it again with `hwbnn estimate \S+ --tier activity --images "
+                                        r"SET:SPLIT`$"):
+        done.estimate(tier="activity")
+
+
+def test_a_netlist_that_computes_something_else_is_refused(done, monkeypatch):
+    monkeypatch.setattr(hwbnn.sim, "simulate", lambda *a, **b: SimpleNamespace(exact=False))
+    with pytest.raises(UserError, match=r"^Netlist in \S+ must compute what golden does, and it does not; run `hwbnn "
+                                        r"simulate \S+ --images array --netlist synth --engine compiled`$"):
+        done.estimate(tier="activity", x=IMAGES)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"tier": "synth"}, r"^File \S+result\.json must exist; make it with `hwbnn synth \S+`$"),
+    ({"tier": "activity"}, r"^File \S+result\.json must exist; make it with `hwbnn synth \S+`$"),
+    ({"tier": "activity", "x": IMAGES}, r"^File \S+result\.json must exist; make it with `hwbnn synth \S+`$"),
+    ({"tier": "best"}, r"^Tier must be one of model, synth, activity, not best$"),
+    ({"x": IMAGES}, r"^Images must be given for the tier activity only, not for model$"),
+])
+def test_what_is_missing_is_said_with_its_command(options, message, bare):
+    with pytest.raises(UserError, match=message):
+        bare.estimate(**options)
+
+
+def test_no_images(done):
+    with pytest.raises(UserError, match=r"^Images must be at least one, and array holds none; name others with "
+                                        r"--images$"):
+        done.estimate(tier="activity", x=IMAGES[:0])
+    with pytest.raises(UserError, match=r"^Activity must be measured on images, and \S+ has none; measure it with "
+                                        r"`hwbnn estimate \S+ --tier activity --images SET:SPLIT`$"):
+        done.estimate(tier="activity")
+
+
+# A chip without a board.
+
+def test_another_chip_keeps_the_folding_and_writes_nothing(bare):
+    found = on_target(bare.path, "ecp5-45")
+    assert found.plan.folds == bare.folds and found.estimate.technology == "ecp5-45"
+    assert found.estimate.timing.clock_hz == 12_000_000 and found.estimate.beside is None
+    assert not (bare.path / "estimate.json").exists()
+
+
+def test_a_network_file_needs_a_folding(tmp_path):
+    ir.save(mlp((8, 6, 3)), tmp_path / "n.npz")
+    with pytest.raises(UserError, match=r"^Folding must be given for a network file, and none was; estimate it with "
+                                        r"--fit, .* or --fold on Lattice iCE40HX1K$"):
+        on_target(tmp_path / "n.npz", "ice40-hx1k")
+    found = on_target(tmp_path / "n.npz", "ice40-hx8k", folds={"fc0": (2, 4), "fc1": (3, 2)}, clock_hz=10_000_000)
+    assert found.plan.folds["fc0"].lanes == 8 and found.estimate.timing.clock_hz == 10_000_000
+    assert on_target(tmp_path / "n.npz", "ecp5-25", fit=True).estimate.timing.clock_hz == estimation.CLOCK_HZ
+
+
+def test_a_clock_that_is_out_of_reach_is_refused(bare, monkeypatch):
+    figure = Quantity(20e6, 30e6, 40e6, "Hz", "logic depth")
+    monkeypatch.setitem(cost.estimate.__globals__, "fmax", lambda stages, tech: figure)
+    with pytest.raises(UserError, match=r"^Clock must be at most the 40\.0 MHz that the design may reach on Lattice "
+                                        r"ECP5 LFE5U-25F, not 50 MHz; the slowest path is in \w+ \(.*\); ask for less "
+                                        r"with --clock 30$"):
+        on_target(bare.path, "ecp5-25", clock_hz=50_000_000)
+    assert on_target(bare.path, "ecp5-25", clock_hz=35_000_000).estimate.reaches == "uncertain"
+    assert on_target(bare.path, "ecp5-25", clock_hz=20_000_000).estimate.reaches == "yes"
+
+
+@pytest.mark.parametrize("fmax, kind", [((80.0, 90.0, None), Quantity), ((None, None, None), Unknown), ((), Unknown)])
+def test_the_tools_without_a_board(bare, monkeypatch, fmax, kind):
+    monkeypatch.setattr(estimation, "measure", lambda make, tech, *, place: Measured(
+        {"LUT4": 400, "CCU2C": 50, "TRELLIS_FF": 300, "DP16KD": 2}, {"TRELLIS_COMB": 520}, fmax))
+    result = synthesized(on_target(bare.path, "ecp5-25")).estimate
+    assert result.tier == "synth" and isinstance(result.fmax, kind)
+    used = result.resources
+    assert (used.luts.nominal, used.mapped_luts.nominal, used.mapped_flip_flops.nominal, used.blocks.nominal) == (
+        520, 500, 300, 2)
+    if fmax[:1] == (80.0,):
+        assert (result.fmax.low, result.fmax.high) == (80e6, 90e6)
+
+
+# The command.
+
+def test_views_of_the_command(bare):
+    record = json.loads(call("estimate", bare.path, "--compare", "--roofline", "--target", "ecp5-25", "--json"))
+    assert [row["name"] for row in record["comparison"]] == ["float32", "int8", "ternary", "binary"]
+    assert record["roofline"]["rows"][0]["stage"] == "fc0" and record["zeros"][0]["layer"] == "fc0"
+    text = call("estimate", bare.path, "--compare", "--roofline")
+    assert "33.3 %" in text and "55.6 %" in text and "float32" in text and "closed forms" in text
+
+
+@pytest.mark.parametrize("words, message", [
+    ("--clock 5", "Option --clock must be given with --target, since a build has its own; for another one run "),
+    ("--target-fps 5", "Option --target-fps must be given with --target, since a build has its own; for another one "),
+    ("--target ecp5-25 --tier activity", "Tier activity must be of a build's own board, not of --target ecp5-25; run "),
+    ("--target ecp5-25 --clock -3", "Clock must be a frequency in MHz, such as 25, not -3"),
+    ("--target ecp5-52", "Technology must be one of "),
+    ("--tier guess", "Tier must be one of model, synth, activity, not guess"),
+    ("--validate 2", "Validation must be of a --target, without a build; for instance `hwbnn estimate --validate 4 "),
+])
+def test_bad_words(words, message, bare):
+    assert refused("estimate", bare.path, *words.split()).startswith(message)
+
+
+def test_without_a_build():
+    assert refused("estimate").startswith("Build must be given, and none was; make one with `hwbnn compile")
+
+
+def test_an_unreadable_activity_file(done):
+    (done.path / "activity.json").write_text('{"format": 1}')
+    with pytest.raises(UserError, match=r"^File \S+activity\.json must be what `hwbnn estimate .*` writes, and it is "
+                                        r"damaged; make it again with `.*`$"):
+        done.estimate(tier="activity")
