@@ -18,8 +18,8 @@ from hwbnn.build import Build, compile
 from hwbnn.builddir import BuildDirectory
 from hwbnn.cost import Quantity, Unknown
 from hwbnn.plan import Fold, lower
-from hwbnn.report import text, view, write
-from hwbnn.report.charts import Bar, bars, confusion_matrix
+from hwbnn.report import limits, text, view, write
+from hwbnn.report.charts import Bar, bars, confusion_matrix, roofs
 from hwbnn.report.drawing import Box, Edge, draw
 from hwbnn.report.graph import network_graph, shape_of, standalone
 from hwbnn.report.results import Results
@@ -289,3 +289,26 @@ def test_drawing_names_layers_and_folding():
 def test_drawing_can_stand_alone():
     tree = ElementTree.fromstring(standalone(network_graph(tiny())))
     assert tree.tag == "{http://www.w3.org/2000/svg}svg" and any(e.tag.endswith("style") for e in tree.iter())
+
+
+def test_the_page_draws_the_roofline_and_the_precisions(plain):
+    results = Results.read(plain.directory)
+    roof = limits.found(results)
+    figure = limits.chart(roof)
+    drawn = {trace["name"]: trace for trace in figure["data"] if "name" in trace}
+    assert drawn["layer, over the whole interval"]["text"] == ["fc0", "fc1"]
+    assert drawn["layer, over the whole interval"]["y"] == [row.attained for row in roof.rows]
+    assert drawn["while it works (PE × SIMD)"]["y"] == [8, 6]
+    (left, right), (low, high) = drawn["memories"]["x"], drawn["memories"]["y"]
+    assert low / left == pytest.approx(high / right) and low / left == pytest.approx(roof.bits_per_cycle)
+    assert [row["layer"] for row in limits.rows(roof)] == ["fc0", "fc1"] and "times as many" in limits.note(roof)
+    assert [row["name"] for row in limits.precisions(results)] == ["float32", "int8", "ternary", "binary"]
+    assert limits.rests(results) == []
+    text = write(plain.directory).read_text()
+    assert "How far the folding is" in text and "The same network in other precisions" in text
+
+
+def test_a_roofline_without_memory_traffic_or_limits_is_drawn():
+    figure = roofs([("a", None, 1.0, 2.0, None)], bandwidth=10)
+    assert [trace["name"] for trace in figure["data"] if "name" in trace] == [
+        "memories", "limit by look-up tables", "while it works (PE × SIMD)", "layer, over the whole interval"]

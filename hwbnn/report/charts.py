@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Bar", "bars", "confusion_matrix", "decay"]
+__all__ = ["Bar", "bars", "confusion_matrix", "decay", "roofs"]
 
 _ROW = 30  # height of a bar's row in pixels
 _LONGEST = 26  # characters of a name beside a bar
@@ -103,3 +103,47 @@ def decay(points: Sequence[tuple[float, float, float, float]], *, x: str, y: str
         "xaxis": {"title": {"text": x}, "type": "log"}, "yaxis": {"title": {"text": y}},
     }
     return {"data": [trace], "layout": layout}
+
+
+def roofs(points: Sequence[tuple[str, float | None, float, float, float | None]], *, bandwidth: float
+          ) -> dict[str, Any]:
+    """A roofline, both axes in powers of ten.
+
+    Parameters
+    ----------
+    points : (name, products per bit, products per cycle, those while it works, limit by look-up tables)
+        Points without memory traffic stand at the right end.
+    bandwidth : :class:`float`
+        Bits per cycle: the slope of the memories' roof.
+    """
+    known = [intensity for _, intensity, *_ in points if intensity]
+    left, right = 0.3 * min(known, default=1.0), 10 * max(known, default=1.0)
+    at = [intensity or right / 2 for _, intensity, *_ in points]
+    names = [_short(name) for name, *_ in points]
+    roof = {"type": "scatter", "mode": "lines", "name": "memories", "x": [left, right],
+            "y": [bandwidth * left, bandwidth * right], "line": {"color": "series-1"}, "hoverinfo": "name"}
+    limits = [(x, limit, name) for x, (*_, limit), name in zip(at, points, names, strict=True) if limit is not None]
+    logic = {"type": "scatter", "mode": "markers", "name": "limit by look-up tables", "x": [x for x, *_ in limits],
+             "y": [y for _, y, _ in limits], "marker": {"color": "series-1", "symbol": "line-ew-open", "size": 22,
+                                                         "line": {"width": 2, "color": "series-1"}},
+             "text": [name for *_, name in limits],
+             "hovertemplate": "%{text}: %{y:,.4~g} products per cycle<extra>limit by look-up tables</extra>"}
+    lifts = {"type": "scatter", "mode": "lines", "showlegend": False, "hoverinfo": "skip",
+             "line": {"color": "series-0", "width": 1, "dash": "dot"},
+             "x": [x for place, *_ in limits for x in (place, place, None)],
+             "y": [y for (*_, works, limit) in points if limit is not None for y in (works, limit, None)]}
+    attained = {"type": "scatter", "mode": "markers+text", "name": "layer, over the whole interval", "x": at,
+                "y": [y for _, _, y, *_ in points], "text": names, "textposition": "bottom right",
+                "marker": {"color": "series-0", "size": 10}, "cliponaxis": False,
+                "hovertemplate": "%{text}: %{y:,.4~g} products per cycle<extra></extra>"}
+    works = {"type": "scatter", "mode": "markers", "name": "while it works (PE × SIMD)", "x": at,
+             "y": [works for *_, works, _ in points], "text": names,
+             "marker": {"color": "series-0", "size": 10, "symbol": "circle-open"},
+             "hovertemplate": "%{text}: %{y:,.4~g} products per cycle<extra>while it works</extra>"}
+    layout = {
+        "height": 400, "margin": {"l": 60, "r": 30, "t": 60, "b": 45},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        "xaxis": {"title": {"text": "products per bit of memory traffic"}, "type": "log", "dtick": 1},
+        "yaxis": {"title": {"text": "products per cycle"}, "type": "log", "dtick": 1},
+    }
+    return {"data": [roof, logic, lifts, works, attained], "layout": layout}

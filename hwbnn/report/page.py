@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from hwbnn.builddir import BuildDirectory, write_atomic
-from hwbnn.report import faults, hardware, text, traffic, view
+from hwbnn.report import faults, hardware, limits, text, traffic, view
 from hwbnn.report.graph import network_graph
 from hwbnn.report.results import Results
 from hwbnn.version import __version__
@@ -33,4 +33,4 @@ def render(results: Results) -> str:
         results=results, version=__version__, css=(files / "page.css").read_text(encoding="utf-8"),
         plotly=(resources.files(plotly) / "package_data" / "plotly.min.js").read_text(encoding="utf-8"),
         graph=network_graph(results.network, results.plan), view=view, hardware=hardware,
-        traffic=traffic, faults=faults)
+        traffic=traffic, faults=faults, limits=limits)
