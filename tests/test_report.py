@@ -158,7 +158,7 @@ def test_page_says_what_is_missing(plain):
                     f"hwbnn synth {plain.path}"):
         assert command in seen
     assert "hwbnn compile x" in seen
-    assert set(page(plain).figures) == {"plot-cycles"}
+    assert set(page(plain).figures) == {"plot-cycles", "plot-limits"}
 
 
 def test_page_escapes_names(tmp_path):
@@ -206,7 +206,7 @@ def test_charts_are_figures_that_plotly_accepts(full):
         return "#123456" if isinstance(value, str) and value.startswith("series-") else value
 
     figures = page(full).figures
-    assert set(figures) == {"plot-confusion", "plot-cycles", "plot-resources", "plot-energy"}
+    assert set(figures) == {"plot-confusion", "plot-cycles", "plot-resources", "plot-energy", "plot-limits"}
     for figure in figures.values():
         graph_objects.Figure(coloured(figure))
 
