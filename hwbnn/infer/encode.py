@@ -69,7 +69,7 @@ class Encoder:
     def _from_bytes(self, x: NDArray) -> NDArray[np.uint8] | None:
         table = self._table(x.dtype)
         index = x.view(np.uint8)
-        if not table.takes_all and not table.fits[index].all():
+        if not table.takes_all and not table.fits.take(index).all():
             return None
         if table.changes_nothing:
             return index

@@ -25,10 +25,13 @@ class Program:
     output: str
     last_use: list[tuple[str, ...]]
 
-    def walk(self, x: Array, execute: Callable[..., Array]) -> Array:
-        """Carry out every step by ``execute(step, *inputs)``, from the entry's ``x`` to the output."""
-        slots = {self.entry: x}
-        for step, dropped in zip(self.steps, self.last_use, strict=True):
+    def walk(self, x: Array, execute: Callable[..., Array], *, done: int = 0) -> Array:
+        """Carry out every step by ``execute(step, *inputs)``, from the entry's ``x`` to the output.
+
+        Where the first ``done`` steps are done, ``x`` is what the last of them wrote, which alone is read later.
+        """
+        slots = {self.steps[done - 1].writes if done else self.entry: x}
+        for step, dropped in zip(self.steps[done:], self.last_use[done:], strict=True):
             slots[step.writes] = execute(step, *(slots[name] for name in step.reads))
             for slot in dropped:
                 slots.pop(slot, None)

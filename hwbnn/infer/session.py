@@ -128,6 +128,8 @@ class Session:
     def _gather(self, x: ArrayLike | Folder, finish: Callable[[NDArray], NDArray], progress: bool) -> NDArray:
         x = x if isinstance(x, np.ndarray | Folder) else np.asarray(x)
         self._encoder.check_shape(x)
+        if not progress and len(x) <= self.batch and self._threads_for(len(x)) == 1:
+            return finish(self._forward(x[:]))
         parts = [part for _, part in _shown(self._batches(x, finish), len(x), progress)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

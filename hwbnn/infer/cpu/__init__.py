@@ -1,12 +1,17 @@
 """The compiled engine: numba kernels for whatever vector instructions the processor has."""
 
+import threading
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn.infer.cpu.host import byte_unit, variant
-from hwbnn.infer.cpu.native import kernel
+from hwbnn.infer.cpu.native import Recording, kernel
 from hwbnn.infer.cpu.shapes import AMX_BLOCK, COLUMNS, TILES
 from hwbnn.infer.host import HostEngine, pool_ones
+from hwbnn.infer.program import Program
+from hwbnn.infer.steps import Pack, Product, Step
 from hwbnn.infer.weights import Weights, pad_columns
 
 __all__ = ["NumbaEngine"]
@@ -25,6 +30,9 @@ _AMX_TILES[0], _AMX_TILES[16:32:2], _AMX_TILES[48:56] = 1, 64, 16
 
 _PLANES_FOR_DOT = 3  # from here on bytes multiply faster with VNNI than bits count
 _ROWS_FOR_BYTES = AMX_BLOCK  # below this, blocks of rows would be mostly empty
+_FEW_ROWS = 8  # up to here what Python does between kernels takes longer than to record them
+_FEW_BYTES = 2**12  # up to here NumPy has looked them up before a kernel has begun
+_RECORDINGS = 32  # kept by an engine; batches of other sizes, or of other networks, run unrecorded
 _EXPANSION = 48  # outputs for which counting costs as much as making bytes of a row
 
 
@@ -47,6 +55,18 @@ def _aligned(array: NDArray) -> NDArray:
     return copy
 
 
+@dataclass(eq=False)
+class _Run:
+    """A recorded start of a program, and the arrays that it reads and writes."""
+
+    program: Program  # keeps the key of the recording its own
+    steps: list[Step]
+    x: NDArray
+    calls: Recording = field(default_factory=Recording)
+    y: NDArray | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class NumbaEngine(HostEngine):
     """The operations on packed rows as compiled kernels.
 
@@ -63,6 +83,36 @@ class NumbaEngine(HostEngine):
         self.variant = variant()
         self.byte_unit = byte_unit() if unit is None else unit
         self.speed = _SPEED[self.variant] + _BYTE_SPEED[self.byte_unit]
+        self._recorded: dict[tuple, _Run] = {}
+
+    def run(self, program: Program, x: NDArray) -> NDArray:
+        if not 0 < len(x) <= _FEW_ROWS:
+            return program.walk(x, self.execute)
+        key = id(program), x.shape, x.dtype
+        run = self._recorded.get(key)
+        if run is None:
+            steps = _chain(program)
+            if not steps or len(self._recorded) >= _RECORDINGS:
+                return program.walk(x, self.execute)
+            run = self._recorded.setdefault(key, _Run(program, steps, np.array(x, order="C")))
+        if not run.lock.acquire(blocking=False):  # its arrays are in use by another thread
+            return program.walk(x, self.execute)
+        try:
+            np.copyto(run.x, x)
+            if run.y is None:
+                with run.calls.on():
+                    run.y = self._follow(run.steps, run.x)
+            else:
+                run.calls.run()
+            y = run.y.copy()
+        finally:
+            run.lock.release()
+        return program.walk(y, self.execute, done=len(run.steps))
+
+    def _follow(self, steps: list[Step], x: NDArray) -> NDArray:
+        for step in steps:
+            x = self.execute(step, x)
+        return x
 
     def order(self, weights: Weights) -> None:
         """Order words in panels (outputs / W, words, sign then mask, W) of W columns, a tile's width."""
@@ -123,7 +173,11 @@ class NumbaEngine(HostEngine):
         if a.dtype == np.uint8:
             a = self._pack(a, weights.code, weights.layout.length)
         a = np.ascontiguousarray(a)
-        product = kernel(f"{what}_plain" if weights.mask is None else f"{what}_masked")
+        kind = "plain"
+        if weights.mask is not None:
+            both = weights.code.planes == 2 and weights.code.thermometer and TILES[self.variant][1].words == 1
+            kind = "ternary" if both else "masked"
+        product = kernel(f"{what}_{kind}")
         product(a, *a.shape[:2], weights.code.shift, a.shape[2], weights.panels, pad_columns(weights.outputs), *rest)
 
     def _bytes(self, what, a, weights, *rest):
@@ -210,6 +264,8 @@ class NumbaEngine(HostEngine):
         return out
 
     def look_up(self, x, table):
+        if x.size < _FEW_BYTES:
+            return table.take(x)
         out = np.empty(x.shape, np.uint8)
         kernel("look_up")(np.ascontiguousarray(x), x.size, table, out)
         return out
@@ -218,3 +274,25 @@ class NumbaEngine(HostEngine):
         out, finite = np.empty(x.shape, np.uint8), np.empty(1, np.uint8)
         kernel("codes_of_floats")(np.ascontiguousarray(x), x.size, len(boundaries), boundaries, out, finite)
         return out, bool(finite[0])
+
+
+def _chain(program: Program) -> list[Step]:
+    """The steps at the start of ``program`` that kernels alone carry out, each on what the one before it wrote.
+
+    None but the last one's result is read by the steps that follow.
+    """
+    chain: list[Step] = []
+    reads = program.entry
+    for step in program.steps:
+        only = isinstance(step, Pack) or (isinstance(step, Product) and step.window is None and step.weights.parts == 1
+                                          and (step.fused or step.thresholds is None))
+        if not only or step.reads != (reads,):
+            break
+        chain.append(step)
+        reads = step.writes
+    while chain:
+        inner = {program.entry, *(step.writes for step in chain[:-1])}
+        if program.output not in inner and not any(inner & set(step.reads) for step in program.steps[len(chain):]):
+            break
+        chain.pop()
+    return chain

@@ -28,13 +28,16 @@ _FROM_C = {"memcpy", "memmove", "memset"}  # what LLVM makes of loops; every pro
 _KERNELS: dict[str, tuple[Callable, dict[str, Any]]] = {}
 
 
-def kernel(**pointers: types.CPointer) -> Callable[[Callable], Callable]:
-    """Make a function a kernel: the parameters named are pointers, all others 64-bit integers."""
+def kernel(name: str | None = None, /, **pointers: types.CPointer) -> Callable[[Callable], Callable]:
+    """Make a function a kernel, known by its own name unless another is given.
+
+    The parameters that are named are pointers, all others 64-bit integers.
+    """
     def register(function: Callable) -> Callable:
         names = function.__code__.co_varnames[:function.__code__.co_argcount]
         if not set(pointers) <= set(names):
             raise ValueError(f"Pointers of {function.__name__} must be parameters, not {', '.join(pointers)}")
-        _KERNELS[function.__name__] = function, {name: pointers.get(name, types.int64) for name in names}
+        _KERNELS[name or function.__name__] = function, {name: pointers.get(name, types.int64) for name in names}
         return function
     return register
 

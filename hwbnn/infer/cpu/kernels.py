@@ -18,97 +18,60 @@ from hwbnn.infer.cpu.microkernel import byte_plane, product_kernel
 from hwbnn.infer.cpu.shapes import TILES, Tile
 
 PLAIN, MASKED = TILES[variant()]
-ROW = (Tile(1, PLAIN.vectors, PLAIN.words), Tile(1, MASKED.vectors, MASKED.words))
-
-_values_plain, _values_plain_row = (product_kernel(t, masked=False, planes_out=0) for t in (PLAIN, ROW[0]))
-_values_masked, _values_masked_row = (product_kernel(t, masked=True, planes_out=0) for t in (MASKED, ROW[1]))
-_bit_plain, _bit_plain_row = (product_kernel(t, masked=False, planes_out=1) for t in (PLAIN, ROW[0]))
-_bit_masked, _bit_masked_row = (product_kernel(t, masked=True, planes_out=1) for t in (MASKED, ROW[1]))
-_two_plain, _two_plain_row = (product_kernel(t, masked=False, planes_out=2) for t in (PLAIN, ROW[0]))
-_two_masked, _two_masked_row = (product_kernel(t, masked=True, planes_out=2) for t in (MASKED, ROW[1]))
-
-_W, _WM = PLAIN.columns, MASKED.columns
-_R, _RM = PLAIN.rows, MASKED.rows
 
 
-@kernel(a=U64, b=U64, bias=I64, t_row=I64, out=I32)
-def values_plain(a, rows, planes, shift, words, b, columns, bias, t_row, scale, out):
-    """out[r, n] = bias[t_row[r] + n] + scale * acc, int32, for bipolar weights; ``columns`` counts padding."""
-    stride = planes * words
-    for p in range(columns // _W):
-        b0, m = p * words * _W, 0
-        while m + _R <= rows:
-            _values_plain(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * _W, 0, t_row, m, scale,
-                          out, m * columns + p * _W, columns, 0)
-            m += _R
-        while m < rows:
-            _values_plain_row(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * _W, 0, t_row, m,
-                              scale, out, m * columns + p * _W, columns, 0)
-            m += 1
+def _products(kind: str, tile: Tile, **options: bool) -> None:
+    """Make the kernels ``values_<kind>`` and ``bits_<kind>``: panels of weights outside, rows inside.
+
+    values: out[r, n] = bias[t_row[r] + n] + scale * acc, int32; ``columns`` counts padding.
+    bits: bit n of plane i of row r is acc >= limits[i * t_plane + t_row[r] + n]; ``out`` counts bytes.
+    """
+    single = Tile(1, tile.vectors, tile.words)  # for rows that are left over, and for one image
+    tile_values, tile_bit, tile_two = (product_kernel(tile, planes_out=n, **options) for n in range(3))
+    row_values, row_bit, row_two = (product_kernel(single, planes_out=n, **options) for n in range(3))
+    width, height, per_word = tile.columns, tile.rows, tile.columns * (2 if options["masked"] else 1)
+
+    def values(a, rows, planes, shift, words, b, columns, bias, t_row, scale, out):
+        stride = planes * words
+        for p in range(columns // width):
+            b0, m = p * words * per_word, 0
+            while m + height <= rows:
+                tile_values(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * width, 0, t_row, m,
+                            scale, out, m * columns + p * width, columns, 0)
+                m += height
+            while m < rows:
+                row_values(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * width, 0, t_row, m,
+                           scale, out, m * columns + p * width, columns, 0)
+                m += 1
+
+    def bits(a, rows, planes, shift, words, b, columns, limits, t_plane, t_row, planes_out, out):
+        stride, wide = planes * words, columns // 8
+        for p in range(columns // width):
+            b0, at, m = p * words * per_word, p * (width // 8), 0
+            while m + height <= rows:
+                if planes_out == 1:
+                    tile_bit(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * width, t_plane,
+                             t_row, m, 1, out, m * wide + at, wide, wide)
+                else:
+                    tile_two(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * width, t_plane,
+                             t_row, m, 1, out, m * 2 * wide + at, 2 * wide, wide)
+                m += height
+            while m < rows:
+                if planes_out == 1:
+                    row_bit(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * width, t_plane,
+                            t_row, m, 1, out, m * wide + at, wide, wide)
+                else:
+                    row_two(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * width, t_plane,
+                            t_row, m, 1, out, m * 2 * wide + at, 2 * wide, wide)
+                m += 1
+
+    kernel(f"values_{kind}", a=U64, b=U64, bias=I64, t_row=I64, out=I32)(values)
+    kernel(f"bits_{kind}", a=U64, b=U64, limits=I64, t_row=I64, out=U8)(bits)
 
 
-@kernel(a=U64, b=U64, bias=I64, t_row=I64, out=I32)
-def values_masked(a, rows, planes, shift, words, b, columns, bias, t_row, scale, out):
-    """As :func:`values_plain`, for ternary weights."""
-    stride = planes * words
-    for p in range(columns // _WM):
-        b0, m = p * words * 2 * _WM, 0
-        while m + _RM <= rows:
-            _values_masked(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * _WM, 0, t_row, m, scale,
-                           out, m * columns + p * _WM, columns, 0)
-            m += _RM
-        while m < rows:
-            _values_masked_row(a, m * stride, stride, words, planes, shift, words, b, b0, bias, p * _WM, 0, t_row, m,
-                               scale, out, m * columns + p * _WM, columns, 0)
-            m += 1
-
-
-@kernel(a=U64, b=U64, limits=I64, t_row=I64, out=U8)
-def bits_plain(a, rows, planes, shift, words, b, columns, limits, t_plane, t_row, planes_out, out):
-    """Bit n of plane i of row r is acc >= limits[i * t_plane + t_row[r] + n]; ``out`` counts bytes."""
-    stride, wide = planes * words, columns // 8
-    for p in range(columns // _W):
-        b0, at, m = p * words * _W, p * (_W // 8), 0
-        while m + _R <= rows:
-            if planes_out == 1:
-                _bit_plain(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _W, t_plane, t_row,
-                           m, 1, out, m * wide + at, wide, wide)
-            else:
-                _two_plain(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _W, t_plane, t_row,
-                           m, 1, out, m * 2 * wide + at, 2 * wide, wide)
-            m += _R
-        while m < rows:
-            if planes_out == 1:
-                _bit_plain_row(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _W, t_plane,
-                               t_row, m, 1, out, m * wide + at, wide, wide)
-            else:
-                _two_plain_row(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _W, t_plane,
-                               t_row, m, 1, out, m * 2 * wide + at, 2 * wide, wide)
-            m += 1
-
-
-@kernel(a=U64, b=U64, limits=I64, t_row=I64, out=U8)
-def bits_masked(a, rows, planes, shift, words, b, columns, limits, t_plane, t_row, planes_out, out):
-    """As :func:`bits_plain`, for ternary weights."""
-    stride, wide = planes * words, columns // 8
-    for p in range(columns // _WM):
-        b0, at, m = p * words * 2 * _WM, p * (_WM // 8), 0
-        while m + _RM <= rows:
-            if planes_out == 1:
-                _bit_masked(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _WM, t_plane, t_row,
-                            m, 1, out, m * wide + at, wide, wide)
-            else:
-                _two_masked(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _WM, t_plane, t_row,
-                            m, 1, out, m * 2 * wide + at, 2 * wide, wide)
-            m += _RM
-        while m < rows:
-            if planes_out == 1:
-                _bit_masked_row(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _WM, t_plane,
-                                t_row, m, 1, out, m * wide + at, wide, wide)
-            else:
-                _two_masked_row(a, m * stride, stride, words, planes, shift, words, b, b0, limits, p * _WM, t_plane,
-                                t_row, m, 1, out, m * 2 * wide + at, 2 * wide, wide)
-            m += 1
+_products("plain", PLAIN, masked=False)  # bipolar weights
+_products("masked", MASKED, masked=True)  # ternary ones
+_products("ternary", MASKED, masked=True, both=True)  # ternary ones, ternary activations
 
 
 @kernel(codes=U8, edge=U8, limits=I64, out=U64)

@@ -201,7 +201,25 @@ def _emit_products(builder, tile, masked, a, rows, plane_stride, planes, shift, 
     return total
 
 
-def product_kernel(tile: Tile, *, masked: bool, planes_out: int) -> Any:
+def _emit_both_planes(builder, tile, a, rows, plane_stride, words, b, b0):
+    """The same for ternary weights and two planes of equal weight, word by word, so that weights are read once."""
+    cells = [(m, n) for m in range(tile.rows) for n in range(tile.vectors)]
+    total = {cell: _variable(builder, _VECTOR) for cell in cells}
+    with cgutils.for_range(builder, words) as loop:
+        base = builder.add(b0, builder.mul(loop.index, _i64(2 * tile.columns)))
+        sign, mask = ([_load(builder, b, builder.add(base, _i64(q * tile.columns + n * LANES)), _VECTOR, 8)
+                       for n in range(tile.vectors)] for q in range(2))
+        for m in range(tile.rows):
+            at = builder.add(rows[m], loop.index)
+            for place in (at, builder.add(at, plane_stride)):
+                lane = _broadcast(builder, builder.load(builder.gep(a, [place])))
+                for n in range(tile.vectors):
+                    live = builder.and_(builder.xor(lane, sign[n]), mask[n])
+                    _add_to(builder, total[m, n], _count_ones(builder, live))
+    return total
+
+
+def product_kernel(tile: Tile, *, masked: bool, planes_out: int, both: bool = False) -> Any:
     """Return the intrinsic of one tile.
 
     Parameters
@@ -209,6 +227,9 @@ def product_kernel(tile: Tile, *, masked: bool, planes_out: int) -> Any:
     tile : :class:`Tile`
     masked : :class:`bool`
         Whether the weights have zeros, that is a mask beside the sign of each word.
+    both : :class:`bool`
+        Whether activations always have two planes of equal weight, which are then counted word by word: weights, which
+        must have zeros, are read once. ``planes`` and ``shift`` are not looked at, nor is ``tile.words``.
     planes_out : 0, 1 or 2
         0: write ``bias + scale * acc`` as int32. 1 or 2: write one bit per column and plane, ``acc >= t``.
 
@@ -228,7 +249,10 @@ def product_kernel(tile: Tile, *, masked: bool, planes_out: int) -> Any:
             panel, first, plane_t, row_index, factor = args[8], args[10], args[11], args[13], args[14]
             out0, out_row, out_plane = args[16:19]
             rows = [builder.add(row0, builder.mul(stride, _i64(m))) for m in range(tile.rows)]
-            total = _emit_products(builder, tile, masked, a_, rows, plane, count, by, k_words, b_, panel)
+            if both:
+                total = _emit_both_planes(builder, tile, a_, rows, plane, k_words, b_, panel)
+            else:
+                total = _emit_products(builder, tile, masked, a_, rows, plane, count, by, k_words, b_, panel)
             for m in range(tile.rows):
                 where = builder.load(builder.gep(t_row_, [builder.add(row_index, _i64(m))]))
                 at = builder.add(first, where)

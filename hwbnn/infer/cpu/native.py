@@ -23,8 +23,8 @@ from hwbnn.infer.cpu.shapes import ENTRY
 __all__ = ["Kernel", "Recording", "kernel"]
 
 _Entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)  # leaves Python's lock
-_ROOM = ctypes.c_int64()
-_SINK = ctypes.addressof(_ROOM)  # where kernels put the nothing that they return
+_NOTHING = np.zeros(1, np.int64)  # what kernels return
+_SINK = _NOTHING.ctypes.data
 _LOADING = threading.Lock()
 _SOURCES = ("hwbnn.infer.cpu.kernels", "hwbnn.infer.cpu.bytes")
 
@@ -91,7 +91,7 @@ class Recording:
         if self._order is None:
             pairs = [(address, ctypes.addressof(table)) for address, table, _ in self.calls]
             self._order = np.array(pairs, np.int64).reshape(-1, 2)
-        kernel("replay")(self._order, len(self._order))
+        kernel("replay")(self._order, len(self._order), _NOTHING)
 
 
 @cache
