@@ -11,6 +11,8 @@ from hwbnn import plan, rtl
 
 GAPS = st.lists(st.integers(0, 4), min_size=1, max_size=6)
 STYLES = st.sampled_from(["block", "logic"])
+FAST = plan.Pace(levels=1, address=1, output=1, shapes=((8, 3), (4, 6)))
+PACES = st.sampled_from([plan.RELAXED, plan.RELAXED, FAST, plan.Pace(output=1), plan.Pace(levels=3, address=2)])
 
 
 def divisors(n):

@@ -5,7 +5,7 @@ from itertools import cycle
 
 import numpy as np
 import pytest
-from hardware import GAPS, STYLES, divisors, folds, inventory, run
+from hardware import GAPS, PACES, STYLES, divisors, folds, inventory, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import AxiPort, transfer
@@ -28,7 +28,7 @@ def networks(draw, classes=None):
 
 @st.composite
 def plans(draw):
-    """Plans of random networks, folds and memory styles."""
+    """Plans of random networks, folds, memory styles and paces."""
     network = draw(networks())
     chosen = draw(folds(network))
     styles = {}
@@ -37,7 +37,7 @@ def plans(draw):
             styles[memory.name] = draw(STYLES)
         elif memory.name.endswith("inputs"):
             styles[memory.name] = draw(st.sampled_from(["block", "distributed"]))
-    return plan.lower(network, chosen, styles=styles)
+    return plan.lower(network, chosen, styles=styles, pace=draw(PACES))
 
 
 def images(p, count, seed):

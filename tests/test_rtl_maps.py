@@ -6,7 +6,7 @@ from itertools import cycle, product
 
 import numpy as np
 import pytest
-from hardware import GAPS, inventory, run
+from hardware import FAST, GAPS, PACES, inventory, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from maps import LEVELS, chain, convolutions, foldings, movers, poolings, thresholded
@@ -17,9 +17,9 @@ from hwbnn.rtl.pool import Pool
 from hwbnn.rtl.window import WindowUnit
 
 
-def holds(network, folds, i_gaps=(0,), o_gaps=(0,), *, styles=None, frames=2, seed=0):
+def holds(network, folds, i_gaps=(0,), o_gaps=(0,), *, styles=None, frames=2, seed=0, pace=plan.RELAXED):
     """The accelerator is right, and as fast and as large as its plan says."""
-    p = plan.lower(network, folds, styles=styles or {})
+    p = plan.lower(network, folds, styles=styles or {}, pace=pace)
     q = np.random.default_rng(seed).choice(p.input.levels.values(), (frames, *network.input.shape))
     want = golden.evaluate(network, q)[network.outputs[0].tensor]
     values, started, finished = run(p, q)
@@ -39,7 +39,7 @@ def holds(network, folds, i_gaps=(0,), o_gaps=(0,), *, styles=None, frames=2, se
 @settings(max_examples=12)
 @given(st.data(), convolutions(), GAPS, GAPS)
 def test_convolutions(data, network, i_gaps, o_gaps):
-    holds(network, data.draw(foldings(network)), i_gaps, o_gaps)
+    holds(network, data.draw(foldings(network)), i_gaps, o_gaps, pace=data.draw(PACES))
 
 
 @settings(max_examples=8)

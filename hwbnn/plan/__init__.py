@@ -28,6 +28,7 @@ from hwbnn.plan.loader import LoaderStage
 from hwbnn.plan.lower import Plan, lower
 from hwbnn.plan.matrix_vector import MatrixVectorStage
 from hwbnn.plan.options import UnitOptions
+from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.pad import PadStage
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Stage, Stream, Style, span_bits
@@ -44,10 +45,10 @@ __all__ = [
     "AddStage", "AffineStage", "ArgMaxStage", "Bank", "Blocked", "Borders", "Channel", "ChoiceLane", "ConcatStage",
     "ConditionalLane", "Control", "Cycles", "Dot", "Edge", "EventControl", "FifoStage", "Fold", "ForkStage",
     "FrameInputStage", "FrameOutputStage", "GatedConditionalLane", "GatedLane", "JoinStage", "Lane", "Loaded",
-    "LoaderStage", "Loop", "MaskLane", "MatrixVectorStage", "Memory", "MismatchLane", "MultiplierLane", "PadStage",
-    "PartStage", "PipelineStage", "Plan", "Planes", "PlanesLane", "PoolStage", "ProductLane", "Schedule",
-    "SearchedThresholds", "SequenceControl", "SliceStage", "Stage", "Stream", "Style", "Table", "ThresholdStage",
-    "Thresholds", "TopKStage", "Tree", "UnitOptions", "WeightImage", "WidthConverterStage", "WindowStage",
-    "buffer_style", "carried", "datapaths", "depends_on_data", "folds_of", "lane_for", "lower", "on_images", "plan_of",
-    "rom_style", "schedule", "searches", "span_bits", "weight_levels",
+    "LoaderStage", "Loop", "MaskLane", "MatrixVectorStage", "Memory", "MismatchLane", "MultiplierLane", "Pace",
+    "PadStage", "PartStage", "PipelineStage", "Plan", "Planes", "PlanesLane", "PoolStage", "ProductLane",
+    "RELAXED", "Schedule", "SearchedThresholds", "SequenceControl", "SliceStage", "Stage", "Stream", "Style",
+    "Table", "ThresholdStage", "Thresholds", "TopKStage", "Tree", "UnitOptions", "WeightImage",
+    "WidthConverterStage", "WindowStage", "buffer_style", "carried", "datapaths", "depends_on_data", "folds_of",
+    "lane_for", "lower", "on_images", "plan_of", "rom_style", "schedule", "searches", "span_bits", "weight_levels",
 ]

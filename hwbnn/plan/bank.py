@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.records import Memory, Style, ceil_div, index_bits
 
 __all__ = ["SPRAM_BITS", "SPRAM_WORDS", "Bank", "Loaded"]
@@ -24,6 +25,8 @@ class Bank:
         rows of them as the depth takes.
     loadable : :class:`bool`
         Whether words can be written. Where memory can be initialised it comes up with those it was compiled with.
+    pace : :class:`Pace`
+        Of block memory: the registers around it, and the shapes of the blocks that it is split into.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Bank:
     depth: int
     style: Style
     loadable: bool = False
+    pace: Pace = RELAXED
 
     def __post_init__(self):
         if self.style == "spram" and not self.loadable:
@@ -46,34 +50,59 @@ class Bank:
 
     @property
     def latency(self) -> int:
-        """Cycles from address to word: through block memory or SPRAM and a fabric register, or a register."""
-        return (2 if self.style in ("block", "spram") else 1) if self.has_memory else 0
+        """Cycles from address to word: the fabric register, and before it memory that reads through a register."""
+        if not self.has_memory:
+            return 0
+        return 1 + {"block": self.pace.address + 1 + self.pace.output, "spram": 1}.get(self.style, 0)
 
     @property
-    def columns(self) -> int:
-        """Blocks of SPRAM side by side."""
-        return ceil_div(self.width, SPRAM_BITS)
+    def shape(self) -> tuple[int, int]:
+        """Words and bits of a block; those of the bank where it is not split."""
+        if self.style == "spram":
+            return SPRAM_WORDS, SPRAM_BITS
+        if self.style == "block":
+            return self.pace.shape(self.width, self.depth, written=self.loadable)
+        return self.depth, self.width
 
     @property
     def rows(self) -> int:
-        """Rows of blocks of SPRAM."""
-        return ceil_div(self.depth, SPRAM_WORDS)
+        """Rows of blocks, one of which holds a word."""
+        return ceil_div(self.depth, self.shape[0])
+
+    @property
+    def columns(self) -> int:
+        """Blocks side by side. Rows that are never written stand side by side too, as if they were one wide word."""
+        return ceil_div(self.width * (1 if self.loadable else self.rows), self.shape[1])
 
     @property
     def flip_flops(self) -> int:
-        """The fabric register, and of SPRAM the row that was read."""
+        """The fabric register, those that the pace asks for, and the row that was read."""
         if not self.has_memory:
             return self.width if self.loadable else 0
-        return self.width + (index_bits(self.rows) if self.style == "spram" else 0)
+        row = index_bits(self.rows)
+        if self.style == "spram":
+            return self.width + row
+        if self.style != "block":
+            return self.width
+        pace = self.pace
+        return (self.width + pace.address * index_bits(self.depth) + (1 + pace.output) * row
+                + pace.output * self.width * self.rows)
 
     @property
     def memories(self) -> tuple[Memory, ...]:
+        """Its blocks, row by row; a bank that is a single block gives it its name."""
         if not self.has_memory:
             return ()
         if self.style == "spram":
             return tuple(Memory(f"{self.name}.{row}_{column}", SPRAM_BITS, SPRAM_WORDS, "spram")
                          for row in range(self.rows) for column in range(self.columns))
-        return (Memory(self.name, self.width, self.depth, self.style, written=self.loadable),)
+        words, bits = self.shape
+        written, rows = (self.rows, 1) if self.loadable else (1, self.rows)
+        if self.rows == self.columns == 1:
+            return (Memory(self.name, self.width, self.depth, self.style, written=self.loadable),)
+        return tuple(Memory(f"{self.name}.{row}_{column}", min(bits, rows * self.width - column * bits),
+                            min(words, self.depth - row * words), self.style, written=self.loadable)
+                     for row in range(written) for column in range(self.columns))
 
 
 @dataclass(frozen=True, eq=False)

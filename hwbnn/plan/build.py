@@ -20,6 +20,7 @@ from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.maps import MAPS, input_lanes
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage, row_offsets
+from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Stage, Stream, Style, span_bits
 from hwbnn.plan.storage import buffer_style
@@ -59,9 +60,10 @@ class Builder:
     """
 
     def __init__(self, network: ir.Network, folds: Mapping[str, Fold], styles: Mapping[str, Style],
-                 rooms: Rooms = MappingProxyType({})):
+                 rooms: Rooms = MappingProxyType({}), pace: Pace = RELAXED):
         network = general(network, (name for name, fold in folds.items() if fold.options.loadable), rooms)
         self.network, self.folds, self.styles, self.loadable = network, folds, styles, network.loadable
+        self.pace = pace
         self.stages: list[Stage] = []
         self.edges: list[Edge] = []
         self.fused: set[str] = set()
@@ -83,12 +85,17 @@ class Builder:
 
     def push(self, stage: Stage):
         """Append a stage that reads the branch."""
+        stage = self._paced(stage)
         self.edges.append(Edge(self.head.stage, stage.name, self.head.port))
         self.stages.append(stage)
         self.head = _Head(stage.name, "o", stage.o)
 
+    def _paced(self, stage: Stage) -> Stage:
+        return stage if self.pace == RELAXED else stage.at(self.pace)
+
     def meet(self, stage: Stage, heads: Iterable[_Head]):
         """Append a stage that reads several branches."""
+        stage = self._paced(stage)
         self.edges += [Edge(head.stage, stage.name, head.port, into)
                        for head, into in zip(heads, stage.inputs, strict=True)]
         self.stages.append(stage)

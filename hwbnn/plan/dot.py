@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hwbnn.plan.lanes import Lane
+from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.records import ceil_div, span_bits
 from hwbnn.plan.tree import Planes, Tree
 
@@ -15,6 +16,7 @@ class Dot:
 
     lane: Lane
     simd: int
+    pace: Pace = RELAXED
 
     @property
     def terms(self) -> int:
@@ -25,14 +27,14 @@ class Dot:
     def tree(self) -> Tree:
         """The adder tree of one plane."""
         low, high = self.lane.bounds
-        return Tree(self.terms, self.lane.products * low, self.lane.products * high)
+        return Tree(self.terms, self.lane.products * low, self.lane.products * high, self.pace.levels)
 
     @property
     def planes(self) -> Planes:
         """The sum of the planes' sums."""
         low, high = self.lane.bounds
         whole = self.terms * self.lane.products
-        return Planes(self.lane.planes, whole * low, whole * high)
+        return Planes(self.lane.planes, whole * low, whole * high, self.pace.levels)
 
     @property
     def sums(self) -> tuple[int, int]:

@@ -1,13 +1,15 @@
 """Stages that take one beat of channels after another: thresholds, affine, argmax."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.records import PipelineStage, Style, index_bits, span_bits
 from hwbnn.plan.tables import Table, Thresholds
+from hwbnn.plan.tree import Planes
 
 __all__ = ["AffineStage", "ArgMaxStage", "ThresholdStage", "TopKStage"]
 
@@ -17,6 +19,9 @@ class ThresholdStage(PipelineStage):
     """Thresholds standing alone: as many lanes leave as enter."""
 
     thresholds: Thresholds
+
+    def at(self, pace):
+        return replace(self, thresholds=self.thresholds.at(pace), fifo_depth=0)
 
     @property
     def input_latency(self) -> int:
@@ -45,18 +50,23 @@ class ThresholdStage(PipelineStage):
 class AffineStage(PipelineStage):
     """y[c] = multipliers[c] · x[c] + offsets[c]: a register, the product, the sum.
 
+    The product is a multiplication, or, where the pace wants a register after every adder, the sum of what the bits of
+    x contribute.
+
     Parameters
     ----------
     multipliers, offsets : int64 array (channels,)
     style : :class:`str` or None
     spans : pair of :class:`range`
         Where both are loadable: from the least to the greatest that there is room for.
+    pace : :class:`Pace`
     """
 
     multipliers: NDArray[np.int64]
     offsets: NDArray[np.int64]
     style: Style | None = None
     spans: tuple[range, range] | None = None
+    pace: Pace = RELAXED
 
     def __post_init__(self):
         for name, span in zip(("multipliers", "offsets"), self.spans or (), strict=False):
@@ -65,6 +75,9 @@ class AffineStage(PipelineStage):
                 raise ValueError(f"{self.name} {name} must lie in {span.start}..{span.stop - 1}, for which there is "
                                  f"room, not {values.min()}..{values.max()}")
         super().__post_init__()
+
+    def at(self, pace):
+        return replace(self, pace=pace, fifo_depth=0)
 
     @property
     def multiplier_span(self) -> range:
@@ -87,12 +100,30 @@ class AffineStage(PipelineStage):
                 for x in (self.i.levels.low, self.i.levels.high)]
         return min(*ends, 0), max(*ends, 0)
 
+    @property
+    def planes(self) -> Planes | None:
+        """What adds up the multiplier for each bit of x, two's complement; None where it is a multiplication."""
+        levels = self.i.levels
+        bits = span_bits(levels.low, levels.high)
+        if self.pace.levels > 1 or bits < 2:
+            return None
+        factors = [1 << bit for bit in range(bits)]
+        if levels.low < 0:
+            factors[-1] *= -1
+        span = self.multiplier_span
+        return Planes(tuple(factors), min(span.start, 0), max(span.stop - 1, 0), self.pace.levels)
+
+    @property
+    def product_latency(self) -> int:
+        """Cycles from x and its multiplier to their product."""
+        return 1 if self.planes is None else self.planes.latency
+
     @cached_property
     def table(self) -> Table:
         """Per channel the multiplier, then the offset."""
         return Table.of(f"{self.name}.constants",
                         [(self.multipliers, _bits(self.multiplier_span)), (self.offsets, _bits(self.offset_span))],
-                        self.i.lanes, self.style, loadable=self.spans is not None)
+                        self.i.lanes, self.style, loadable=self.spans is not None).at(self.pace)
 
     @property
     def banks(self):
@@ -104,15 +135,16 @@ class AffineStage(PipelineStage):
 
     @property
     def delay(self):
-        return self.input_latency + 3
+        return self.input_latency + self.product_latency + 2
 
     @property
     def flip_flops(self):
         total = self.input_latency * self.i.bits + self.table.flip_flops
-        total += self.i.lanes * span_bits(*self.product_span) + self.o.bits
+        product = span_bits(*self.product_span) if self.planes is None else self.planes.flip_flops
+        total += self.i.lanes * product + self.o.bits
         if not self.table.is_constant:
-            total += self.i.lanes * _bits(self.offset_span)  # offsets wait for the product
-        return total + self.input_latency + 2 + self.fifo_flip_flops
+            total += self.product_latency * self.i.lanes * _bits(self.offset_span)  # offsets wait for the product
+        return total + self.input_latency + self.product_latency + 1 + self.fifo_flip_flops
 
     @property
     def memories(self):

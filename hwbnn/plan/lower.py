@@ -18,6 +18,7 @@ from hwbnn.plan.loader import LoaderStage, loaded_banks
 from hwbnn.plan.maps import MAPS
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage
+from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.pad import PadStage
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style, ceil_div
@@ -113,7 +114,7 @@ class Plan:
 
 def lower(network: ir.Network, folds: Mapping[str, Fold], *,
           styles: Mapping[str, Style] = MappingProxyType({}),
-          fifo_depths: Mapping[str, int] = MappingProxyType({})) -> Plan:
+          fifo_depths: Mapping[str, int] = MappingProxyType({}), pace: Pace = RELAXED) -> Plan:
     """Plan the hardware of ``network``.
 
     Parameters
@@ -129,6 +130,8 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
     fifo_depths : mapping
         Depths of output FIFOs by stage name; the others are taken from the schedule, just deep enough
         that the slowest stage never waits for another.
+    pace : :class:`Pace`
+        How densely registers stand.
 
     Raises
     ------
@@ -136,9 +139,9 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
         The network, the folding or a style is not possible; the message names the node.
     """
     matrices = _matrices(_checked(network), folds)
-    stages, edges = _built(network, folds, styles)
+    stages, edges = _built(network, folds, styles, pace=pace)
     sized = _deepened(_with_fifos(stages, edges, styles), fifo_depths)
-    known = {memory.name: memory.style for stage in sized for memory in stage.memories}
+    known = {block.bank: block.style for stage in sized for block in stage.memories}
     for name, style in styles.items():
         if name not in known:
             raise UserError(f"Memory must be one of {', '.join(sorted(known))}, not {name}")
@@ -155,23 +158,25 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
 
 
 def unsized(network: ir.Network, folds: Mapping[str, Fold], *,
-            styles: Mapping[str, Style] = MappingProxyType({}), rooms: Rooms = MappingProxyType({})) -> list[Stage]:
+            styles: Mapping[str, Style] = MappingProxyType({}), rooms: Rooms = MappingProxyType({}),
+            pace: Pace = RELAXED) -> list[Stage]:
     """The stages of :func:`lower` with each FIFO at its least depth: no schedule is run, so this is quick.
 
     ``rooms`` are of loadable affine nodes, in place of those that their own constants ask for.
     """
-    return _built(network, folds, styles, rooms)[0]
+    return _built(network, folds, styles, rooms, pace=pace)[0]
 
 
 def _built(network: ir.Network, folds: Mapping[str, Fold],
-           styles: Mapping[str, Style], rooms: Rooms = MappingProxyType({})) -> tuple[list[Stage], list[Edge]]:
+           styles: Mapping[str, Style], rooms: Rooms = MappingProxyType({}), *,
+           pace: Pace) -> tuple[list[Stage], list[Edge]]:
     """Stages in topological order, and what connects them."""
     for name, style in styles.items():
         if style not in STYLES:
             raise UserError(f"Memory {name} style must be one of {', '.join(STYLES)}, not {style}")
     nodes = _checked(network)
     _matrices(nodes, folds)
-    builder = Builder(network, folds, styles, rooms)
+    builder = Builder(network, folds, styles, rooms, pace)
     for node in nodes:
         builder.add(node)
     return builder.finish()

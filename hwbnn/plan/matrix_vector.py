@@ -1,6 +1,6 @@
 """The folded matrix-vector unit, with or without thresholds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
 
@@ -13,6 +13,7 @@ from hwbnn.plan.bank import Bank, Loaded
 from hwbnn.plan.control import SKIPS, Control, EventControl, SequenceControl, Skips, kept_words
 from hwbnn.plan.dot import Dot
 from hwbnn.plan.lanes import Lane
+from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Style, index_bits, span_bits
 from hwbnn.plan.tables import Borders, Table, Thresholds
 
@@ -67,6 +68,7 @@ class MatrixVectorStage(PipelineStage):
         all zero. Where the activations decide, the interval depends on the data, and :attr:`ii` is the worst case.
     live : tuple of :class:`int` or None
         Of the vectors of a run, how many beats are not left out for their activations (:attr:`EventControl.live`).
+    pace : :class:`Pace`
     """
 
     rows: int
@@ -88,6 +90,7 @@ class MatrixVectorStage(PipelineStage):
     sequence_style: Style | None = None
     skips: Skips = "nothing"
     live: tuple[int, ...] | None = None
+    pace: Pace = RELAXED
 
     def __post_init__(self):
         if self.groups < 1 or self.rows % self.groups:
@@ -110,6 +113,10 @@ class MatrixVectorStage(PipelineStage):
             raise ValueError(f"{self.name} must have lanes that zeros leave idle, and inputs that are read again, to "
                              f"skip {self.skips}")
         super().__post_init__()
+
+    def at(self, pace):
+        thresholds = None if self.thresholds is None else self.thresholds.at(pace)
+        return replace(self, pace=pace, thresholds=thresholds, fifo_depth=0)
 
     @property
     def sf(self) -> int:
@@ -200,7 +207,7 @@ class MatrixVectorStage(PipelineStage):
     @property
     def dot(self) -> Dot:
         """What one PE adds up in a cycle."""
-        return Dot(self.lane, self.fold.simd)
+        return Dot(self.lane, self.fold.simd, self.pace)
 
     @cached_property
     def weight_words(self) -> list[int]:
@@ -223,7 +230,7 @@ class MatrixVectorStage(PipelineStage):
     def weight_bank(self) -> Bank:
         """Where the weights of PE rows and SIMD columns are read from."""
         return Bank(f"{self.name}.weights", self.weight_bits + self.chosen_lanes * self.tap_bits, self.weight_depth,
-                    self.weight_style, self.loadable)
+                    self.weight_style, self.loadable, self.pace)
 
     @property
     def banks(self):
@@ -256,7 +263,7 @@ class MatrixVectorStage(PipelineStage):
     @property
     def input_latency(self) -> int:
         """Cycles from issue to the inputs' register."""
-        return 2 if self.has_input_memory and self.input_style == "block" else 1
+        return 2 + self.pace.output if self.has_input_memory and self.input_style == "block" else 1
 
     @property
     def front(self) -> int:
@@ -264,9 +271,16 @@ class MatrixVectorStage(PipelineStage):
 
         Where activations decide, the number of the beat comes with its inputs, and a register holds the address.
         """
-        if self.skips == "activations":
-            return self.input_latency + 1 + self.weight_latency
-        return max(self.weight_latency, self.input_latency)
+        least = self.input_latency + 1 if self.skips == "activations" else 0
+        return max(least + self.weight_latency, self.input_latency, self.lead - self.dot.latency - 1)
+
+    @property
+    def lead(self) -> int:
+        """Cycles before a finished accumulator at which its thresholds or its offset are asked for."""
+        if self.thresholds is not None:
+            return self.thresholds.lead
+        assert self.offset_table is not None  # one or the other
+        return self.offset_table.latency
 
     @property
     def sum_latency(self) -> int:
@@ -305,7 +319,7 @@ class MatrixVectorStage(PipelineStage):
             return None
         bits = span_bits(self.offset_span.start, self.offset_span.stop - 1)
         return Table.of(f"{self.name}.offsets", [(self.offsets, bits)], self.fold.pe, self.offset_style,
-                        self.borders, loadable=self.has_loadable_offsets)
+                        self.borders, loadable=self.has_loadable_offsets).at(self.pace)
 
     @property
     def has_loadable_offsets(self) -> bool:
@@ -331,7 +345,8 @@ class MatrixVectorStage(PipelineStage):
             total += (self.front - self.weight_latency) * index_bits(self.weight_depth)
         total += a_bits * (1 + self.front - self.input_latency) + self.tag_bits
         if self.has_input_memory and self.input_style == "block":
-            total += a_bits + self.tag_bits + 1  # the bypass of the first pass
+            bypass, pace = a_bits + self.tag_bits, self.pace
+            total += (1 + pace.output) * (bypass + 1) + pace.output * bypass  # that of the first pass; what was read
         if self.skips == "activations" and self.lane.idle_activation:
             total += index_bits(self.sf) * self.sum_latency  # how many beats were left out
         total += (3 if self.sf > 1 else 1) * self.sum_latency + 1 + self.tail_latency  # flags beside the pipeline

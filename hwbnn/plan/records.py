@@ -1,5 +1,6 @@
 """The vocabulary of a plan: folding, streams, memories, and what every stage of the hardware states."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from hwbnn.ir import Levels
 from hwbnn.plan.channel import Channel
 from hwbnn.plan.options import UnitOptions
+from hwbnn.plan.pace import Pace
 
 if TYPE_CHECKING:  # which imports this module
     from hwbnn.plan.bank import Loaded
@@ -17,6 +19,7 @@ if TYPE_CHECKING:  # which imports this module
 __all__ = ["Fold", "Memory", "PipelineStage", "Stage", "Stream", "Style", "ceil_div", "span_bits"]
 
 Style = Literal["block", "distributed", "logic", "spram"]
+_BLOCK = re.compile(r"\.\d+_\d+$")
 STYLES = ("block", "distributed", "logic", "spram")
 
 
@@ -128,6 +131,11 @@ class Memory:
     def bits(self) -> int:
         return self.width * self.depth
 
+    @property
+    def bank(self) -> str:
+        """Name of the bank that it is a block of, ``bank.row_column``; its own where it is no part of one."""
+        return _BLOCK.sub("", self.name)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
@@ -211,6 +219,10 @@ class Stage:
     def banks(self) -> Mapping[str, "Loaded"]:
         """What can be written at run time, by the name of its port without ``load_``; in the order of the image."""
         return {}
+
+    def at(self, pace: Pace) -> "Stage":
+        """The same stage with registers as ``pace`` says, and its FIFO at the least depth."""
+        return self
 
     def rearranged(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return what leaves a stage that computes no node, (frames, values), for what enters it."""

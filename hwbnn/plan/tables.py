@@ -1,7 +1,7 @@
 """Constants per channel, read group by group: thresholds, offsets, multipliers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from hwbnn.ir import Levels
 from hwbnn.ir import Threshold as ThresholdNode
 from hwbnn.plan.bank import Bank, Loaded
+from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.records import Memory, Style, ceil_div, index_bits, span_bits
 from hwbnn.plan.tree import Tree
 
@@ -63,8 +64,8 @@ class Table:
     a map reads the run of its own.
 
     ``latency`` cycles pass from asking to the word: 0 for wires, 1 from logic into a register, 2 through a
-    block memory's own register and one in fabric. A ``loadable`` table is never wires: words that are equal now may
-    differ when others are written.
+    block memory's own register and one in fabric, or as many more as ``pace`` asks for. A ``loadable`` table is never
+    wires: words that are equal now may differ when others are written.
     """
 
     name: str
@@ -73,6 +74,11 @@ class Table:
     style: Style
     borders: Borders | None = None
     loadable: bool = False
+    pace: Pace = RELAXED
+
+    def at(self, pace: Pace) -> "Table":
+        """The same, with registers as ``pace`` says."""
+        return replace(self, pace=pace)
 
     @cached_property
     def is_constant(self) -> bool:
@@ -81,7 +87,8 @@ class Table:
     @cached_property
     def bank(self) -> Bank:
         """Where the words stand; where they are equal, and stay so, a single one."""
-        return Bank(self.name, self.width, 1 if self.is_constant else len(self.words), self.style, self.loadable)
+        depth = 1 if self.is_constant else len(self.words)
+        return Bank(self.name, self.width, depth, self.style, self.loadable, self.pace)
 
     @property
     def banks(self) -> dict[str, Loaded]:
@@ -200,6 +207,10 @@ class Thresholds:
         return cls(constants, inverts, low, high, node.levels, lanes,
                    Table.of(name, fields, lanes, style, borders, loadable=loadable), has_polarity)
 
+    def at(self, pace: Pace) -> "Thresholds":
+        """The same, with registers as ``pace`` says."""
+        return replace(self, table=self.table.at(pace))
+
     @property
     def count(self) -> int:
         """Thresholds per channel."""
@@ -213,7 +224,7 @@ class Thresholds:
     @property
     def tree(self) -> Tree:
         """Adds up the reached thresholds."""
-        return Tree(self.count, 0, 1)
+        return Tree(self.count, 0, 1, self.table.pace.levels)
 
     @property
     def latency(self) -> int:
@@ -300,6 +311,10 @@ class SearchedThresholds(Thresholds):
         return cls(t.constants, t.inverts, t.low, t.high, t.levels, t.lanes,
                    table("0", t.lanes * width, first, t.table.borders), deeper=deeper)
 
+    def at(self, pace):
+        return replace(self, table=self.table.at(pace),
+                       deeper=tuple(tuple(table.at(pace) for table in tables) for tables in self.deeper))
+
     @property
     def steps(self) -> int:
         """Thresholds that are compared one after another."""
@@ -329,7 +344,7 @@ class SearchedThresholds(Thresholds):
         for step, read in enumerate(self.reads):
             total += self.lanes * (step * (read + 1) + 1)  # what was found
             for table in self.tables(step):
-                total += 0 if table.is_constant else table.width * (1 + read - table.latency)
+                total += table.bank.flip_flops + table.width * (read - table.latency) if table.bank.has_memory else 0
         if words > 1:
             total += self.table.place_flip_flops + index_bits(words) * (sum(self.reads[:-1]) + self.steps - 1)
         return total

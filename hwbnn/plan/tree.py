@@ -2,24 +2,24 @@
 
 from dataclasses import dataclass
 
+from hwbnn.plan.pace import RELAXED
 from hwbnn.plan.records import span_bits
 
 __all__ = ["Planes", "Tree"]
 
-LEVELS_PER_REGISTER = 2  # two ripple adders between registers: >= 80 MHz on ECP5 speed 6, >= 25 MHz on UP5K
-
 
 @dataclass(frozen=True)
 class Tree:
-    """Add ``count`` terms of low..high pairwise, level by level, with registers after every second level.
+    """Add ``count`` terms of low..high pairwise, level by level, with registers after every ``every``-th level.
 
-    The last level is always followed by a register, so the latency is ``ceil(levels / 2)`` cycles; a single
+    The last level is always followed by a register, so the latency is ``ceil(levels / every)`` cycles; a single
     term passes unregistered. A term without a partner passes to the next level.
     """
 
     count: int
     low: int
     high: int
+    every: int = RELAXED.levels
 
     def __post_init__(self):
         if self.count < 1:
@@ -35,11 +35,11 @@ class Tree:
     @property
     def latency(self) -> int:
         """Cycles from terms to their sum."""
-        return -(-self.depth // LEVELS_PER_REGISTER)
+        return -(-self.depth // self.every)
 
     def registered(self, level: int) -> bool:
         """Whether registers follow adder level ``level``, counted from 0."""
-        return level % LEVELS_PER_REGISTER == LEVELS_PER_REGISTER - 1 or level == self.depth - 1
+        return level % self.every == self.every - 1 or level == self.depth - 1
 
     @property
     def levels(self) -> tuple[tuple[int, ...], ...]:
@@ -71,6 +71,7 @@ class Planes:
     factors: tuple[int, ...]
     low: int
     high: int
+    every: int = RELAXED.levels
 
     @property
     def depth(self) -> int:
@@ -80,7 +81,7 @@ class Planes:
     @property
     def latency(self) -> int:
         """Cycles from numbers to their sum."""
-        return -(-self.depth // LEVELS_PER_REGISTER)
+        return -(-self.depth // self.every)
 
     @property
     def levels(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
@@ -93,7 +94,7 @@ class Planes:
 
     def registered(self, level: int) -> bool:
         """Whether registers follow adder level ``level``, counted from 0."""
-        return level % LEVELS_PER_REGISTER == LEVELS_PER_REGISTER - 1 or level == self.depth - 1
+        return level % self.every == self.every - 1 or level == self.depth - 1
 
     def span(self, group: tuple[int, ...]) -> tuple[int, int]:
         """Least and greatest sum of the numbers with these factors, over the least of these."""

@@ -1,12 +1,13 @@
 """Beats of a frame in another order, through a circular buffer: sliding windows, and all that only moves values."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.records import Memory, PipelineStage, Style, ceil_div, index_bits, span_bits
 from hwbnn.plan.storage import buffer_style
 
@@ -47,12 +48,14 @@ class WindowStage(PipelineStage):
         First input beat within the window.
     style : :class:`str` or None
         What the buffer is made of; None: as its size asks for.
+    pace : :class:`Pace`
     """
 
     outer: tuple[Loop, ...]
     inner: tuple[Loop, ...]
     start: int = 0
     style: Style | None = None
+    pace: Pace = RELAXED
 
     def __post_init__(self):
         if (self.i.levels, self.i.lanes) != (self.o.levels, self.o.lanes):
@@ -66,6 +69,9 @@ class WindowStage(PipelineStage):
         if min(self.jumps) < 0:
             raise ValueError(f"{self.name} windows must move forward only, not by {min(self.jumps)}")
         super().__post_init__()
+
+    def at(self, pace):
+        return replace(self, pace=pace, fifo_depth=0)
 
     @property
     def loops(self) -> tuple[Loop, ...]:
@@ -193,7 +199,7 @@ class WindowStage(PipelineStage):
 
     @property
     def delay(self):
-        return 2 if self.buffer.style == "block" else 1
+        return 2 + self.pace.output if self.buffer.style == "block" else 1
 
     @property
     def memory(self):
@@ -211,7 +217,8 @@ class WindowStage(PipelineStage):
     def flip_flops(self):
         total = sum(index_bits(loop.count) for loop in self.loops) + 2 * index_bits(self.depth)
         total += span_bits(self.lead_range.start, self.depth) + span_bits(self.held_range.start, self.depth)
-        return total + self.delay - 1 + self.fifo_flip_flops
+        waiting = self.pace.output * self.i.bits if self.buffer.style == "block" else 0
+        return total + self.delay - 1 + waiting + self.fifo_flip_flops
 
     @property
     def memories(self):

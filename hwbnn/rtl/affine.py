@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,7 @@ from hwbnn.rtl.codes import decode, encode, payload
 from hwbnn.rtl.constants import ConstantReader
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
+from hwbnn.rtl.tree import add_planes
 
 __all__ = ["AffineUnit"]
 
@@ -19,8 +20,8 @@ __all__ = ["AffineUnit"]
 class AffineUnit(wiring.Component):
     """Replace each number x of channel c by ``multipliers[c] · x + offsets[c]``.
 
-    Beats carry the channels in order, over and over. Registers stand before the product, after it, and after
-    the sum. Latency is ``stage.latency``, II one cycle per beat. No combinational path between ports but from
+    Beats carry the channels in order, over and over. Registers stand before the product, after it (or within it), and
+    after the sum. Latency is ``stage.latency``, II one cycle per beat. No combinational path between ports but from
     storage to ``o.payload``.
 
     Members
@@ -64,7 +65,7 @@ class AffineUnit(wiring.Component):
             wiring.connect(m, wiring.flipped(self.load_constants), reader.load)
 
         issue = Signal()
-        valid = flags(m, issue, stage.input_latency + 2, name="valid")
+        valid = flags(m, issue, stage.input_latency + stage.product_latency + 1, name="valid")
         m.d.comb += [
             self.i.ready.eq(fifo.room),
             issue.eq(self.i.valid & fifo.room),
@@ -76,14 +77,23 @@ class AffineUnit(wiring.Component):
         channel = data.StructLayout({"multiplier": stage.multiplier_span, "offset": stage.offset_span})
         rows = data.View(data.ArrayLayout(channel, lanes), reader.data)
         numbers = Signal(payload(stage.o), name="numbers", reset_less=True)
-        low, high = stage.product_span
         for lane in range(lanes):
-            product = Signal(range(low, high + 1), name=f"product_{lane}", reset_less=True)
-            m.d.sync += product.eq(rows[lane].multiplier * decode(codes[lane], stage.i.levels))
+            product = self._product(m, rows[lane].multiplier, decode(codes[lane], stage.i.levels), f"product_{lane}")
             offset = rows[lane].offset
             if not stage.table.is_constant:
-                offset = delayed(m, offset, 1, name=f"offset_{lane}")
+                offset = delayed(m, offset, stage.product_latency, name=f"offset_{lane}")
             m.d.sync += numbers[lane].eq(encode(product + offset, stage.o.levels))
         m.d.comb += [fifo.w_en.eq(valid[-1]), fifo.w_data.eq(numbers)]
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
+
+    def _product(self, m: Module, multiplier: Value, x: Value, name: str) -> Value:
+        """Return their product, ``stage.product_latency`` cycles later."""
+        stage = self._stage
+        if stage.planes is not None:
+            return add_planes(m, stage.planes, [Mux(bit, multiplier, 0) for bit in x[:len(stage.planes.factors)]],
+                              name=name)
+        low, high = stage.product_span
+        product = Signal(range(low, high + 1), name=name, reset_less=True)
+        m.d.sync += product.eq(multiplier * x)
+        return product

@@ -1,14 +1,16 @@
 """A bank of words behind an address, and the port over which it is written."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwbnn.plan import Bank, Stage
+from hwbnn.plan import Bank, Memory, Stage
 from hwbnn.plan.bank import SPRAM_BITS, SPRAM_WORDS
+from hwbnn.rtl.pipeline import delayed
 from hwbnn.rtl.rom import rom
 from hwbnn.rtl.spram import Spram
 
@@ -80,24 +82,56 @@ class BankReader(wiring.Component):
             return m
         word = Signal(bank.width, reset_less=True)
         m.d.comb += self.data.eq(word)
-        m.d.sync += word.eq(self._spram(m) if bank.style == "spram" else self._memory(m))
+        read = {"spram": self._spram, "block": self._blocks}.get(bank.style, self._logic)
+        m.d.sync += word.eq(read(m))
         return m
 
-    def _memory(self, m: Module) -> Value:
-        """Return the word at the address; of block memory that of the cycle before."""
+    def _logic(self, m: Module) -> Value:
+        """Return the word at the address."""
         bank = self._bank
-        domain = "sync" if bank.style == "block" else "comb"
-        if not bank.loadable:
-            m.submodules.rom = words = rom(bank.width, self._words, style=bank.style)
-        else:
-            m.submodules.ram = words = memory.Memory(shape=bank.width, depth=bank.depth, init=self._words,
-                                                     attrs={"ram_style": bank.style})
-            write = words.write_port()
-            m.d.comb += [write.addr.eq(self.load.address), write.data.eq(self.load.data),
-                         write.en.eq(self.load.enable)]
-        read = words.read_port(domain=domain)
+        read = self._storage(m, bank.memories[0], self._words, row=0).read_port(domain="comb")
         m.d.comb += read.addr.eq(self.address)
         return read.data
+
+    def _blocks(self, m: Module) -> Value:
+        """Return the word at the address of ``latency - 1`` cycles ago, from rows and columns of blocks."""
+        bank = self._bank
+        words, bits = bank.shape
+        address = delayed(m, self.address, bank.pace.address, name="address")
+        low, high = address[:(words - 1).bit_length()], address[(words - 1).bit_length():]
+        rows = [[*self._words[row * words:(row + 1) * words]] for row in range(bank.rows)]
+        if not bank.loadable:  # all rows are one of wide words
+            whole = zip_longest(*rows, fillvalue=0)
+            rows = [[sum(word << row * bank.width for row, word in enumerate(side)) for side in whole]]
+        blocks, data = iter(bank.memories), []
+        for row, contents in enumerate(rows):
+            for column in range(bank.columns):
+                part = [word >> column * bits & (1 << bits) - 1 for word in contents]
+                read = self._storage(m, next(blocks), part, row=row, column=column).read_port(domain="sync")
+                m.d.comb += read.addr.eq(low)
+                data.append(delayed(m, read.data, bank.pace.output, name=f"block_{row}_{column}"))
+        found = Cat(data)
+        if bank.rows == 1:
+            return found
+        read_row = delayed(m, high, 1 + bank.pace.output, name="row")
+        return Array(found.word_select(row, bank.width) for row in range(bank.rows))[read_row]
+
+    def _storage(self, m: Module, block: Memory, words: Sequence[int], *, row: int, column: int = 0) -> memory.Memory:
+        """Make one memory of the bank, with its write port where it is loadable."""
+        bank = self._bank
+        suffix = "" if len(bank.memories) == 1 else f"_{row}_{column}"
+        if not bank.loadable:
+            m.submodules[f"rom{suffix}"] = storage = rom(block.width, words, style=bank.style)
+            return storage
+        m.submodules[f"ram{suffix}"] = storage = memory.Memory(
+            shape=block.width, depth=block.depth, init=words, attrs={"ram_style": bank.style})
+        write, start = storage.write_port(), column * bank.shape[1]
+        inside = (bank.shape[0] - 1).bit_length()
+        m.d.comb += [
+            write.addr.eq(self.load.address[:inside]), write.data.eq(self.load.data[start:start + block.width]),
+            write.en.eq(self.load.enable & (self.load.address[inside:] == row if bank.rows > 1 else 1)),
+        ]
+        return storage
 
     def _spram(self, m: Module) -> Value:
         """Return the word at the address of the cycle before, from rows of blocks side by side."""

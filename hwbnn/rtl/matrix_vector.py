@@ -128,7 +128,7 @@ class MatrixVectorUnit(wiring.Component):
         stage = self._stage
         word, first_pass = self.i.payload.as_value(), control.first_pass
         bits, tagged = len(word), stage.tag_bits > 0
-        early = stage.front - stage.weight_latency - tagged
+        early = stage.input_latency if tagged else stage.front - stage.weight_latency
         address = delayed(m, control.address, early, name="address") if stage.has_weight_memory else control.address
         if tagged:
             word = Cat(word, control.beat)
@@ -143,15 +143,19 @@ class MatrixVectorUnit(wiring.Component):
             m.submodules.inputs = inputs = memory.Memory(shape=len(word), depth=stage.sf, init=[],
                                                          attrs={"ram_style": stage.input_style})
             write = inputs.write_port()
-            block = stage.input_style == "block"
+            block, extra = stage.input_style == "block", stage.pace.output
             read = inputs.read_port(domain="sync" if block else "comb")
             m.d.comb += [write.addr.eq(control.write), write.data.eq(word), write.en.eq(control.store),
                          read.addr.eq(control.read)]
+            stored = read.data
             if block:
-                word, first_pass = delayed(m, word, 1, name="bypass"), delayed(m, first_pass, 1, name="first")
-            m.d.sync += x.eq(Mux(first_pass, word, read.data))
+                word, first_pass = (delayed(m, value, 1 + extra, name=name) for value, name in (
+                    (word, "bypass"), (first_pass, "first")))
+                stored = delayed(m, stored, extra, name="stored")
+            m.d.sync += x.eq(Mux(first_pass, word, stored))
         if tagged:
-            address = delayed(m, (address + x[bits:])[:len(address)], 1, name="word")
+            address = delayed(m, (address + x[bits:])[:len(address)], stage.front - stage.weight_latency - early,
+                              name="word")
         return delayed(m, x[:bits], stage.front - stage.input_latency, name="x"), address
 
     def _weights(self, m: Module, address: Value) -> Value:
@@ -172,7 +176,7 @@ class MatrixVectorUnit(wiring.Component):
             m.submodules.thresholds = tail = threshold_lanes(stage.thresholds)
             if stage.loadable:
                 wiring.connect(m, wiring.flipped(self.load_thresholds), tail.load)
-            m.d.comb += [tail.advance.eq(ends[complete - stage.thresholds.lead]),
+            m.d.comb += [tail.advance.eq(ends[complete - stage.lead]),
                          tail.numbers.eq(totals)]
             return tail.codes
         table = stage.offset_table
@@ -180,7 +184,7 @@ class MatrixVectorUnit(wiring.Component):
         m.submodules.offsets = reader = ConstantReader(table)
         if table.loadable:
             wiring.connect(m, wiring.flipped(self.load_offsets), reader.load)
-        m.d.comb += reader.advance.eq(ends[complete - table.latency])
+        m.d.comb += reader.advance.eq(ends[complete - stage.lead])
         offsets = data.View(data.ArrayLayout(stage.offset_span, stage.fold.pe), reader.data)
         numbers = Signal(payload(stage.o), name="numbers", reset_less=True)
         for p in range(stage.fold.pe):

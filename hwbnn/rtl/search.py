@@ -9,10 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from hwbnn.ir import Levels
 from hwbnn.plan import SearchedThresholds, Table
+from hwbnn.rtl.bank import BankReader
 from hwbnn.rtl.codes import encode_level
 from hwbnn.rtl.constants import place
 from hwbnn.rtl.pipeline import delayed
-from hwbnn.rtl.rom import rom
 
 __all__ = ["ThresholdSearch"]
 
@@ -79,10 +79,9 @@ class ThresholdSearch(wiring.Component):
         """Return a word ``cycles`` cycles after its address, at least ``table.latency``."""
         if table.is_constant:
             return Const(table.words[0], table.width)
-        m.submodules[name] = words = rom(table.width, table.words, style=table.style)
-        port = words.read_port(domain="sync" if table.style == "block" else "comb")
-        m.d.comb += port.addr.eq(address)
-        return delayed(m, port.data, 1 + cycles - table.latency, name=name)
+        m.submodules[name] = reader = BankReader(table.bank, table.words)
+        m.d.comb += reader.address.eq(address)
+        return delayed(m, reader.data, cycles - table.latency, name=name)
 
 
 def _code(index: Value, count: int, levels: Levels, *, inverted: bool) -> Value:

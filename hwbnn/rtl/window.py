@@ -6,6 +6,7 @@ from amaranth.lib import memory, stream, wiring
 from hwbnn.plan import WindowStage
 from hwbnn.rtl.codes import payload
 from hwbnn.rtl.fifo import OutputFifo
+from hwbnn.rtl.pipeline import delayed, flags
 from hwbnn.rtl.ports import ports
 
 __all__ = ["WindowUnit"]
@@ -67,7 +68,7 @@ class WindowUnit(wiring.Component):
             write.data.eq(self.i.payload.as_value()),
             write.en.eq(given),
             read.addr.eq(r_address),
-            fifo.w_data.as_value().eq(read.data),
+            fifo.w_data.as_value().eq(delayed(m, read.data, stage.pace.output if block else 0, name="beat")),
         ]
         with m.If(given):
             m.d.sync += w_address.eq(_wrapped(w_address, 1, depth))
@@ -90,11 +91,7 @@ class WindowUnit(wiring.Component):
         with m.Else():
             m.d.sync += [lead.eq(lead + given), held.eq(held + given)]
 
-        written = issue
-        if block:
-            written = Signal()
-            m.d.sync += written.eq(issue)
-        m.d.comb += fifo.w_en.eq(written)
+        m.d.comb += fifo.w_en.eq(flags(m, issue, stage.delay - 1, name="written")[-1])
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
 
