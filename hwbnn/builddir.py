@@ -46,6 +46,8 @@ class Manifest:
         Board name, as :mod:`hwbnn_boards` knows it.
     clock_hz : :class:`int`
         Frequency of the accelerator's clock.
+    pace : mapping
+        Where registers stand for it (:class:`hwbnn.plan.Pace`).
     target_fps : :class:`float` or None
         Frames per second that the folding was chosen for; None where the folding was given.
     output : :class:`str`
@@ -77,6 +79,7 @@ class Manifest:
     seed: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    pace: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
 

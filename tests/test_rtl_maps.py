@@ -6,7 +6,7 @@ from itertools import cycle, product
 
 import numpy as np
 import pytest
-from hardware import FAST, GAPS, PACES, inventory, run
+from hardware import GAPS, PACES, inventory, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from maps import LEVELS, chain, convolutions, foldings, movers, poolings, thresholded

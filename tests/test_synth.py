@@ -19,7 +19,7 @@ from zoo import tiny
 import hwbnn_boards
 from hwbnn.builddir import BuildDirectory
 from hwbnn.errors import UserError
-from hwbnn.plan import lower
+from hwbnn.plan import RELAXED, lower
 from hwbnn.rtl import verilog
 from hwbnn.sim import simulate
 from hwbnn.synth import SynthesisResult, flow, synthesize
@@ -39,11 +39,12 @@ ERROR: Unable to place cell 'pe_45_LC', no BELs remaining to implement cell type
 """
 
 
-def build(path, board, fold=single, network=None):
+def build(path, board, fold=single, network=None, pace=RELAXED):
     network = network or tiny()
     directory = write_build(path, network, fold(network), board)
+    directory.write_json("build.json", replace(directory.manifest, pace=pace.record))
     (path / "rtl").mkdir()
-    (path / "rtl" / "accelerator.v").write_text(verilog(lower(network, fold(network))))
+    (path / "rtl" / "accelerator.v").write_text(verilog(lower(network, fold(network), pace=pace)))
     return directory
 
 
@@ -341,8 +342,9 @@ def test_missing_verilog(tmp_path):
 
 def test_other_clock(tmp_path):
     directory = build(tmp_path / "build", "icebreaker")
-    directory.write_json("build.json", replace(directory.manifest, clock_hz=48_000_000))
-    with pytest.raises(UserError, match=r"^Clock must be the 12 MHz of iCEBreaker \(iCE40 UP5K\), not 48 MHz$"):
+    directory.write_json("build.json", replace(directory.manifest, clock_hz=49_000_000))
+    with pytest.raises(UserError, match=r"^Clock must be one that the board's PLL makes of 12 MHz, such as "
+                                        r"48\.75 MHz, not 49 MHz$"):
         synthesize(directory)
 
 

@@ -1,8 +1,10 @@
 """What the rest of hwbnn needs to know about a board: a record, without the board's platform package."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from hwbnn_boards.pll import Pll, pll
 
 __all__ = ["Board"]
 
@@ -23,7 +25,7 @@ class Board:
     technology : :class:`str`
         Key of the device's capacities and constants in :mod:`hwbnn.cost`.
     clock_hz : :class:`int`
-        Frequency of the oscillator that clocks the design.
+        Frequency that clocks the design: the oscillator's, or what the PLL makes of it.
     make_platform : callable
         Imports amaranth-boards and returns a new platform.
     activity_led, error_led : :class:`int`
@@ -34,6 +36,8 @@ class Board:
         Number of the ``uart`` resource that reaches the host.
     baud : :class:`int`
         Bits per second of the host link.
+    pll : :class:`~hwbnn_boards.pll.Pll` or None
+        What makes the clock; None where the oscillator does.
     """
 
     name: str
@@ -46,6 +50,13 @@ class Board:
     programmer: str
     uart: int = 0
     baud: int = 1_000_000
+    pll: Pll | None = None
+
+    def at(self, clock_hz: int) -> "Board":
+        """Return the same board clocked with ``clock_hz``. :class:`UserError` where it cannot make that."""
+        oscillator = self.clock_hz if self.pll is None else self.pll.reference_hz
+        loop = None if clock_hz == oscillator else pll(self.family, oscillator, clock_hz)
+        return replace(self, clock_hz=clock_hz, pll=loop)
 
     @property
     def family(self) -> str:

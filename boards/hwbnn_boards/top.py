@@ -1,12 +1,13 @@
 """A whole design for a board: the accelerator, its host link, and the board's pins."""
 
-from amaranth import Elaboratable, Module, Signal
+from amaranth import DomainRenamer, Elaboratable, Module, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwbnn.plan import Plan
 from hwbnn.rtl import Core
 from hwbnn_boards.board import Board
+from hwbnn_boards.clock import DOMAIN, PllDomain
 from hwbnn_boards.hostlink import HostLink
 from hwbnn_boards.protocol import fingerprint, image_beats, load_bytes, result_beats
 from hwbnn_boards.uart import divisor
@@ -98,7 +99,8 @@ class LinkedAccelerator(wiring.Component):
 class BoardTop(Elaboratable):
     """What goes on a board: a :class:`LinkedAccelerator` on the serial port, and two lights.
 
-    One light flashes with each request served, the other with each one refused.
+    One light flashes with each request served, the other with each one refused. All of it has the board's clock, which
+    its PLL makes where that is not the oscillator's.
 
     Parameters
     ----------
@@ -115,8 +117,11 @@ class BoardTop(Elaboratable):
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.linked = linked = LinkedAccelerator(self.plan,
-                                                         divisor=divisor(self.board.clock_hz, self.board.baud))
+        linked = LinkedAccelerator(self.plan, divisor=divisor(self.board.clock_hz, self.board.baud))
+        domain = "sync" if self.board.pll is None else DOMAIN
+        if self.board.pll is not None:
+            m.submodules.clock = PllDomain(self.board.pll)
+        m.submodules.linked = DomainRenamer(domain)(linked)
         uart = platform.request("uart", self.board.uart, dir="-")
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.Buffer("o", uart.tx)
@@ -131,8 +136,8 @@ class BoardTop(Elaboratable):
             left = Signal(range(self.board.clock_hz // _BLINKS_PER_SECOND), name=f"{name}_left")
             m.d.comb += led.o.eq(left != 0)
             with m.If(event):
-                m.d.sync += left.eq(-1)
+                m.d[domain] += left.eq(-1)
             with m.Elif(left != 0):
-                m.d.sync += left.eq(left - 1)
+                m.d[domain] += left.eq(left - 1)
 
         return m

@@ -17,6 +17,7 @@ from hwbnn.build.provenance import entry, versions
 from hwbnn.build.swap import draft_beside, move_into
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.classify import classifier
+from hwbnn.cost import pace, technology
 from hwbnn.errors import UserError
 from hwbnn.fold import Goal, record, solve
 from hwbnn.plan import Fold, UnitOptions
@@ -37,7 +38,7 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
             target_fps: float | None = None, max_luts: int | None = None, max_latency: int | str | None = None,
             fit: bool = False,
             folds: Mapping[str, Fold | tuple[int, int] | Mapping[str, Any]] | str | os.PathLike | None = None,
-            options: Mapping[str, UnitOptions] = MappingProxyType({}),
+            options: Mapping[str, UnitOptions] = MappingProxyType({}), clock_hz: int | None = None,
             output: str = "class", seed: int = 1, source: str | os.PathLike | None = None,
             command: str = "hwbnn.compile") -> Build:
     """Fold ``net`` for a board, generate its Verilog, and write the build directory ``path``.
@@ -65,6 +66,8 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
         PE and SIMD of each layer, by node name, or a file that holds them, such as another build's ``fold.json``.
     options : mapping
         How layers are built beyond PE and SIMD, by node name.
+    clock_hz : :class:`int`
+        Frequency that registers are set for and that the board makes; None: its oscillator's.
     output : :class:`str`
         ``class`` sends the class number, ``logits`` the integers of the graph's output.
     seed : :class:`int`
@@ -87,16 +90,20 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
     if output not in OUTPUTS:
         raise UserError(f"Output must be one of {', '.join(OUTPUTS)}, not {output}")
     target = find_board(board)
+    registers = pace(technology(target.technology), target.clock_hz if clock_hz is None else clock_hz)
+    if clock_hz is not None:
+        target = target.at(clock_hz)
     path = _usable(path)
     network = classifier(net) if output == "class" else net
     folding = solve(network, goal, clock_hz=target.clock_hz, technology=target.technology,
-                    beside=lambda image, result: footprint(target, image, result), options=options)
+                    beside=lambda image, result: footprint(target, image, result), options=options, pace=registers)
     text = verilog(folding.plan)
     manifest = Manifest(
         board=target.name, clock_hz=target.clock_hz, target_fps=target_fps, output=output,
         folds={name: fold.record for name, fold in folding.folds.items()},
         network=ir.digest(network), rtl=hashlib.sha256(text.encode()).hexdigest(),
-        source="" if source is None else str(source), seed=seed, versions=versions(), command=command)
+        source="" if source is None else str(source), seed=seed, versions=versions(), command=command,
+        pace=registers.record)
     same = _same_hardware(path, manifest, text)
     with draft_beside(path) as draft:
         directory = BuildDirectory(draft)

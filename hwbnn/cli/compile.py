@@ -1,6 +1,7 @@
 """``hwbnn compile``: from a model to Verilog in a build directory."""
 
 import json
+import math
 from typing import Annotated
 
 import typer
@@ -57,6 +58,9 @@ def compile_(
     loadable: Annotated[list[str] | None, typer.Option(
         "--loadable", metavar="NAME|all", show_default=False,
         help="A layer whose weights can be written at run time.")] = None,
+    clock: Annotated[float | None, typer.Option(
+        "--clock", metavar="MHZ", show_default=False,
+        help="Frequency to set registers for, which the board's PLL then makes; otherwise its oscillator's.")] = None,
     output: Annotated[str, typer.Option("--output", metavar="|".join(OUTPUTS),
                                         help="What the accelerator sends.")] = "class",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the placement.")] = 1,
@@ -74,11 +78,19 @@ def compile_(
                             max_latency=max_latency, fit=fit, folds=words(fold) if fold else folds_file,
                             options=option_words(net, {"datapath": datapath or (), "weights": weights or (),
                                                        "zeros": zeros or (), "loadable": loadable or ()}),
-                            output=output, seed=seed, source=model, command=command_line(ctx))
+                            clock_hz=None if clock is None else hertz(clock), output=output, seed=seed,
+                            source=model, command=command_line(ctx))
     if as_json:
         console.print_json(json.loads((build.path / "build.json").read_text()))
         return
     show(build)
+
+
+def hertz(megahertz: float) -> int:
+    """A frequency as ``--clock`` takes it, in whole hertz."""
+    if not math.isfinite(megahertz) or megahertz <= 0:
+        raise UserError(f"Clock must be a positive number of MHz, not {megahertz:g}")
+    return round(1e6 * megahertz)
 
 
 def show(build: Build) -> None:

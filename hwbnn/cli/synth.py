@@ -58,6 +58,7 @@ def show(build: Build, result: SynthesisResult) -> None:
     slack = "[green]reached[/green]" if result.met else "[red]not reached[/red]"
     console.facts([
         ("Fmax", f"[bold]{result.fmax_hz / 1e6:.1f} MHz[/bold], {result.clock_hz / 1e6:g} MHz asked for: {slack}"),
+        *([("Critical path", str(result.critical))] if result.critical is not None else []),
         ("Bitstream", str(result.bitstream)),
         ("Load it", build.board.programmer.format(result.bitstream)),
         ("Took", console.seconds(result.seconds["total"])),

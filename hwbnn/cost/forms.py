@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn.plan import (
+    RELAXED,
     AddStage,
     AffineStage,
     ArgMaxStage,
@@ -60,7 +61,7 @@ from hwbnn.plan.lanes import (
 from hwbnn.plan.loader import ADDRESS_BYTES, WORDS_BITS
 from hwbnn.plan.records import index_bits, span_bits
 from hwbnn.plan.tables import SearchedThresholds, Table, Thresholds
-from hwbnn.plan.tree import LEVELS_PER_REGISTER, Tree
+from hwbnn.plan.tree import Tree
 
 __all__ = [
     "PRODUCT_LUTS", "Forms", "distinct_columns", "dot_forms", "forms", "lane_luts", "multiplier_bits", "rom_luts",
@@ -69,8 +70,8 @@ __all__ = [
 
 PRODUCT_LUTS = 1.6  # LUT4 per pair of bits of a product: partial products and their sums
 SELECTION_LUTS = 0.7  # LUT4 per bit and input but the first of a multiplexer
+GROUP = 1 << RELAXED.levels  # operands summed at once, where registers are as far apart
 CHAIN_BITS = 4  # narrower sums become plain LUTs
-GROUP = 2**LEVELS_PER_REGISTER  # operands summed between two registers of a tree
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ def tree_forms(tree: Tree, *, constant: bool = False) -> Forms:
     """An adder tree with registers after every second level; ``constant``: its one-bit terms are mere inputs."""
     luts, chains, sizes = 0.0, 0, [1] * tree.count
     while len(sizes) > 1:
-        groups = [sizes[n:n + GROUP] for n in range(0, len(sizes), GROUP)]
+        together = min(GROUP, 1 << tree.every)
+        groups = [sizes[n:n + together] for n in range(0, len(sizes), together)]
         for group in groups:
             bits, result = tree.bits(max(group)), tree.bits(sum(group))
             if bits == 1 and constant:
@@ -320,8 +322,12 @@ def multiplier_bits(stage: AffineStage) -> int:
 
 def _affine(stage: AffineStage) -> Forms:
     out = stage.o.levels.bits
-    lane = Forms(datapath=float(out), chains=int(out >= CHAIN_BITS), registers=stage.i.levels.bits,
-                 multipliers=((stage.i.levels.bits, multiplier_bits(stage)),))
+    lane = Forms(datapath=float(out), chains=int(out >= CHAIN_BITS), registers=stage.i.levels.bits)
+    if stage.planes is None:
+        lane += Forms(multipliers=((stage.i.levels.bits, multiplier_bits(stage)),))
+    else:  # adders, and gates before them
+        lane += Forms(datapath=float(sum(span_bits(*stage.planes.span(group)) for groups in stage.planes.levels
+                                         for group in groups) + stage.i.levels.bits * multiplier_bits(stage) / 2))
     return lane * stage.i.lanes + _table(stage.table) + _fifo(stage)
 
 

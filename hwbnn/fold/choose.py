@@ -15,7 +15,7 @@ from hwbnn.fold.goal import budget, latency_cycles
 from hwbnn.fold.layers import rate
 from hwbnn.fold.rows import BLOCKS, DSP, FLIP_FLOPS, LATENCY, LUTS, OWN_LUTS, Rows, limits_of, no_limits
 from hwbnn.fold.search import Beside, Search
-from hwbnn.plan import Fold, UnitOptions, lower
+from hwbnn.plan import RELAXED, Fold, Pace, UnitOptions
 
 __all__ = ["choose", "fit", "short", "within_latency"]
 
@@ -24,7 +24,8 @@ _ATTEMPTS = 8  # at leaving room for what only the whole plan knows: the depths 
 
 
 def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology: str | None = None,
-           beside: Beside | None = None, options: Options = MappingProxyType({})) -> dict[str, Fold]:
+           beside: Beside | None = None, options: Options = MappingProxyType({}), pace: Pace = RELAXED
+           ) -> dict[str, Fold]:
     """Return the cheapest folding that reaches ``target_fps`` frames per second.
 
     Parameters
@@ -41,6 +42,8 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
         What is reserved on the chip, by the streams that the accelerator takes and gives.
     options : mapping
         What is asked of layers beyond PE and SIMD, by name.
+    pace : :class:`Pace`
+        Where registers stand.
 
     Raises
     ------
@@ -49,7 +52,7 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
     """
     allowed = budget(clock_hz, target_fps)
     tech = None if technology is None else find_technology(technology)
-    search = Search(network, tech, beside=beside, options=options)
+    search = Search(network, tech, beside=beside, options=options, pace=pace)
     least = search.least_interval
     if allowed < least:
         raise UserError(f"Target rate must be at most {rate(clock_hz, least)} frames/s at {clock_hz / 1e6:g} MHz, "
@@ -58,7 +61,7 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
     while tightened >= least:
         folds = _fitting(search, tightened)
         assert folds is not None  # the fully parallel one is possible
-        interval = lower(network, folds).cycles.interval
+        interval = search.plan(folds).cycles.interval
         if interval <= allowed:
             return folds
         tightened -= interval - allowed
@@ -67,7 +70,8 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
 
 
 def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str, technology: str | None = None,
-                   beside: Beside | None = None, options: Options = MappingProxyType({})) -> dict[str, Fold]:
+                   beside: Beside | None = None, options: Options = MappingProxyType({}), pace: Pace = RELAXED
+                   ) -> dict[str, Fold]:
     """Return the cheapest folding that has a frame's result out in time.
 
     The latency of a frame on an idle accelerator counts from the cycle of its first input transfer through that of
@@ -78,7 +82,7 @@ def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str
     ----------
     max_latency : :class:`int` or :class:`str`
         Cycles, or a time such as ``50us``.
-    technology, beside, options
+    technology, beside, options, pace
         As for :func:`choose`.
 
     Raises
@@ -88,25 +92,25 @@ def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str
     """
     allowed = latency_cycles(clock_hz, max_latency)
     tech = None if technology is None else find_technology(technology)
-    search = Search(network, tech, beside=beside, timed=True, options=options)
+    search = Search(network, tech, beside=beside, timed=True, options=options, pace=pace)
     if search.is_timed:
         limits = no_limits()
         limits[LATENCY] = allowed - 1  # the first cycle counts
         folds = _fitting(search, np.inf, limits)
-        if folds is not None and lower(network, folds).cycles.first < allowed:
+        if folds is not None and search.plan(folds).cycles.first < allowed:
             return folds
     return _slowest_in_time(search, allowed, clock_hz, max_latency)
 
 
 def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, beside: Beside | None = None,
-        options: Options = MappingProxyType({})) -> dict[str, Fold]:
+        options: Options = MappingProxyType({}), pace: Pace = RELAXED) -> dict[str, Fold]:
     """Return the fastest folding whose estimate fits ``technology`` with certainty; of equally fast ones the cheapest.
 
     Parameters
     ----------
     max_luts : :class:`int`
         Look-up tables that the accelerator may take, in the chip's cells.
-    beside, options
+    beside, options, pace
         As for :func:`choose`.
 
     Raises
@@ -115,7 +119,7 @@ def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, be
         Even the smallest folding does not fit; the message states by how much.
     """
     tech = find_technology(technology)
-    search = Search(network, tech, beside=beside, options=options)
+    search = Search(network, tech, beside=beside, options=options, pace=pace)
     limits = limits_of(tech)
     if max_luts is not None:
         limits[OWN_LUTS] = max_luts
@@ -125,7 +129,7 @@ def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, be
         if found is None:
             break
         fastest, folds = found
-        over = np.maximum(search.used(lower(network, folds).parts) - limits, 0)
+        over = np.maximum(search.used(search.plan(folds).parts) - limits, 0)
         if not over.any():
             return folds
         kept += over
@@ -185,7 +189,7 @@ def _too_small(search: Search, tech: Technology, max_luts: int | None) -> str:
             continue
         found = search.best(column=column)
         assert found is not None  # without limits there is one
-        least = max(found[1][column], search.used(lower(network, found[0]).parts)[column])
+        least = max(found[1][column], search.used(search.plan(found[0]).parts)[column])
         if least > limits[column]:
             there = (f"the limit of {limits[column]:,.0f} {unit}" if column == OWN_LUTS else
                      f"{tech.title}, which has {limits[column]:,.0f} {unit}")
@@ -198,17 +202,17 @@ def _too_small(search: Search, tech: Technology, max_luts: int | None) -> str:
 
 def _slowest_in_time(search: Search, allowed: int, clock_hz: int, max_latency: int | str) -> dict[str, Fold]:
     """The cheapest folding for the greatest interval whose exact latency is allowed."""
-    network, intervals = search.network, search.intervals
+    intervals = search.intervals
 
     def attempt(interval: float) -> tuple[int, dict[str, Fold]]:
         folds = _fitting(search, interval)
         assert folds is not None  # an interval that some folding takes
-        return lower(network, folds).cycles.first + 1, folds
+        return search.plan(folds).cycles.first + 1, folds
 
     if search.is_timed:
         found = search.best(column=LATENCY)
         assert found is not None  # without limits there is one
-        least, folds = lower(network, found[0]).cycles.first + 1, found[0]
+        least, folds = search.plan(found[0]).cycles.first + 1, found[0]
     else:
         least, folds = attempt(intervals[0])
     if least > allowed:

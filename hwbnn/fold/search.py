@@ -22,7 +22,20 @@ from hwbnn.errors import UserError
 from hwbnn.fold.datapaths import variants
 from hwbnn.fold.layers import DEFAULT, cycles, foldings, is_chain, layers, parallel, parts
 from hwbnn.fold.rows import COLUMNS, COST, LATENCY, Rows, front, no_limits, of_one_stage, of_resources
-from hwbnn.plan import Fold, JoinStage, MatrixVectorStage, PartStage, Stage, Stream, UnitOptions, schedule
+from hwbnn.plan import (
+    RELAXED,
+    Fold,
+    JoinStage,
+    MatrixVectorStage,
+    Pace,
+    PartStage,
+    Plan,
+    Stage,
+    Stream,
+    UnitOptions,
+    lower,
+    schedule,
+)
 from hwbnn.plan.lower import converters, unsized
 
 __all__ = ["Beside", "Candidate", "Search"]
@@ -87,12 +100,15 @@ class Search:
         Whether to model latencies, where they add up (:attr:`is_timed`); otherwise they are 0.
     options : mapping
         What a user asked of layers, by name.
+    pace : :class:`Pace`
+        Where registers stand.
     """
 
     def __init__(self, network: ir.Network, tech: Technology | None, *, beside: Beside | None = None,
-                 timed: bool = False, options: Mapping[str, UnitOptions] = MappingProxyType({})):
+                 timed: bool = False, options: Mapping[str, UnitOptions] = MappingProxyType({}),
+                 pace: Pace = RELAXED):
         self.network, self.tech, self.beside, self.timed = network, tech, beside, timed
-        self.options = options
+        self.options, self.pace = options, pace
         self.layers = layers(network)
         if not self.layers:
             raise UserError(f"Network {network.name} must have a matrix product to fold, and it has none")
@@ -101,6 +117,10 @@ class Search:
         self._folds: dict[int, list[tuple[int, Fold]]] = {}
         self._made: dict[tuple[int, Fold], Candidate] = {}
         self._converted: dict[tuple[int, int, int], tuple[Rows, int, int, int]] = {}
+
+    def plan(self, folds: Mapping[str, Fold]) -> Plan:
+        """The whole hardware with ``folds``."""
+        return lower(self.network, folds, pace=self.pace)
 
     # candidates ----------------------------------------------------------------------------------------------
 
@@ -114,7 +134,7 @@ class Search:
     def candidate(self, layer: int, fold: Fold) -> Candidate:
         """Layer number ``layer`` with ``fold``."""
         if (layer, fold) not in self._made:
-            stages = unsized(self.parts[layer], {self.layers[layer].name: fold})
+            stages = unsized(self.parts[layer], {self.layers[layer].name: fold}, pace=self.pace)
             inner = tuple(stages[layer > 0:len(stages) - (layer < len(self.layers) - 1)])  # without inner ends
             row = sum((of_one_stage(stage, self.tech) for stage in inner), np.zeros(len(COLUMNS)))
             if self.beside is not None:  # what follows from the two streams adds up

@@ -16,7 +16,7 @@ from hwbnn.fold.files import parse, read
 from hwbnn.fold.goal import Goal, latency_cycles
 from hwbnn.fold.layers import rate
 from hwbnn.fold.search import Beside
-from hwbnn.plan import Fold, Plan, UnitOptions, lower
+from hwbnn.plan import RELAXED, Fold, Pace, Plan, UnitOptions, lower
 
 __all__ = ["Folding", "solve"]
 
@@ -33,7 +33,7 @@ class Folding:
 
 
 def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, beside: Beside | None = None,
-          options: Options = MappingProxyType({})) -> Folding:
+          options: Options = MappingProxyType({}), pace: Pace = RELAXED) -> Folding:
     """Return the folding that ``goal`` demands.
 
     Parameters
@@ -45,6 +45,8 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         What is reserved on the chip, by the streams that the accelerator takes and gives.
     options : mapping
         What is asked of layers beyond PE and SIMD, by name; where the folding is given, it goes before what that says.
+    pace : :class:`Pace`
+        Where registers stand.
 
     Raises
     ------
@@ -57,10 +59,10 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         check_memory(name, asked, tech)
     if goal.kind == "rate":
         folds = choose(network, clock_hz=clock_hz, target_fps=goal.value, technology=technology, beside=beside,
-                       options=options)
+                       options=options, pace=pace)
     elif goal.kind == "latency":
         folds = within_latency(network, clock_hz=clock_hz, max_latency=goal.value, technology=technology,
-                               beside=beside, options=options)
+                               beside=beside, options=options, pace=pace)
     elif goal.kind == "given":
         folds = parse(network, goal.value) if isinstance(goal.value, Mapping) else read(network, goal.value)
         folds = {name: replace(fold, options=fold.options | options[name]) if name in options else fold
@@ -69,13 +71,13 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         folds = decided(network, folds, tech)
     else:
         folds = fit(network, technology=technology, max_luts=goal.value if goal.kind == "luts" else None,
-                    beside=beside, options=options)
+                    beside=beside, options=options, pace=pace)
     for name, fold in folds.items():
         check_memory(name, fold.options, tech)
-    plan = lower(network, folds)
+    plan = lower(network, folds, pace=pace)
     used = uses(of_stages(plan.parts, tech), tech, beside=None if beside is None else beside(plan.input, plan.output))
     if fit_of(used) == "no":
-        raise UserError(_too_large(network, used, tech.title, clock_hz, technology, beside, options))
+        raise UserError(_too_large(network, used, tech.title, clock_hz, technology, beside, options, pace))
     why = reasons(network, folds, tech, given)
     choices = tuple(replace(row, reason="; ".join(filter(None, (row.reason, why.get(row.layer)))))
                     for row in _reasons(network, goal, plan, clock_hz, tech.title))
@@ -94,15 +96,15 @@ def check_memory(name: str, options: UnitOptions, tech: Technology) -> None:
 
 
 def _too_large(network: ir.Network, used: tuple[Use, ...], title: str, clock_hz: int, technology: str,
-               beside: Beside | None, options: Options) -> str:
+               beside: Beside | None, options: Options, pace: Pace) -> str:
     """Which resource is short, by how much, and what would fit."""
     row = next(row for row in used if row.fits == "no")
     told = f"Network {network.name} with this folding must fit {title}, and it takes at least {short(row)}"
     try:
-        largest = fit(network, technology=technology, beside=beside, options=options)
+        largest = fit(network, technology=technology, beside=beside, options=options, pace=pace)
     except UserError:
         return f"{told}; no folding fits"
-    plan = lower(network, largest)
+    plan = lower(network, largest, pace=pace)
     folds = " ".join(f"{name}={fold.pe}x{fold.simd}" for name, fold in largest.items())
     return f"{told}; the fastest that fits makes {rate(clock_hz, plan.cycles.interval)} frames/s (--fit: {folds})"
 

@@ -159,10 +159,21 @@ def _bits(span: range) -> int:
 class ArgMaxStage(PipelineStage):
     """The number of the greatest channel, the lowest among equals; one output per vector.
 
-    The lanes of a beat are compared pairwise, with a register after each level, then with the best so far.
+    The lanes of a beat are compared pairwise, with a register after each level, then with the best so far. Where the
+    pace wants a register after every adder, another stands between a comparison of lanes and what it chooses, and wide
+    numbers are compared with the best so far in two cycles: first their upper bits, then those below.
     """
 
     channels: int
+    pace: Pace = RELAXED
+
+    def at(self, pace):
+        return replace(self, pace=pace, fifo_depth=0)
+
+    @property
+    def level_latency(self) -> int:
+        """Cycles of a level of comparisons."""
+        return 1 if self.pace.levels > 1 else 2
 
     @property
     def group_beats(self):
@@ -178,20 +189,30 @@ class ArgMaxStage(PipelineStage):
         return span_bits(self.i.levels.low, self.i.levels.high)
 
     @property
+    def split(self) -> int:
+        """Bits that are compared with the best so far a cycle after the others."""
+        wide = self.pace.levels == 1 and self.group_beats > 1 and self.value_bits >= 8
+        return self.value_bits // 2 if wide else 0
+
+    @property
     def delay(self):
-        return 1 + self.lane_levels + 1 + 1
+        return 1 + self.lane_levels * self.level_latency + (2 if self.split else 1) + 1
 
     @property
     def flip_flops(self):
         lanes, total = self.i.lanes, self.i.bits
         for level in range(self.lane_levels):
+            if self.level_latency > 1:  # what is chosen from, and which
+                total += lanes * (self.value_bits + level) + lanes // 2
             lanes = -(-lanes // 2)
             total += lanes * (self.value_bits + level + 1)
         total += self.value_bits + index_bits(self.channels)  # the best so far
         beats = self.group_beats
         if beats > 1:
             total += index_bits(beats) + index_bits(self.channels)  # counters at issue and beside the best
-        steps = 1 + self.lane_levels
+        if self.split:  # what waits, and how the upper bits compare; the flag that the output is there
+            total += self.split + index_bits(self.channels) + 2 + 1
+        steps = 1 + self.lane_levels * self.level_latency
         total += (3 if beats > 1 else 1) * steps + 1  # flags along the pipeline
         return total + self.fifo_flip_flops
 

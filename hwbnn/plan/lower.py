@@ -34,7 +34,8 @@ __all__ = ["Plan", "converters", "lower", "unsized"]
 class Plan:
     """The hardware of one network: stages in topological order, from the AXI4-Stream input to the output.
 
-    ``edges`` are the streams between them; None where the stages are a chain.
+    ``edges`` are the streams between them; None where the stages are a chain. ``pace`` is what the stages were made
+    for.
     ``folds`` is keyed by the names of the MatMul and Conv nodes. ``input`` and ``output`` are what crosses the two
     AXI4-Stream ports, before padding to bytes.
     """
@@ -43,6 +44,7 @@ class Plan:
     folds: Mapping[str, Fold]
     stages: tuple[Stage, ...]
     edges: tuple[Edge, ...] = None  # pyright: ignore[reportAssignmentType]  # becomes a chain below
+    pace: Pace = RELAXED
 
     def __post_init__(self):
         if self.edges is None:
@@ -147,7 +149,8 @@ def lower(network: ir.Network, folds: Mapping[str, Fold], *,
             raise UserError(f"Memory must be one of {', '.join(sorted(known))}, not {name}")
         if known[name] != style:
             raise UserError(f"Memory {name} style must be {known[name]}, not {style}")
-    plan = Plan(network, MappingProxyType({name: folds[name] for name in matrices}), tuple(sized), tuple(edges))
+    plan = Plan(network, MappingProxyType({name: folds[name] for name in matrices}), tuple(sized), tuple(edges),
+                pace)
     if fifo_depths:
         try:
             plan.schedule(2)

@@ -320,5 +320,5 @@ class PipelineStage(Stage):
 
     @property
     def fifo_flip_flops(self) -> int:
-        """Pointers and level of the output FIFO, credits, and the flag that there is room."""
-        return 2 * index_bits(self.fifo_depth) + 2 * self.fifo_depth.bit_length() + 1
+        """Pointers and level of the output FIFO, credits, and the flags that it has something and that it has room."""
+        return 2 * index_bits(self.fifo_depth) + 2 * self.fifo_depth.bit_length() + 2

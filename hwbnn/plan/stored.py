@@ -2,6 +2,7 @@
 
 from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.plan.lower import Plan, lower
+from hwbnn.plan.pace import Pace
 from hwbnn.plan.records import Fold
 
 __all__ = ["folds_of", "plan_of"]
@@ -18,5 +19,5 @@ def plan_of(directory: BuildDirectory) -> Plan:
     Raises :class:`UserError` where the directory is not complete or damaged.
     """
     with directory.parsing("build.json", "hwbnn compile MODEL -o"):
-        folds = folds_of(directory.manifest)
-    return lower(directory.network, folds)
+        folds, pace = folds_of(directory.manifest), Pace.of(directory.manifest.pace)
+    return lower(directory.network, folds, pace=pace)

@@ -62,7 +62,7 @@ class Results:
                 estimate = Estimate.from_json(record)
         return cls(
             path=str(directory.path), manifest=manifest, network=network, plan=plan_of(directory),
-            board=board(manifest.board), training=optional("training.json", "hwbnn compile"),
+            board=board(manifest.board).at(manifest.clock_hz), training=optional("training.json", "hwbnn compile"),
             accuracy=optional("accuracy.json", "hwbnn simulate"),
             simulation=optional("sim/result.json", "hwbnn simulate"),
             estimate=estimate,

@@ -209,6 +209,8 @@ def origin(results: Results) -> list[tuple[str, str]]:
         *([("model SHA-256", training["model_sha256"])] if "model_sha256" in training else []),
         ("network digest", manifest.network),
         ("board", f"{results.board.title} ({results.board.name}), {manifest.clock_hz / 1e6:g} MHz"),
+        *([("critical path", str(results.synthesis.critical))]
+          if results.synthesis is not None and results.synthesis.critical is not None else []),
         ("output", manifest.output),
         ("seed of placement", str(manifest.seed)),
         *([("seed of training", str(training["seed"]))] if "seed" in training else []),

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hwbnn.plan import ArgMaxStage
 from hwbnn.rtl.codes import decode, payload
 from hwbnn.rtl.fifo import OutputFifo
-from hwbnn.rtl.pipeline import flags
+from hwbnn.rtl.pipeline import delayed, flags
 
 __all__ = ["ArgMaxUnit"]
 
@@ -15,7 +15,7 @@ __all__ = ["ArgMaxUnit"]
 class ArgMaxUnit(wiring.Component):
     """Give out, for each vector, the number of its greatest channel, the lowest among equals.
 
-    The lanes of a beat are compared pairwise with a register after each level; the winner is compared with
+    The lanes of a beat are compared pairwise with registers after each level; the winner is compared with
     the best of the beats before. Latency is ``stage.latency``, II one cycle per beat. No combinational path
     between ports but from storage to ``o.payload``.
 
@@ -52,7 +52,8 @@ class ArgMaxUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         stage = self._stage
-        beats, levels = stage.group_beats, stage.lane_levels
+        beats, levels, extra = stage.group_beats, stage.lane_levels, stage.level_latency - 1
+        steps = 1 + levels * stage.level_latency
         m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
 
         issue, beat, last = Signal(), Signal(range(beats)), Signal()
@@ -64,11 +65,11 @@ class ArgMaxUnit(wiring.Component):
         ]
         with m.If(issue):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
-        ends = flags(m, issue & last, 1 + levels + 1, name="ends")
-        valid, starts = ends[1 + levels], Const(1)
+        ends = flags(m, issue & last, steps + (2 if stage.split else 1), name="ends")
+        valid, starts = ends[steps], Const(1)
         if beats > 1:
-            valid = flags(m, issue, 1 + levels, name="valid")[-1]
-            starts = flags(m, issue & (beat == 0), 1 + levels, name="starts")[-1]
+            valid = flags(m, issue, steps, name="valid")[-1]
+            starts = flags(m, issue & (beat == 0), steps, name="starts")[-1]
 
         codes = Signal(payload(stage.i), name="codes", reset_less=True)
         m.d.sync += codes.eq(self.i.payload)
@@ -80,7 +81,13 @@ class ArgMaxUnit(wiring.Component):
                 value = Signal(number, name=f"value_{level}_{n // 2}", reset_less=True)
                 lane = Signal(level + 1, name=f"lane_{level}_{n // 2}", reset_less=True)
                 (a, a_lane), (b, b_lane) = candidates[n], candidates[min(n + 1, len(candidates) - 1)]
-                second = b > a
+                second: Value = Const(0)
+                if n + 1 < len(candidates):
+                    second = delayed(m, b > a, extra, name=f"second_{level}_{n // 2}")
+                    b, b_lane = (delayed(m, part, extra, name=f"{name}_{level}_{n + 1}")
+                                 for name, part in (("b", b), ("b_lane", b_lane)))
+                a, a_lane = (delayed(m, part, extra, name=f"{name}_{level}_{n}")
+                             for name, part in (("a", a), ("a_lane", a_lane)))
                 m.d.sync += [value.eq(Mux(second, b, a)), lane.eq(Mux(second, Cat(b_lane, 1), a_lane))]
                 winners.append((value, lane))
             candidates = winners
@@ -92,9 +99,27 @@ class ArgMaxUnit(wiring.Component):
         if beats > 1:
             base = Signal(range(stage.channels), name="base")
             with m.If(valid):
-                m.d.sync += base.eq(Mux(ends[1 + levels], 0, base + stage.i.lanes))
-        with m.If(valid & (starts | (value > best))):
-            m.d.sync += [best.eq(value), best_channel.eq(base + lane)]
+                m.d.sync += base.eq(Mux(ends[steps], 0, base + stage.i.lanes))
+        channel, split = base + lane, stage.split
+        if not split:
+            with m.If(valid & (starts | (value > best))):
+                m.d.sync += [best.eq(value), best_channel.eq(channel)]
+        else:
+            upper, known = (_upper(number, split) for number in (value, best))
+            above, equal = Signal(), Signal()
+            m.d.sync += [above.eq(valid & (starts | (upper > known))), equal.eq(valid & ~starts & (upper == known))]
+            with m.If(valid & (starts | (upper > known))):
+                m.d.sync += best[split:].eq(upper)
+            below, number = delayed(m, value[:split], 1, name="below"), Signal(range(stage.channels), reset_less=True)
+            m.d.sync += number.eq(channel)
+            with m.If(above | (equal & (below > best[:split]))):
+                m.d.sync += [best[:split].eq(below), best_channel.eq(number)]
         m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data[0].eq(best_channel)]
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
+
+
+def _upper(number: Value, split: int) -> Value:
+    """The bits of a number from ``split`` on, with its sign."""
+    upper = number[split:]
+    return upper.as_signed() if number.shape().signed else upper

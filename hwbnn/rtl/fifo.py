@@ -69,10 +69,8 @@ class OutputFifo(wiring.Component):
                                                        attrs={"ram_style": "distributed"})
         write, read = storage.write_port(), storage.read_port(domain="comb")
         w_index, r_index = Signal(range(self._depth)), Signal(range(self._depth))
-        level = Signal(range(self._depth + 1))
-        under_way, next_under_way = Signal(range(self._depth + 1)), Signal(range(self._depth + 2))
-
-        taken = Signal()
+        level, under_way = Signal(range(self._depth + 1)), Signal(range(self._depth + 1))
+        valid, taken = Signal(), Signal()
         m.d.comb += [
             taken.eq(self.o.valid & self.o.ready),
             write.addr.eq(w_index),
@@ -80,14 +78,14 @@ class OutputFifo(wiring.Component):
             write.en.eq(self.w_en),
             read.addr.eq(r_index),
             self.o.payload.eq(read.data),
-            self.o.valid.eq(level != 0),
-            next_under_way.eq(under_way + self.issue - taken),
+            self.o.valid.eq(valid),
         ]
-        m.d.sync += [
-            level.eq(level + self.w_en - taken),
-            under_way.eq(next_under_way),
-            self.room.eq(next_under_way < self._depth),
-        ]
+        # What the next counts will be told to be is known from these: the flags need not wait for the adders.
+        with m.If(self.w_en != taken):
+            m.d.sync += [level.eq(Mux(taken, level - 1, level + 1)), valid.eq(self.w_en | (level != 1))]
+        with m.If(self.issue != taken):
+            m.d.sync += [under_way.eq(Mux(taken, under_way - 1, under_way + 1)),
+                         self.room.eq(taken | (under_way != self._depth - 1))]
         last = self._depth - 1
         with m.If(self.w_en):
             m.d.sync += w_index.eq(Mux(w_index == last, 0, w_index + 1))

@@ -55,14 +55,14 @@ class WindowUnit(wiring.Component):
         write = buffer.write_port()
         read = buffer.read_port(domain="sync" if block else "comb")
 
-        lead = Signal(stage.lead_range, init=-stage.start)  # beats written from the source on
+        lead, there = Signal(stage.lead_range, init=-stage.start), Signal()  # beats written from the source on; any?
         held = Signal(stage.held_range)
         w_address, r_address = Signal(range(depth)), Signal(range(depth), init=stage.start % depth)
-        given, issue = Signal(), Signal()
+        given, issue, room = Signal(), Signal(), Signal(init=1)
         m.d.comb += [
-            self.i.ready.eq(held != depth),
+            self.i.ready.eq(room),
             given.eq(self.i.valid & self.i.ready),
-            issue.eq(fifo.room & (lead > 0)),
+            issue.eq(fifo.room & there),
             fifo.issue.eq(issue),
             write.addr.eq(w_address),
             write.data.eq(self.i.payload.as_value()),
@@ -78,8 +78,13 @@ class WindowUnit(wiring.Component):
         step, jump, address = (Signal(range(min(*values, 0), max(values) + 1), name=name) for name, values in (
             ("step", stage.steps), ("jump", stage.jumps), ("address", range(depth))))
 
+        # The flags compare with constants, each loop's, so that they wait neither for the sums nor for the loops.
+        past, reached, free, freed = (Signal(name=name) for name in ("past", "reached", "free", "freed"))
+
         def move(n: int):
             m.d.comb += [step.eq(stage.steps[n]), jump.eq(stage.jumps[n]),
+                         past.eq(lead > stage.steps[n]), reached.eq(lead >= stage.steps[n]),
+                         free.eq(held < depth - 1 + stage.jumps[n]), freed.eq(held < depth + stage.jumps[n]),
                          address.eq(_wrapped(r_address, stage.steps[n] % depth, depth))]
 
         move(len(ends))
@@ -87,9 +92,11 @@ class WindowUnit(wiring.Component):
             with m.If(~end):
                 move(n)
         with m.If(issue):
-            m.d.sync += [r_address.eq(address), lead.eq(lead + given - step), held.eq(held + given - jump)]
+            m.d.sync += [r_address.eq(address), lead.eq(lead + given - step), held.eq(held + given - jump),
+                         there.eq(Mux(given, reached, past)), room.eq(Mux(given, free, freed))]
         with m.Else():
-            m.d.sync += [lead.eq(lead + given), held.eq(held + given)]
+            m.d.sync += [lead.eq(lead + given), held.eq(held + given),
+                         there.eq(there | (given & (lead == 0))), room.eq((held < depth - 1) | (~given & room))]
 
         m.d.comb += fifo.w_en.eq(flags(m, issue, stage.delay - 1, name="written")[-1])
         wiring.connect(m, wiring.flipped(self.o), fifo.o)

@@ -55,9 +55,7 @@ def synthesize(directory: BuildDirectory, *, seed: int | None = None, progress: 
         ``synth/result.json`` then, unless an earlier placement that did is there); a file cannot be written.
     """
     manifest = directory.manifest
-    board = find_board(manifest.board)
-    if manifest.clock_hz != board.clock_hz:
-        raise UserError(f"Clock must be the {_mhz(board.clock_hz)} of {board.title}, not {_mhz(manifest.clock_hz)}")
+    board = find_board(manifest.board).at(manifest.clock_hz)
     verilog = directory.verilog
     plan = plan_of(directory)
     for tool in tools_of(board):
@@ -75,7 +73,7 @@ def synthesize(directory: BuildDirectory, *, seed: int | None = None, progress: 
             result = SynthesisResult(
                 board=board.name, technology=board.technology, network=manifest.network, seed=seed,
                 clock_hz=board.clock_hz, fmax_hz=placed.fmax_hz, accelerator=counted.total, stages=dict(counted),
-                design=placed.cells, placed=placed.use,
+                design=placed.cells, placed=placed.use, critical=placed.critical,
                 bitstream=None if placed.bitstream is None
                 else directory.path.resolve() / "synth" / f"{board.name}{placed.bitstream.suffix}",
                 bitstream_sha256="" if placed.bitstream is None else sha256(placed.bitstream), versions=versions,
@@ -133,7 +131,7 @@ def _deliver(directory: BuildDirectory, result: SynthesisResult, placed: Placed,
             pass  # there is no good result to keep
     if placed.bitstream is not None and result.bitstream is not None:
         write_atomic(result.bitstream, placed.bitstream.read_bytes())
-    _deliver_netlists(directory, find_board(result.board), work)
+    _deliver_netlists(directory, find_board(result.board).at(result.clock_hz), work)
     directory.write_json(FILE, result.to_json(directory))
 
 

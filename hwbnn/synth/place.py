@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hwbnn.errors import UserError
 from hwbnn.plan import Plan
+from hwbnn.synth.absorb import absorb_file, absorbs
+from hwbnn.synth.critical import CriticalPath, critical_path
 from hwbnn.synth.families import FAMILIES
 from hwbnn.synth.reports import Cells, Use, cells, exhausted, fmax, use
 from hwbnn.synth.tools import ToolFailed, Tools, read_log
@@ -44,12 +46,15 @@ class Placed:
         Frequency that the slowest clock reaches.
     bitstream : :class:`~pathlib.Path` or None
         None where the clock is not reached: such a design is not packed.
+    critical : :class:`CriticalPath` or None
+        Its slowest path.
     """
 
     cells: Cells
     use: dict[str, Use]
     fmax_hz: float
     bitstream: Path | None
+    critical: CriticalPath | None = None
 
 
 def tools_of(board: Board) -> list[str]:
@@ -90,6 +95,7 @@ def place(tools: Tools, plan: Plan, board: Board, platform: Any, *, options: str
     yosys, nextpnr, pack = json.loads((tools.directory / f"{recipe.script}.json").read_text())["commands"]
 
     tools.run("yosys", yosys[1:], step="yosys", note=_NOTES["yosys"], log=f"{_NAME}.rpt")
+    taken = absorb_file(tools.directory / f"{_NAME}.json") if absorbs(plan, board.family) else 0
     if ready is not None:
         ready().result()
     try:
@@ -102,11 +108,13 @@ def place(tools: Tools, plan: Plan, board: Board, platform: Any, *, options: str
         raise
     statistics = json.loads((tools.directory / _STATISTICS).read_text())
     synthesized = cells(statistics["design"]["num_cells_by_type"], luts_per_memory=luts_per_memory)
+    synthesized = replace(synthesized, ff=synthesized.ff - taken)
     report = json.loads((tools.directory / _REPORT).read_text())
     reached = fmax(report)
     if reached is None:
         raise ToolFailed(nextpnr[0], log)
+    slowest = critical_path(report, plan)
     if reached < board.clock_hz:
-        return Placed(synthesized, use(report), reached, None)
+        return Placed(synthesized, use(report), reached, None, slowest)
     tools.run(pack[0], pack[1:], step="pack", note=_NOTES["pack"])
-    return Placed(synthesized, use(report), reached, tools.directory / f"{_NAME}{family.bitstream}")
+    return Placed(synthesized, use(report), reached, tools.directory / f"{_NAME}{family.bitstream}", slowest)

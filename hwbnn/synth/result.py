@@ -8,6 +8,7 @@ from typing import Any
 
 from hwbnn.builddir import BuildDirectory
 from hwbnn.errors import UserError
+from hwbnn.synth.critical import CriticalPath
 from hwbnn.synth.reports import Cells, Use
 
 __all__ = ["FILE", "SynthesisResult"]
@@ -51,6 +52,8 @@ class SynthesisResult:
         Tool or package to version.
     seconds : mapping
         Step to wall-clock seconds; ``total`` is the whole run, in which steps overlap.
+    critical : :class:`CriticalPath` or None
+        What the slowest path passes.
     """
 
     board: str
@@ -67,6 +70,7 @@ class SynthesisResult:
     bitstream_sha256: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    critical: CriticalPath | None = None
 
     @property
     def met(self) -> bool:
@@ -107,6 +111,7 @@ class SynthesisResult:
                 "design": Cells(**record["design"]),
                 "placed": {name: Use(**amount) for name, amount in record["placed"].items()},
                 "bitstream": path,
+                "critical": CriticalPath.of(record["critical"]) if record.get("critical") else None,
             })
 
 

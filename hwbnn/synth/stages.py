@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hwbnn.plan import Plan
+from hwbnn.synth.absorb import absorb_file, absorbs
 from hwbnn.synth.families import FAMILIES
 from hwbnn.synth.netlists import SYNTHESIZED
 from hwbnn.synth.reports import Cells, cells_by_module
@@ -21,9 +22,13 @@ hierarchy -top {top}
 {before}
 {keep}
 synth_{family} {options} -top {top}
+{finish}
+"""
+_FINISH = """\
 tee -q -o {statistics} stat -json
 write_verilog -noattr {netlist}
 """
+_MAPPED = "accelerator-cells.json"
 
 
 class Counted(dict[str, Cells]):
@@ -56,13 +61,17 @@ def count(tools: Tools, verilog: Path, plan: Plan, *, family: str, options: str,
     modules = {f"{_CORE}.{instance_name(stage.name)}": stage.name for stage in plan.parts}
     kept = (_CORE, *modules)  # with the core, instances are called as in the Verilog
     (tools.directory / "accelerator.v").write_text(verilog.read_text())
+    finish = _FINISH.format(statistics="accelerator.json", netlist=SYNTHESIZED)
     (tools.directory / "accelerator.ys").write_text(_SCRIPT.format(
-        verilog="accelerator.v", top=TOP, family=family,
-        options=FAMILIES[family].options(plan, options), statistics="accelerator.json", netlist=SYNTHESIZED,
-        before=FAMILIES[family].prepared(plan),
+        verilog="accelerator.v", top=TOP, family=family, options=FAMILIES[family].options(plan, options),
+        finish=f"write_json {_MAPPED}" if absorbs(plan, family) else finish, before=FAMILIES[family].prepared(plan),
         keep="\n".join(f"setattr -mod -set keep_hierarchy 1 {module}" for module in kept)))
     tools.run("yosys", ["-q", "-l", "accelerator.rpt", "accelerator.ys"], step="accelerator", log="accelerator.rpt",
               note="yosys: synthesizing the accelerator alone, by stage")
+    if absorbs(plan, family):
+        absorb_file(tools.directory / _MAPPED)
+        (tools.directory / "absorbed.ys").write_text(f"read_json {_MAPPED}\n{finish}")
+        tools.run("yosys", ["-q", "-l", "absorbed.rpt", "absorbed.ys"], step="absorbed", log="absorbed.rpt")
     statistics = json.loads((tools.directory / "accelerator.json").read_text())
     return _by_stage(cells_by_module(statistics, luts_per_memory=luts_per_memory), modules)
 
