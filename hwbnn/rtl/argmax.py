@@ -83,7 +83,7 @@ class ArgMaxUnit(wiring.Component):
                 (a, a_lane), (b, b_lane) = candidates[n], candidates[min(n + 1, len(candidates) - 1)]
                 second: Value = Const(0)
                 if n + 1 < len(candidates):
-                    second = delayed(m, b > a, extra, name=f"second_{level}_{n // 2}")
+                    second = delayed(m, a < b, extra, name=f"second_{level}_{n // 2}")
                     b, b_lane = (delayed(m, part, extra, name=f"{name}_{level}_{n + 1}")
                                  for name, part in (("b", b), ("b_lane", b_lane)))
                 a, a_lane = (delayed(m, part, extra, name=f"{name}_{level}_{n}")
@@ -100,19 +100,20 @@ class ArgMaxUnit(wiring.Component):
             base = Signal(range(stage.channels), name="base")
             with m.If(valid):
                 m.d.sync += base.eq(Mux(ends[steps], 0, base + stage.i.lanes))
+        # Written as less-than, a comparison is a carry chain; greater-than takes a tree of look-up tables beside it.
         channel, split = base + lane, stage.split
         if not split:
-            with m.If(valid & (starts | (value > best))):
+            with m.If(valid & (starts | (best < value))):
                 m.d.sync += [best.eq(value), best_channel.eq(channel)]
         else:
             upper, known = (_upper(number, split) for number in (value, best))
             above, equal = Signal(), Signal()
-            m.d.sync += [above.eq(valid & (starts | (upper > known))), equal.eq(valid & ~starts & (upper == known))]
-            with m.If(valid & (starts | (upper > known))):
+            m.d.sync += [above.eq(valid & (starts | (known < upper))), equal.eq(valid & ~starts & (upper == known))]
+            with m.If(valid & (starts | (known < upper))):
                 m.d.sync += best[split:].eq(upper)
             below, number = delayed(m, value[:split], 1, name="below"), Signal(range(stage.channels), reset_less=True)
             m.d.sync += number.eq(channel)
-            with m.If(above | (equal & (below > best[:split]))):
+            with m.If(above | (equal & (best[:split] < below))):
                 m.d.sync += [best[:split].eq(below), best_channel.eq(number)]
         m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data[0].eq(best_channel)]
         wiring.connect(m, wiring.flipped(self.o), fifo.o)

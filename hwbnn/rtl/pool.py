@@ -68,7 +68,7 @@ class Pool(wiring.Component):
                     m.d.sync += value.eq(Mux(first, 0, value) + x)
                 else:
                     kept = decode(value, stage.i.levels)
-                    better = Mux(signs[lane], x < kept, x > kept)
+                    better = Mux(signs[lane], x < kept, kept < x)
                     with m.If(first | better):
                         m.d.sync += value.eq(code)
             m.d.comb += fifo.w_data[lane].eq(encode(value, stage.o.levels) if stage.kind == "sum" else value)

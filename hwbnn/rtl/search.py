@@ -64,7 +64,7 @@ class ThresholdSearch(wiring.Component):
             limits, waiting = data.View(limit, word), delayed(m, numbers, read, name=f"number_{step}")
             reached = Signal(t.lanes, name=f"reached_{step}", reset_less=True)
             view = data.View(number, waiting)
-            m.d.sync += reached.eq(Cat(view[lane] >= limits[lane] for lane in range(t.lanes)))
+            m.d.sync += reached.eq(~Cat(view[lane] < limits[lane] for lane in range(t.lanes)))
             found = [Cat(reached[lane], delayed(m, prefix, read + 1, name=f"found_{step}_{lane}") if step else prefix)
                      for lane, prefix in enumerate(found)]
             if step < t.steps - 1:

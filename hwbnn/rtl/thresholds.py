@@ -67,9 +67,9 @@ class ThresholdLanes(wiring.Component):
         m.d.comb += reader.advance.eq(self.advance)
         for lane in range(t.lanes):
             row, number = rows[lane], self.numbers[lane]
-            invert = row.invert if t.is_mixed else int(t.inverts[0])
+            keep = ~row.invert if t.is_mixed else int(not t.inverts[0])
             reached = Signal(t.count, name=f"reached_{lane}", reset_less=True)
-            m.d.sync += reached.eq(Cat((number >= row.limits[k]) ^ invert for k in range(t.count)))
+            m.d.sync += reached.eq(Cat((number < row.limits[k]) ^ keep for k in range(t.count)))
             index = add_up(m, t.tree, list(reached), name=f"level_{lane}")
             m.d.comb += self.codes[lane].eq(encode_level(index, t.levels))
         return m

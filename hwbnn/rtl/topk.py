@@ -72,7 +72,7 @@ class TopKUnit(wiring.Component):
         before = None  # whether the channel exceeds the entry before, which then moves here
         for n in range(stage.k):
             exceeds = Signal(name=f"exceeds_{n}")  # an entry that this vector has not filled yet, too
-            m.d.comb += exceeds.eq((channel <= n) | (value > values[n]))
+            m.d.comb += exceeds.eq((channel <= n) | (values[n] < value))
             with m.If(valid & exceeds):
                 m.d.sync += [values[n].eq(value), numbers[n].eq(channel)]
                 if before is not None:

@@ -32,16 +32,21 @@ def add_planes(m: Module, planes: Planes, numbers: Sequence[Value], *, name: str
     """Return the sum of ``numbers``, each times its factor, ``planes.latency`` cycles later."""
     if len(numbers) != len(planes.factors):
         raise ValueError(f"Numbers must be {len(planes.factors)}, not {len(numbers)}")
-    values = [(abs(factor), number if factor > 0 else -number)
-              for factor, number in zip(planes.factors, numbers, strict=True)]
+    values = list(zip(planes.factors, numbers, strict=True))
     for level, groups in enumerate(planes.levels):
         sums = []
         for n, group in enumerate(groups):
             low, high = planes.span(group)
             total = Signal(range(low, high + 1), name=f"{name}_{level}_{n}", reset_less=True)
             unit, pair = min(map(abs, group)), values[2 * n:2 * n + 2]
-            value = sum((part << (factor // unit).bit_length() - 1 for factor, part in pair[1:]), start=pair[0][1])
+            parts = [(factor, part << (abs(factor) // unit).bit_length() - 1) for factor, part in pair]
+            parts.sort(key=lambda part: part[0] < 0)  # a difference is one adder, of two negatives three
+            (_, value), *rest = parts
+            value = value if parts[0][0] > 0 else -value
+            for factor, part in rest:
+                value = value + part if factor > 0 else value - part
             (m.d.sync if planes.registered(level) else m.d.comb).__iadd__(total.eq(value))
             sums.append((unit, total))
         values = sums
-    return values[0][1]
+    (factor, number), = values
+    return number if factor > 0 else -number

@@ -55,10 +55,11 @@ class WindowUnit(wiring.Component):
         write = buffer.write_port()
         read = buffer.read_port(domain="sync" if block else "comb")
 
-        lead, there = Signal(stage.lead_range, init=-stage.start), Signal()  # beats written from the source on; any?
+        lead = Signal(stage.lead_range, init=-stage.start, name="lead")  # beats written from the source on
+        there = Signal(name="there")  # whether there are any
         held = Signal(stage.held_range)
         w_address, r_address = Signal(range(depth)), Signal(range(depth), init=stage.start % depth)
-        given, issue, room = Signal(), Signal(), Signal(init=1)
+        given, issue, room = Signal(name="given"), Signal(name="issue"), Signal(init=1, name="room")
         m.d.comb += [
             self.i.ready.eq(room),
             given.eq(self.i.valid & self.i.ready),
@@ -83,7 +84,7 @@ class WindowUnit(wiring.Component):
 
         def move(n: int):
             m.d.comb += [step.eq(stage.steps[n]), jump.eq(stage.jumps[n]),
-                         past.eq(lead > stage.steps[n]), reached.eq(lead >= stage.steps[n]),
+                         past.eq(~(lead < stage.steps[n] + 1)), reached.eq(~(lead < stage.steps[n])),
                          free.eq(held < depth - 1 + stage.jumps[n]), freed.eq(held < depth + stage.jumps[n]),
                          address.eq(_wrapped(r_address, stage.steps[n] % depth, depth))]
 
