@@ -14,7 +14,7 @@ from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.cost import TIERS, Estimate, Measured, estimate
 from hwbnn.cost import technology as find_technology
 from hwbnn.errors import UserError
-from hwbnn.plan import Fold, Plan, WeightImage, folds_of, plan_of
+from hwbnn.plan import Fold, Pace, Plan, WeightImage, folds_of, lower
 from hwbnn.report import write
 from hwbnn_boards import Board
 from hwbnn_boards import board as find_board
@@ -66,7 +66,7 @@ class Build:
     @property
     def plan(self) -> Plan:
         """The hardware, as records."""
-        return plan_of(self.directory)
+        return lower(self.network, self.folds, pace=Pace.of(self.manifest.pace))
 
     def simulate(self, x: ArrayLike, *, labels: ArrayLike | None = None, images: str = "array",
                  engine: str = "cocotb", simulator: str = "verilator", check: str = "outputs",
