@@ -65,7 +65,8 @@ def _tree(tree: Tree, lane: int, what: str) -> list[Path]:
     """Sums of up to four operands between registers; ``lane`` levels stand in front of the first."""
     found, sizes, before = [], [1] * tree.count, lane
     while len(sizes) > 1:
-        groups = [sizes[n:n + GROUP] for n in range(0, len(sizes), GROUP)]
+        together = min(GROUP, 1 << tree.every)
+        groups = [sizes[n:n + together] for n in range(0, len(sizes), together)]
         widest = max(groups, key=sum)
         result = tree.bits(sum(widest))
         operands = len(widest)
@@ -115,9 +116,9 @@ def paths(stage: Stage) -> tuple[Path, ...]:
         if stage.sf > 1:
             found.append(Path("accumulator", 1, stage.sum_bits))
         if stage.has_weight_memory and stage.weight_style == "block":
-            found.append(Path("weight memory", 0, memory=True))
+            found.append(Path("weight memory", 0, memory=not stage.pace.output))
         if stage.has_input_memory and stage.input_style == "block":
-            found.append(Path("input memory", 1, memory=True))
+            found.append(Path("input memory", 1, memory=not stage.pace.output))
         if isinstance(stage.control, EventControl):
             found.append(Path("live inputs", 2 + (stage.input_lanes * stage.lane.x.bits).bit_length() // 2))
         if stage.thresholds is not None:
@@ -135,7 +136,7 @@ def paths(stage: Stage) -> tuple[Path, ...]:
         found.append(Path("compare", 2, stage.value_bits if stage.value_bits >= CHAIN_BITS else 0))
     elif isinstance(stage, WindowStage):
         found += [Path("address", 3 + len(stage.loops) // 2, index_bits(stage.depth)),
-                  Path("buffer", 1, memory=stage.buffer.style == "block")]
+                  Path("buffer", 1, memory=stage.buffer.style == "block" and not stage.pace.output)]
     return tuple(found)
 
 
