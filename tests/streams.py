@@ -1,5 +1,6 @@
 """Drive and watch streams in the Amaranth simulator. Payloads are plain integers, whatever their layout."""
 
+from contextlib import nullcontext
 from itertools import chain, repeat
 
 from amaranth import Cat, Value
@@ -53,7 +54,7 @@ def watcher(stream, transfers):
 
 
 def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=None, o=None, patience=0, watch=None,
-             before=None):
+             before=None, vcd=None):
     """Send every payload through ``dut.i`` until ``outputs`` payloads left ``dut.o``; return both as watched.
 
     Parameters
@@ -68,6 +69,8 @@ def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=N
         Cycles to watch on after the last output, with ready high, for outputs that should not be there.
     before : testbench
         Runs before the first put.
+    vcd : file
+        Where the waveform goes.
     """
     i, o = i if i is not None else dut.i, o if o is not None else dut.o
     seen_i, seen_o = [], []
@@ -100,7 +103,8 @@ def transfer(dut, payloads, outputs, *, i_gaps=(), o_gaps=(), timeout=2_000, i=N
         sim.add_testbench(watch, background=True)
     sim.add_testbench(put_all)
     sim.add_testbench(get_all)
-    sim.run()
+    with sim.write_vcd(vcd) if vcd is not None else nullcontext():
+        sim.run()
     return seen_i, seen_o
 
 

@@ -73,8 +73,8 @@ def test_sums_of_terms_give_the_dot_product(x_levels, w_levels, rows, columns, s
     """Every term of every lane that fits, tabulated here from its docstring, against the plain product."""
     rng = np.random.default_rng(seed)
     weights, x = rng.choice(w_levels.values(), (rows, columns)), rng.choice(x_levels.values(), columns)
-    for kind in (plan.MismatchLane, plan.ConditionalLane, plan.GatedConditionalLane, plan.GatedLane, plan.ChoiceLane,
-                 plan.MaskLane, plan.PlanesLane, plan.ProductLane, plan.MultiplierLane):
+    for kind in (plan.MismatchLane, plan.ConditionalLane, plan.GatedConditionalLane, plan.GatedLane, plan.StillLane,
+                 plan.ChoiceLane, plan.MaskLane, plan.PlanesLane, plan.ProductLane, plan.MultiplierLane):
         if not kind.fits(x_levels, w_levels):
             continue
         lane = kind(x_levels, w_levels)
@@ -85,6 +85,7 @@ def test_sums_of_terms_give_the_dot_product(x_levels, w_levels, rows, columns, s
             plan.GatedConditionalLane: lambda lane=lane, half=half: np.where(
                 weights == 0, 0, np.where(weights > 0, x + half, lane.high - (x + half))),
             plan.GatedLane: lambda: 1 - x * weights,
+            plan.StillLane: lambda: x * weights,
             plan.ChoiceLane: lambda: (x - x_levels.low) // x_levels.step * weights,
             plan.MaskLane: lambda half=half: (x + half) * weights,
             plan.PlanesLane: lambda half=half: (x + half) * weights,

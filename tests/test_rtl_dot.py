@@ -13,8 +13,8 @@ from hwbnn.rtl.codes import decode, encode, encode_level
 from hwbnn.rtl.dot import DotProduct
 from hwbnn.rtl.tree import add_planes, add_up
 
-LANES = [plan.MismatchLane, plan.ConditionalLane, plan.GatedConditionalLane, plan.GatedLane, plan.ChoiceLane,
-         plan.MaskLane, plan.PlanesLane, plan.ProductLane, plan.MultiplierLane]
+LANES = [plan.MismatchLane, plan.ConditionalLane, plan.GatedConditionalLane, plan.GatedLane, plan.StillLane,
+         plan.ChoiceLane, plan.MaskLane, plan.PlanesLane, plan.ProductLane, plan.MultiplierLane]
 LEVELS = [ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels.unsigned(3), ir.Levels.signed(3), ir.Levels(-3, 5, 4),
           ir.Levels(0, 6, 3), ir.Levels(2, 2), ir.Levels(-1, 0)]
 

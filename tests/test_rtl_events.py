@@ -2,6 +2,10 @@
 
 """Units that spend no cycle on zeros: against golden under stalls, exact in cycles, flip-flops and memories."""
 
+import io
+import math
+import re
+from collections import Counter
 from dataclasses import replace
 from itertools import cycle
 
@@ -17,6 +21,7 @@ from hwbnn import fold, golden, ir, pack, plan, rtl
 from hwbnn.errors import UserError
 from hwbnn.plan import UnitOptions
 
+ZEROS = ("static", "dynamic", "isolate")
 ACTIVATIONS = st.sampled_from([ir.TERNARY, ir.BIPOLAR, ir.BINARY, ir.Levels.unsigned(3), ir.Levels.signed(4)])
 WEIGHTS = st.sampled_from([ir.TERNARY, ir.TERNARY, ir.BIPOLAR, ir.Levels.signed(3)])
 
@@ -71,7 +76,7 @@ def run(stage, x, i_gaps=(0,), o_gaps=(0,)):
     return pack.levels_of(codes, stage.o.levels), [c for c, _ in into], [c for c, _ in out]
 
 
-@pytest.mark.parametrize("zeros", ["static", "dynamic"])
+@pytest.mark.parametrize("zeros", ZEROS)
 def test_values_under_stalls(zeros):
     @settings(max_examples=25)
     @given(layers(zeros), hardware.GAPS, hardware.GAPS)
@@ -83,16 +88,16 @@ def test_values_under_stalls(zeros):
     holds()
 
 
-@pytest.mark.parametrize("zeros", ["static", "dynamic"])
+@pytest.mark.parametrize("zeros", ZEROS)
 def test_exact_cycles_flip_flops_and_memories(zeros):
-    skips = set()
+    made = set()
 
     @settings(max_examples=30)
     @given(layers(zeros))
     def holds(layer):
         p, x = layer
         stage = plan.on_images(p, x).stage("fc")
-        skips.add(stage.skips)
+        made.add("isolated" if stage.isolated else stage.skips)
         seen, into, out = run(stage, x)
         assert np.array_equal(seen.ravel(), golden.evaluate(p.network, x)[p.network.outputs[0].tensor].ravel())
         predicted = plan.schedule([stage], len(x))
@@ -106,7 +111,7 @@ def test_exact_cycles_flip_flops_and_memories(zeros):
         assert memories == sorted((memory.width, memory.depth) for memory in stage.memories)
 
     holds()
-    assert skips == {"nothing", {"static": "weights", "dynamic": "activations"}[zeros]}
+    assert made == {"nothing", {"static": "weights", "dynamic": "activations", "isolate": "isolated"}[zeros]}
 
 
 def thinned(network, rests, seed=0):
@@ -127,18 +132,21 @@ NETWORKS = {"ternary": MLPS["ternary"], "two-bit": MLPS["two-bit"], "branched": 
             "residual-conv": residual_conv}
 
 
-@pytest.mark.parametrize("zeros", ["static", "dynamic"])
+@pytest.mark.parametrize("zeros", ZEROS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks(name, zeros):
     network = thinned(NETWORKS[name](), 0.5)
-    folds = {node.name: plan.Fold(1, 3 if fold.layers.matrix(node).columns % 3 == 0 else 2, UnitOptions(zeros=zeros))
-             for node in fold.layers.layers(network)}
+    folds = {node.name: plan.Fold(math.gcd(node.rows, 2), 3 if fold.layers.matrix(node).columns % 3 == 0 else 2,
+                                  UnitOptions(zeros=zeros)) for node in fold.layers.layers(network)}
     p = plan.lower(network, folds)
-    assert any(stage.skips != "nothing" for stage in p.stages if isinstance(stage, plan.MatrixVectorStage))
+    assert any(stage.isolated or stage.skips != "nothing" for stage in p.stages
+               if isinstance(stage, plan.MatrixVectorStage))
     for node in fold.layers.layers(network):
         assert fold.layers.cycles(network, node, folds[node.name]) == p.stage(node.name).ii
     rng = np.random.default_rng(0)
-    q = sparse(rng, network.input.levels, (4, int(np.prod(network.input.shape))), 0.6).reshape(4, *network.input.shape)
+    frames = 4 if len(network.input.shape) == 1 else 2  # maps take thousands of cycles
+    q = sparse(rng, network.input.levels, (frames, int(np.prod(network.input.shape))), 0.6)
+    q = q.reshape(frames, *network.input.shape)
     seen, started, finished = hardware.run(p, q)
     assert np.array_equal(seen, golden.evaluate(network, q)[network.outputs[0].tensor])
     predicted = plan.on_images(p, q).schedule(len(q))
@@ -179,9 +187,60 @@ def test_fewer_cycles_let_fewer_lanes_reach_a_rate():
 
 def test_weights_that_are_loaded_are_not_left_out():
     options = UnitOptions(zeros="static", loadable=True)
-    with pytest.raises(UserError, match=r"^fc: zeros must be none or dynamic where weights are loadable, not "
+    with pytest.raises(UserError, match=r"^fc: zeros must be none, dynamic or isolate where weights are loadable, not "
                                         r"static$"):
         plan.lower(layer(np.eye(4, dtype=int)), {"fc": plan.Fold(1, 1, options)})
+
+
+def test_signs_of_zero_weights_are_those_of_the_weights_before():
+    rng = np.random.default_rng(0)
+    weights = sparse(rng, ir.TERNARY, (6, 8), 0.6)
+    weights[:, 3] = [0, 0, -1, 0, 0, 0]  # two lanes begin with a zero, of which one has no other weight
+    for pe, simd in ((2, 1), (3, 4), (6, 8)):
+        words = plan.zeros.still_words(weights, ir.TERNARY, pe, simd)
+        codes = pack.unlanes(words, 2, pe * simd)
+        plain = pack.unlanes(pack.weight_words(weights, ir.TERNARY, pe, simd), 2, pe * simd)
+        assert np.array_equal(pack.levels_of(codes, ir.TERNARY), pack.levels_of(plain, ir.TERNARY))
+        for lane in codes.T:
+            sign = next((code >> 1 for code in lane[::-1].tolist() if code & 1), 0)
+            for code in lane.tolist():
+                sign = code >> 1 if code & 1 else sign
+                assert code >> 1 == sign
+    assert plan.zeros.still_words(np.ones((2, 2), int), ir.BIPOLAR, 1, 1) == [1] * 4
+
+
+def toggles(stage, x):
+    """Changes of each bit inside a unit while it works through ``x``, clock and reset left out, by signal."""
+    words = pack.lanes(pack.codes(x, stage.i.levels).reshape(-1, stage.i.lanes), stage.i.levels.bits)
+    text = io.StringIO()
+    transfer(rtl.component(stage), words, len(x) * stage.o.beats, timeout=20_000, vcd=text)
+    names = dict(re.findall(r"\$var \w+ \d+ (\S+) (\S+)", text.getvalue()))
+    values, changes = dict.fromkeys(names, 0), Counter()
+    for binary, mark in re.findall(r"^b?([01]+) ?(\S+)$", text.getvalue(), re.MULTILINE):
+        changes[names[mark]] += (values[mark] ^ int(binary, 2)).bit_count()
+        values[mark] = int(binary, 2)
+    return Counter({name: count for name, count in changes.items() if name not in ("clk", "rst")})
+
+
+@pytest.mark.parametrize("rests", [0.1, 0.33, 0.5])
+def test_toggles_fall_by_half_of_the_resting_rate(rests):
+    rng = np.random.default_rng(1)
+    network = layer(sparse(rng, ir.TERNARY, (16, 32), rests))
+    x = sparse(rng, ir.TERNARY, (6, 32), rests)
+    resting = 1 - np.mean([(network.nodes[0].weights * row != 0).mean() for row in x])
+    none, isolated = (toggles(plan.lower(network, {"fc": plan.Fold(8, 1, UnitOptions(zeros=zeros))}).stage("fc"), x)
+                      for zeros in ("none", "isolate"))
+    assert isolated.total() <= none.total() * (1 - resting / 2)
+
+
+def test_nothing_but_the_control_moves_while_activations_are_zero():
+    network = layer(sparse(np.random.default_rng(1), ir.TERNARY, (16, 32), 0.2))
+    stage = plan.lower(network, {"fc": plan.Fold(8, 2, UnitOptions(zeros="isolate"))}).stage("fc")
+    x = sparse(np.random.default_rng(2), ir.TERNARY, (1, 32), 0.2)
+    once, often = (toggles(stage, np.concatenate([x, *[0 * x] * n])) for n in (1, 4))
+    operands = {name for name in once if re.fullmatch(r"(x|w|sum|totals|complete|numbers|data)([_$]\d+)*", name)}
+    assert {"x", "w", "sum", "totals", "complete", "numbers", "data"} <= operands
+    assert all(often[name] == once[name] for name in operands) and often["beat"] > once["beat"]
 
 
 def test_what_cannot_be_skipped():
@@ -193,3 +252,9 @@ def test_what_cannot_be_skipped():
     with pytest.raises(ValueError, match=r"^fc must have lanes that zeros leave idle, and inputs that are read "
                                          r"again, to skip weights$"):
         replace(whole, skips="weights")
+    told = r"^fc must have zeros that add nothing, and skip nothing, to be isolated$"
+    with pytest.raises(ValueError, match=told):
+        replace(stage, isolated=True)  # of which zeros add 1
+    isolated = plan.lower(network, {"fc": plan.Fold(1, 1, UnitOptions(zeros="isolate"))}).stage("fc")
+    with pytest.raises(ValueError, match=told):
+        replace(isolated, skips="weights")

@@ -75,6 +75,8 @@ CASES = {
                          plan.Fold(1, 1, plan.UnitOptions(zeros="static")), {}, 13),
     "left-out-activations": (layer(2, 2, ir.TERNARY, y=ir.BIPOLAR, w=ir.TERNARY, seed=4),
                              plan.Fold(1, 1, plan.UnitOptions(zeros="dynamic")), {}, 13),
+    "isolated": (layer(2, 2, ir.TERNARY, y=ir.BIPOLAR, w=ir.TERNARY, seed=4),
+                 plan.Fold(1, 1, plan.UnitOptions(zeros="isolate")), {}, 14),
     "least-fifo": (layer(2, 2, ir.BIPOLAR, y=ir.BIPOLAR, seed=5), plan.Fold(1, 1), {"fifo_depths": {"fc": 1}}, 13),
 }
 

@@ -53,7 +53,7 @@ def compile_(
         "--weights", metavar="NAME=block|distributed|logic|spram", show_default=False,
         help="What a layer's weight memory is made of.")] = None,
     zeros: Annotated[list[str] | None, typer.Option(
-        "--zeros", metavar="NAME=none|static|dynamic", show_default=False,
+        "--zeros", metavar="NAME=none|static|dynamic|isolate", show_default=False,
         help="What a layer does about zero weights and activations.")] = None,
     loadable: Annotated[list[str] | None, typer.Option(
         "--loadable", metavar="NAME|all", show_default=False,

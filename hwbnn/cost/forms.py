@@ -284,6 +284,8 @@ def _matrix_vector(stage: MatrixVectorStage) -> Forms:
     if stage.nf > 1 and stage.groups > 1:
         result += _counter(stage.nf)
     result += _skipping(stage)
+    result += Forms(registers=stage.keeps_sums * pe * stage.sum_bits
+                    + stage.keeps_address * (stage.input_latency + 1) * index_bits(stage.weight_depth))
     if stage.has_input_memory:  # the first pass takes the stream, the others the memory
         result += Forms(datapath=float(inputs))
     if stage.loadable:

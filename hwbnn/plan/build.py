@@ -26,7 +26,7 @@ from hwbnn.plan.records import Fold, Stage, Stream, Style, span_bits
 from hwbnn.plan.storage import buffer_style
 from hwbnn.plan.tables import Borders, SearchedThresholds, Thresholds, ram_style, rom_style, searches
 from hwbnn.plan.width_converter import JoinStage, PartStage
-from hwbnn.plan.zeros import lane_of, skipped
+from hwbnn.plan.zeros import isolates, lane_of, skipped
 
 __all__ = ["Builder", "buffered", "converters"]
 
@@ -220,7 +220,8 @@ class Builder:
             weight_style=weight_style,
             input_style=self.styles.get(f"{node.name}.inputs") or buffer_style(self.stream.bits, sf),
             offset_style=self.styles.get(f"{node.name}.offsets") or table_style,
-            sequence_style=self.styles.get(f"{node.name}.sequence"), skips=skips))
+            sequence_style=self.styles.get(f"{node.name}.sequence"), skips=skips,
+            isolated=isolates(fold.options, lane)))
         return last
 
     def _weight_styles(self, node: ir.MatMul | ir.Conv, width: int, depth: int) -> tuple[Style, Style | None]:

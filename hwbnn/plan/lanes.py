@@ -18,7 +18,7 @@ from hwbnn.plan.records import span_bits
 
 __all__ = [
     "ChoiceLane", "ConditionalLane", "GatedConditionalLane", "GatedLane", "Lane", "MaskLane", "MismatchLane",
-    "MultiplierLane", "PlanesLane", "ProductLane", "datapaths", "lane_for", "weight_levels",
+    "MultiplierLane", "PlanesLane", "ProductLane", "StillLane", "datapaths", "lane_for", "weight_levels",
 ]
 
 
@@ -169,6 +169,30 @@ class GatedLane(Lane):
 
     def offsets(self, weights):
         return np.full(len(weights), weights.shape[1], np.int64)
+
+
+class StillLane(GatedLane):
+    """The same levels, and the term is x w itself, -1, 0 or 1: what rests adds nothing to S, so sums keep still.
+
+    A zero activation may have either sign, as a zero weight may, so that signs need not change for it.
+    """
+
+    scale = 1  # pyright: ignore[reportAssignmentType]  # of this kind it is one for all
+
+    @property
+    def bounds(self):
+        return -1, 1
+
+    @property
+    def idle_weight(self):
+        return 0
+
+    @property
+    def idle_activation(self):
+        return 0
+
+    def offsets(self, weights):
+        return np.zeros(len(weights), np.int64)
 
 
 class ChoiceLane(Lane):

@@ -200,7 +200,7 @@ def _matrices(nodes: Sequence[ir.Node], folds: Mapping[str, Fold]) -> dict[str, 
             raise UserError(f"{name}: {error}") from None
         options = folds[name].options
         if options.loadable and options.zeros == "static":
-            raise UserError(f"{name}: zeros must be none or dynamic where weights are loadable, not static")
+            raise UserError(f"{name}: zeros must be none, dynamic or isolate where weights are loadable, not static")
     return matrices
 
 

@@ -16,6 +16,7 @@ from hwbnn.plan.lanes import Lane
 from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Style, index_bits, span_bits
 from hwbnn.plan.tables import Borders, Table, Thresholds
+from hwbnn.plan.zeros import still_words
 
 __all__ = ["MatrixVectorStage", "row_offsets"]
 
@@ -66,6 +67,9 @@ class MatrixVectorStage(PipelineStage):
     skips : :class:`str`
         Beats that take no cycle, but in a first pass: ``nothing``, or those whose ``weights`` or ``activations`` are
         all zero. Where the activations decide, the interval depends on the data, and :attr:`ii` is the worst case.
+    isolated : :class:`bool`
+        Whether what a zero does not change is kept still: the address of weights while all activations of a beat are
+        zero, signs while there is no number, and the tail but when a sum is complete.
     live : tuple of :class:`int` or None
         Of the vectors of a run, how many beats are not left out for their activations (:attr:`EventControl.live`).
     pace : :class:`Pace`
@@ -89,6 +93,7 @@ class MatrixVectorStage(PipelineStage):
     loadable: bool = False
     sequence_style: Style | None = None
     skips: Skips = "nothing"
+    isolated: bool = False
     live: tuple[int, ...] | None = None
     pace: Pace = RELAXED
 
@@ -112,6 +117,9 @@ class MatrixVectorStage(PipelineStage):
         if self.skips != "nothing" and (idle is None or not self.has_input_memory):
             raise ValueError(f"{self.name} must have lanes that zeros leave idle, and inputs that are read again, to "
                              f"skip {self.skips}")
+        adds_nothing = 0 in (self.lane.idle_weight, self.lane.idle_activation)
+        if self.isolated and (self.skips != "nothing" or not adds_nothing):
+            raise ValueError(f"{self.name} must have zeros that add nothing, and skip nothing, to be isolated")
         super().__post_init__()
 
     def at(self, pace):
@@ -212,7 +220,8 @@ class MatrixVectorStage(PipelineStage):
     @cached_property
     def weight_words(self) -> list[int]:
         """Contents of the weight memory, one integer per address."""
-        words = pack.weight_words(self.weights, self.lane.w, self.fold.pe, self.fold.simd)
+        pack_words = still_words if self.isolated else pack.weight_words
+        words = pack_words(self.weights, self.lane.w, self.fold.pe, self.fold.simd)
         if self.taps is not None:
             chosen, pe = (self.taps[::self.fold.pe], 1) if self.taps_are_shared else (self.taps, self.fold.pe)
             above = pack.weight_words(chosen, Levels(0, self.tap_count - 1), pe, self.fold.simd)
@@ -271,8 +280,10 @@ class MatrixVectorStage(PipelineStage):
 
         Where activations decide, the number of the beat comes with its inputs, and a register holds the address.
         """
-        least = self.input_latency + 1 if self.skips == "activations" else 0
-        return max(least + self.weight_latency, self.input_latency, self.lead - self.dot.latency - 1)
+        held = self.skips == "activations" or self.keeps_address
+        least = self.input_latency + 1 if held else 0
+        asked = self.lead - self.dot.latency - 1 - self.keeps_sums
+        return max(least + self.weight_latency, self.input_latency, asked)
 
     @property
     def lead(self) -> int:
@@ -281,6 +292,16 @@ class MatrixVectorStage(PipelineStage):
             return self.thresholds.lead
         assert self.offset_table is not None  # one or the other
         return self.offset_table.latency
+
+    @property
+    def keeps_address(self) -> bool:
+        """Whether the address of weights stays where it is while all activations are zero."""
+        return self.isolated and self.has_weight_memory and self.lane.x.holds(0)
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether the tail sees complete sums only, in a register."""
+        return self.isolated and self.sf > 1
 
     @property
     def sum_latency(self) -> int:
@@ -334,7 +355,7 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def delay(self):
-        return self.sum_latency + 1 + self.tail_latency + 1
+        return self.sum_latency + 1 + self.keeps_sums + self.tail_latency + 1
 
     @property
     def flip_flops(self):
@@ -351,6 +372,8 @@ class MatrixVectorStage(PipelineStage):
             total += index_bits(self.sf) * self.sum_latency  # how many beats were left out
         total += (3 if self.sf > 1 else 1) * self.sum_latency + 1 + self.tail_latency  # flags beside the pipeline
         total += pe * (self.dot.flip_flops + self.sum_bits)
+        if self.keeps_sums:
+            total += pe * self.sum_bits + 1
         if self.thresholds is not None:
             total += self.thresholds.flip_flops
         else:

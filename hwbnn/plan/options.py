@@ -9,7 +9,7 @@ __all__ = ["UnitOptions"]
 _CHOICES = {
     "datapath": ("auto", "lanes", "planes", "multipliers"),
     "weights": ("auto", "block", "distributed", "logic", "spram"),
-    "zeros": ("auto", "none", "static", "dynamic"),
+    "zeros": ("auto", "none", "static", "dynamic", "isolate"),
     "loadable": (False, True),
 }
 
@@ -28,6 +28,7 @@ class UnitOptions:
     zeros : :class:`str`
         ``none``: they cost as much as other values. ``static``: words of zero weights are neither stored nor given a
         cycle. ``dynamic``: words of zero activations are given no cycle, so that the interval depends on the data.
+        ``isolate``: every cycle is as with ``none``, and what a zero does not change keeps still.
         docs/events.md says it in full.
     loadable : :class:`bool`
         Whether weights and thresholds can be written at run time, over the configuration stream.

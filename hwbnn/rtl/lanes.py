@@ -58,6 +58,12 @@ def _gated(m, lane, x, w, name):
     return Cat(~live, live & (x_sign ^ w_sign))
 
 
+def _still(m, lane, x, w, name):
+    (x_mask, x_sign), (w_mask, w_sign) = _planes(x, lane.x), _planes(w, lane.w)
+    live = x_mask & w_mask
+    return Cat(live, live & (x_sign ^ w_sign)).as_signed()
+
+
 def _choice(m, lane, x, w, name):
     number = decode(w, lane.w)
     if lane.x.is_bipolar:
@@ -141,6 +147,7 @@ _TERMS: dict[type[plan.Lane], Callable[..., Value]] = {
     plan.ConditionalLane: _conditional,
     plan.GatedConditionalLane: _gated_conditional,
     plan.GatedLane: _gated,
+    plan.StillLane: _still,
     plan.ChoiceLane: _choice,
     plan.ProductLane: _product,
 }

@@ -86,7 +86,8 @@ class MatrixVectorUnit(wiring.Component):
         w = self._weights(m, address)
 
         # Terms and sums run free; flags run beside them. With one beat per row every valid beat ends a row.
-        ends = flags(m, issue & last, stage.sum_latency + 1 + stage.tail_latency, name="ends")
+        complete = stage.sum_latency + 1 + stage.keeps_sums
+        ends = flags(m, issue & last, complete + stage.tail_latency, name="ends")
         valid, starts = ends[stage.sum_latency], Const(1)
         if sf > 1:
             valid = flags(m, issue, stage.sum_latency, name="valid")[-1]
@@ -105,7 +106,11 @@ class MatrixVectorUnit(wiring.Component):
             m.d.comb += [dot.x.as_value().eq(own), dot.w.as_value().eq(weights[p])]
             with m.If(valid):
                 m.d.sync += totals[p].eq(Mux(starts, start, totals[p]) + dot.sum)
-        m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data.eq(self._tail(m, totals, ends))]
+        if stage.keeps_sums:
+            partial, totals = totals, Signal(sums, name="complete", reset_less=True)
+            with m.If(ends[complete - 1]):
+                m.d.sync += totals.eq(partial)
+        m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data.eq(self._tail(m, totals, ends, complete))]
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
 
@@ -128,17 +133,17 @@ class MatrixVectorUnit(wiring.Component):
         stage = self._stage
         word, first_pass = self.i.payload.as_value(), control.first_pass
         bits, tagged = len(word), stage.tag_bits > 0
-        early = stage.input_latency if tagged else stage.front - stage.weight_latency
+        early = stage.input_latency if tagged or stage.keeps_address else stage.front - stage.weight_latency
         address = delayed(m, control.address, early, name="address") if stage.has_weight_memory else control.address
         if tagged:
             word = Cat(word, control.beat)
         x = Signal(len(word), name="x", reset_less=True)
         if not stage.has_input_memory:
             if stage.nf == 1:
-                m.d.sync += x.eq(word)
+                m.d.sync += x.eq(self._still(word, x))
             else:  # a single beat stays where it is for the other passes
                 with m.If(control.store):
-                    m.d.sync += x.eq(word)
+                    m.d.sync += x.eq(self._still(word, x))
         else:
             m.submodules.inputs = inputs = memory.Memory(shape=len(word), depth=stage.sf, init=[],
                                                          attrs={"ram_style": stage.input_style})
@@ -152,11 +157,29 @@ class MatrixVectorUnit(wiring.Component):
                 word, first_pass = (delayed(m, value, 1 + extra, name=name) for value, name in (
                     (word, "bypass"), (first_pass, "first")))
                 stored = delayed(m, stored, extra, name="stored")
-            m.d.sync += x.eq(Mux(first_pass, word, stored))
+            m.d.sync += x.eq(self._still(Mux(first_pass, word, stored), x))
+        late = stage.front - stage.weight_latency - early
         if tagged:
-            address = delayed(m, (address + x[bits:])[:len(address)], stage.front - stage.weight_latency - early,
-                              name="word")
+            address = delayed(m, (address + x[bits:])[:len(address)], late, name="word")
+        if stage.keeps_address:
+            wanted, address = address, Signal(range(stage.weight_depth), name="word", reset_less=True)
+            with m.If(Cat(mask for mask, _ in self._parts(x)).any()):
+                m.d.sync += address.eq(wanted)
+            address = delayed(m, address, late - 1, name="word")
         return delayed(m, x[:bits], stage.front - stage.input_latency, name="x"), address
+
+    def _parts(self, word: Value) -> list[tuple[Value, Value]]:
+        """Of each activation of a beat what is not 0 where it is not zero, and the sign that does not count then."""
+        bits = self._stage.lane.x.bits
+        whole = 1 if self._stage.lane.x.is_ternary else bits
+        return [(word[start:start + whole], word[start + whole:start + bits]) for start in range(0, len(word), bits)]
+
+    def _still(self, word: Value, held: Value) -> Value:
+        """Return the activations of ``word``, where the unit is isolated with the signs of ``held`` in zeros."""
+        if not self._stage.isolated or not self._stage.lane.x.is_ternary:
+            return word
+        return Cat(Cat(mask, Mux(mask, sign, old)) for (mask, sign), (_, old) in
+                   zip(self._parts(word), self._parts(held), strict=True))
 
     def _weights(self, m: Module, address: Value) -> Value:
         """Return the weights of PE rows and SIMD columns at ``address``."""
@@ -168,10 +191,9 @@ class MatrixVectorUnit(wiring.Component):
             m.d.comb += reader.address.eq(address)
         return reader.data
 
-    def _tail(self, m: Module, totals: data.View, ends: list[Value]) -> data.View:
-        """Return what leaves the unit, ``stage.tail_latency`` cycles after :py:`totals` is complete."""
+    def _tail(self, m: Module, totals: data.View, ends: list[Value], complete: int) -> data.View:
+        """Return what leaves the unit, ``stage.tail_latency`` cycles after :py:`totals`, ``complete`` after issue."""
         stage = self._stage
-        complete = stage.sum_latency + 1
         if stage.thresholds is not None:
             m.submodules.thresholds = tail = threshold_lanes(stage.thresholds)
             if stage.loadable:
