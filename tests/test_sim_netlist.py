@@ -111,7 +111,7 @@ def test_changed_netlist(described_build):
 @pytest.mark.parametrize(("change", "message"), [
     ({"format": 0}, r"^File \S+netlists\.json must have format 1, not 0; make it again with `hwbnn synth \S+`$"),
     ({"family": "nexus"},
-     r"^Family of a netlist must be one with models, ecp5, ice40, not nexus$"),
+     r"^Family of a netlist must be one with models, ecp5, ice40, gowin, not nexus$"),
     ({"files": {}}, (r"^File \S+netlists\.json must be what `hwbnn synth` writes, and it is damaged; make it again "
                      r"with `hwbnn synth \S+`$")),
 ])

@@ -18,6 +18,7 @@ __all__ = ["FAMILIES", "models"]
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "ecp5": ("ecp5/cells_sim.v",),
     "ice40": ("ice40/cells_sim.v",),
+    "gowin": ("gowin/cells_sim.v",),
 })
 
 _OURS = Path(__file__).with_name("models")

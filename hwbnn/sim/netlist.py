@@ -17,6 +17,7 @@ __all__ = ["NETLISTS", "Line", "has_stream", "line_of", "netlist_of"]
 NETLISTS = ("synth", "placed")
 """The accelerator after Yosys, with the Verilog's ports; the whole design for the board after nextpnr."""
 
+_INSIDE, _OUTSIDE = "/*verilator tracing_off*/", "/*verilator tracing_on*/"  # waveforms end at the pins of cells
 _FILE = "synth/netlists.json"
 _FORMAT = 1
 _LONG = re.compile(r"\\\S{80,}|(?<!')\b[A-Za-z_]\w{80,}")  # Verilator hashes such names, and loses them when it traces
@@ -57,7 +58,7 @@ def netlist_of(directory: BuildDirectory, kind: str, design: Path, *, above: str
         raise UserError(f"Netlist {file} must be the one that was synthesized, and it is missing or was changed; "
                         f"make it again with `hwbnn synth {directory.path}`")
     text = _LONG.sub(_shortened, file.read_text())
-    content = f"{cells.models(family, text)}\n{text}\n{above}"
+    content = f"{_INSIDE}\n{cells.models(family, text)}\n{_OUTSIDE}\n{text}\n{above}"
     if not design.exists() or design.read_text() != content:
         write_atomic(design, content)
     return design
