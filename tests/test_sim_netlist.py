@@ -15,6 +15,7 @@ from hwbnn.cost import pace, technology
 from hwbnn.errors import UserError
 from hwbnn.plan import Fold, plan_of
 from hwbnn.sim import cells, simulate
+from hwbnn.sim.activity import CLOCK, read_saif
 from hwbnn.synth import netlists
 from hwbnn.synth.netlists import simulatable
 from hwbnn.synth.stages import count
@@ -75,6 +76,30 @@ def test_netlist_equals_golden_in_value_and_time(tmp_path, board, network):
     assert np.array_equal(result.outputs, golden.integers(net, x))
     assert json.loads((directory / "netlist/synth/sim/result.json").read_text())["netlist"] == "synth"
     assert not (directory / "sim").exists()  # what is known of the Verilog stays as it is
+
+
+@pytest.mark.synth
+@pytest.mark.cocotb
+def test_activity_of_a_netlist_is_told_by_stage(tmp_path):
+    """Nets of the design and of its stages, not of the insides of cells."""
+    net = zoo.mlp((4, 2), seed=1)
+    directory = build(tmp_path / "build", "ulx3s-85f", lambda _: {"fc0": Fold(1, 2)}, net)
+    work = tmp_path / "work"
+    work.mkdir()
+    count(Tools(work, print), directory.verilog, plan_of(directory), family="ecp5", options="-nowidelut",
+          luts_per_memory=4)
+    text = (work / netlists.SYNTHESIZED).read_text()
+    described(directory, "ulx3s-85f", synth=text)
+    result = simulate(directory, images(net, 20), engine="compiled", stalls="none", netlist="synth",
+                      wave=tmp_path / "run.saif")
+    assert result.ok
+    found = read_saif(tmp_path / "run.saif", clock=CLOCK)
+    assert found.nets["TOP.accelerator.s_axis_tlast"] == 2 * 20 - 1
+    instances = {one.instance.removeprefix("TOP.") for one in found.instances}
+    modules = set(re.findall(r"^module \\?([^\s(]+)", text, re.MULTILINE))
+    assert {"accelerator", "accelerator.core", "accelerator.core.fc0"} <= instances <= modules | {"TOP"}
+    sums = {one.instance: one.toggles for one in found.instances}
+    assert sums["TOP.accelerator.core.fc0"] > 20
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 
 import pytest
 
@@ -86,3 +87,37 @@ def test_missing_headers():
     with pytest.raises(UserError, match=r"^Tests must have no/a\.h, and the compiler does not find it; install with "
                                         r"`apt install a-dev`$"):
         toolchain.require_headers({"no/a.h": "a-dev"}, "Tests")
+
+
+def test_objects_of_the_runtime_library_are_kept(tmp_path):
+    """By flags; other sources are compiled each time, and what fails is not kept."""
+    script, include, work = tmp_path / "kept" / "compile", tmp_path / "root" / "include", tmp_path / "work"
+    for folder in (script.parent, include, work):
+        folder.mkdir(parents=True)
+    shutil.copy(toolchain._SCRIPT, script)
+    (tmp_path / "cc").write_text('#!/bin/sh\necho "$*" >> ../calls\n[ "$1" = -bad ] && exit 3\n'
+                                 'echo "$1" > verilated.o\n')
+    (tmp_path / "cc").chmod(0o755)
+
+    def compiled(flag, source):
+        (work / "verilated.o").unlink(missing_ok=True)
+        words = ["sh", str(script), str(tmp_path / "cc"), flag, "-o", "verilated.o", str(source)]
+        status = subprocess.run(words, cwd=work, env={"VERILATOR_ROOT": str(include.parent), "PATH": "/usr/bin:/bin"},
+                                check=False).returncode
+        return status, (work / "verilated.o").read_text() if status == 0 else ""
+
+    own, other = include / "verilated.cpp", work / "design.cpp"
+    for flag, source, status in (("-O1", own, 0), ("-O1", own, 0), ("-O2", own, 0), ("-O1", other, 0),
+                                 ("-O1", other, 0), ("-bad", own, 3), ("-bad", own, 3), ("-O2", own, 0)):
+        assert compiled(flag, source) == (status, f"{flag}\n" if status == 0 else "")
+    calls = [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert calls == ["-O1", "-O2", "-O1", "-O1", "-bad", "-bad"]
+
+
+@WHEEL
+@pytest.mark.parametrize("home", ["with space", "file"])
+def test_nothing_is_kept_where_that_cannot_be(tmp_path, monkeypatch, home):
+    if home == "file":
+        (tmp_path / home).write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
+    assert "OBJCACHE" not in toolchain.find("verilator").environment["MAKEFLAGS"]

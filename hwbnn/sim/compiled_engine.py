@@ -36,6 +36,7 @@ public_flat_rd -module "*fifo" -var "level"
 _FAULTS = {1: "m_axis must hold a beat until it is taken, and it changed in cycle {}",
            2: "m_axis_tvalid must stay high until the beat is taken, and it fell in cycle {}"}
 _MADE = re.compile(r"\\\$(\S+) ")
+_DOTTED = re.compile(r"^ *(?:input|output|wire|reg) (?:\[[^]]*\] )?\\(\S*\.\S*) ", re.MULTILINE)
 _POLL = 0.1  # seconds between looks at a run's progress
 
 _bytes_p, _int64_p = ctypes.POINTER(ctypes.c_uint8), ctypes.POINTER(ctypes.c_int64)
@@ -123,8 +124,7 @@ class CompiledEngine:
         source = self.verilog.absolute()
         if self.trace:  # names that the generator made up, as \$12, stay out of the waveform: a leading _ hides them
             source = self.directory / "design.v"
-            source.write_text(_MADE.sub(lambda name: "\\_made_" + re.sub(r"\W", "_", name[1]) + " ",
-                                        self.verilog.read_text()))
+            source.write_text(_named(self.verilog.read_text(), flat=self.trace == "saif"))
         if self.flips:
             source = self.directory / "design.v"
             source.write_text(reachable(self.verilog.read_text()))
@@ -264,6 +264,13 @@ class _Run:
         self.library.simulation_tap_transfers(simulation, k, _pointer(cycles), _pointer(payloads))
         return Tapped(cycles, payloads, bool(waiting), transferred, stalled, starved,
                       None if occupancy < 0 else occupancy)
+
+
+def _named(verilog: str, *, flat: bool) -> str:
+    """Verilog with names that a waveform shows well, and ``flat`` without dots in them, which make a level each."""
+    text = _MADE.sub(lambda name: "\\_made_" + re.sub(r"\W", "_", name[1]) + " ", verilog)
+    nets = set(_DOTTED.findall(text)) if flat else set()
+    return re.sub(r"\\(\S*\.\S*) ", lambda name: name[0].replace(".", ":") if name[1] in nets else name[0], text)
 
 
 def _shares(traffic: Traffic, jobs: int) -> list[Traffic]:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ SIMULATORS = ("verilator", "icarus")
 """Simulators of the emitted Verilog that benches run on."""
 
 _PROGRAMS = {"verilator": ("g++", "make", "perl"), "icarus": ("iverilog", "vvp")}
+_SCRIPT = Path(__file__).with_name("objects.sh")
 _PACKAGE = {"vvp": "iverilog"}  # Debian package, where it is not called like the program
 
 # The wheel's makefiles were configured on another machine: they name neither the compiler nor its flags for
@@ -52,8 +54,8 @@ def find(simulator: str, *, optimize: str = "-O0") -> Toolchain:
     simulator : :class:`str`
         One of :data:`SIMULATORS`.
     optimize : :class:`str`
-        How the compiler optimizes Verilator's run-time library, which is compiled anew for each design.
-        Short runs are over sooner without optimization.
+        How the compiler optimizes Verilator's run-time library. Its objects are kept in the user's cache, so that only
+        the first design waits for them.
 
     Raises
     ------
@@ -77,13 +79,39 @@ def find(simulator: str, *, optimize: str = "-O0") -> Toolchain:
         environment["PATH"] = f"{root / 'bin'}{os.pathsep}{environment['PATH']}"
         environment["VERILATOR_ROOT"] = str(root)
         # Replaced, not extended: under `make test` it holds the outer make's options and job server.
-        environment["MAKEFLAGS"] = f"{_MAKE} OPT_GLOBAL={optimize}"
+        keeper = _keeper(root, environment)
+        kept = "" if keeper is None else f" OBJCACHE={keeper}"
+        environment["MAKEFLAGS"] = f"{_MAKE}{kept} OPT_GLOBAL={optimize}"
         for name in ("MFLAGS", "MAKELEVEL"):
             environment.pop(name, None)
         version = metadata.version("verilator")  # the program itself says "UNKNOWN"
     else:
         version = _icarus_version(environment)
     return Toolchain(simulator, version, environment)
+
+
+def _keeper(root: Path, environment: Mapping[str, str]) -> Path | None:
+    """The script that compiles for ``make`` and keeps objects of the run-time library; None where nothing can be kept.
+
+    Other compilers, libraries or scripts have another folder; other flags have other objects in it.
+    """
+    compiler = Path(shutil.which("g++", path=environment["PATH"]) or "g++").resolve()
+    try:
+        known = [str(root), metadata.version("verilator"), str(compiler), str(compiler.stat().st_mtime_ns),
+                 _SCRIPT.read_text(), *(environment.get(name, "") for name in ("CPATH", "CPLUS_INCLUDE_PATH"))]
+        cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        script = cache / "hwbnn" / "verilator" / sha256("\0".join(known).encode()).hexdigest()[:24] / "compile"
+        if not re.fullmatch(r"[\w./+-]+", str(script)):
+            return None  # make would take it apart
+        script.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(script, os.X_OK):
+            draft = script.with_name(f".{os.getpid()}.draft")
+            draft.write_text(_SCRIPT.read_text())
+            draft.chmod(0o755)
+            draft.replace(script)
+    except (OSError, RuntimeError):  # nowhere to keep anything, not even a home
+        return None
+    return script if os.access(script.parent, os.W_OK) else None
 
 
 def require_headers(packages: Mapping[str, str], what: str):
