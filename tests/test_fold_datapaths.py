@@ -41,7 +41,7 @@ def test_the_cheapest_datapath_of_a_given_folding_is_chosen(chip, names):
 @pytest.mark.parametrize("goal", [fold.Goal.of(target_fps=10_000), fold.Goal.of(max_luts=2000)], ids=str)
 def test_a_search_decides_and_its_file_says_so(goal, tmp_path):
     found = solved(goal, "ecp5-25")
-    assert all(one.options.datapath in EACH for one in found.folds.values())
+    assert all(one.options.datapath in (*EACH, "parallel") for one in found.folds.values())
     (tmp_path / "fold.json").write_text(json.dumps(fold.record(NIBBLES, found)))
     assert fold.read(NIBBLES, tmp_path / "fold.json") == found.folds
     for row in found.choices:
@@ -87,7 +87,7 @@ def test_what_cannot_be_is_refused(net, chip, datapath, message, goal):
 
 def test_without_a_chip_multipliers_are_no_choice():
     node = NIBBLES.nodes[0]
-    assert [one.datapath for one in variants(NIBBLES, node, None)] == ["lanes", "planes"]
+    assert [one.datapath for one in variants(NIBBLES, node, None)] == ["lanes", "planes", "parallel"]
     assert variants(NIBBLES, node, None, UnitOptions(datapath="multipliers"))[0].datapath == "multipliers"
 
 

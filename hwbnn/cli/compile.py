@@ -47,7 +47,7 @@ def compile_(
         "--folds", metavar="FILE.json", show_default=False,
         help="Instead: a file with the PE and SIMD of each layer, such as a build's fold.json.")] = None,
     datapath: Annotated[list[str] | None, typer.Option(
-        "--datapath", metavar="NAME=lanes|planes|multipliers", show_default=False,
+        "--datapath", metavar="NAME=lanes|planes|multipliers|parallel", show_default=False,
         help="What makes the products of a layer (or of [bold]all[/bold]); the cost model decides otherwise.")] = None,
     weights: Annotated[list[str] | None, typer.Option(
         "--weights", metavar="NAME=block|distributed|logic|spram", show_default=False,

@@ -19,7 +19,7 @@ from hwbnn.cost.forms import PRODUCT_LUTS, Forms, dot_forms
 from hwbnn.cost.gating import LayerRest, resting_of_layers
 from hwbnn.cost.quantity import Figure, Quantity, Unknown, total
 from hwbnn.cost.technology import Technology
-from hwbnn.plan import MatrixVectorStage, Plan, lane_for
+from hwbnn.plan import MatrixVectorStage, ParallelStage, Plan, lane_for
 from hwbnn.plan.dot import Dot
 
 __all__ = ["PRECISIONS", "Precision", "compare"]
@@ -131,7 +131,7 @@ def _luts(kind: Kind, plan: Plan, tech: Technology) -> Figure:
         return tech.mapped_lut_model.datapath.figure().scale(1, tech.mapped_lut)
     model, form = tech.mapped_lut_model, Forms()
     for stage in plan.stages:
-        if isinstance(stage, MatrixVectorStage):
+        if isinstance(stage, MatrixVectorStage | ParallelStage):
             dot = Dot(lane_for(kind.levels, kind.levels), stage.fold.simd)
             form += (dot_forms(dot) + Forms(datapath=2.0 * dot.bits * (stage.sf > 1))) * stage.fold.pe
     soft = sum(PRODUCT_LUTS * a * b for a, b, *_ in (*form.multipliers, *form.asked))

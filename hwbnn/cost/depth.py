@@ -13,11 +13,13 @@ from hwbnn.cost.forms import CHAIN_BITS, GROUP
 from hwbnn.cost.quantity import Figure, Quantity, Unknown
 from hwbnn.cost.technology import DelayModel, Technology
 from hwbnn.plan import (
+    Adder,
     ArgMaxStage,
     ConditionalLane,
     EventControl,
     MatrixVectorStage,
     MismatchLane,
+    ParallelStage,
     PipelineStage,
     PoolStage,
     Stage,
@@ -125,6 +127,10 @@ def paths(stage: Stage) -> tuple[Path, ...]:
             found += _thresholds(stage.thresholds)
         else:
             found.append(Path("offset", 1, stage.o.levels.bits))
+    elif isinstance(stage, ParallelStage):
+        graph = stage.graph
+        widest = max((node.bits for node in graph.nodes if isinstance(node, Adder)), default=0)
+        found.append(Path("adders", graph.spacing, graph.spacing * widest if widest >= CHAIN_BITS else 0))
     elif isinstance(stage, ThresholdStage):
         found += _thresholds(stage.thresholds)
     elif isinstance(stage, ArgMaxStage):

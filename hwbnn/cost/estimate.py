@@ -21,7 +21,7 @@ from hwbnn.cost.quantity import Figure, Quantity, Unknown, from_json
 from hwbnn.cost.resources import Fit, Resources, Use, fit_of, of_stage, summed, uses
 from hwbnn.cost.technology import technology as find_technology
 from hwbnn.errors import UserError
-from hwbnn.plan import MatrixVectorStage, Plan
+from hwbnn.plan import MatrixVectorStage, ParallelStage, Plan
 
 __all__ = ["BESIDE", "FORMAT", "TIERS", "Estimate", "Measured", "StageEstimate", "estimate"]
 
@@ -294,8 +294,8 @@ def estimate(plan: Plan, technology: str, clock_hz: int, *, beside: Resources | 
             stage, used, tech)
         stages.append(StageEstimate(
             stage.name, type(stage).__name__.removesuffix("Stage"), stage.nodes,
-            stage.fold.pe if isinstance(stage, MatrixVectorStage) else None,
-            stage.fold.simd if isinstance(stage, MatrixVectorStage) else None,
+            stage.fold.pe if isinstance(stage, MatrixVectorStage | ParallelStage) else None,
+            stage.fold.simd if isinstance(stage, MatrixVectorStage | ParallelStage) else None,
             stage.latency, stage.ii, operations(stage).macs, used, pins, fpga_energy(stage, pins, tech),
             asic_energy(stage), fmax((stage,), tech), str(slowest(stage, tech)), 0.0))
     energies = [stage.energy for stage in stages]

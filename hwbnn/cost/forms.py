@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from hwbnn.plan import (
     RELAXED,
+    Adder,
     AddStage,
     AffineStage,
     ArgMaxStage,
@@ -35,6 +36,7 @@ from hwbnn.plan import (
     LoaderStage,
     MatrixVectorStage,
     PadStage,
+    ParallelStage,
     PartStage,
     PipelineStage,
     PoolStage,
@@ -301,6 +303,16 @@ def _matrix_vector(stage: MatrixVectorStage) -> Forms:
     return result + Forms(datapath=float(out), chains=int(out >= CHAIN_BITS)) * pe + _table(stage.offset_table)
 
 
+def _parallel(stage: ParallelStage) -> Forms:
+    """Two for a full adder, one for each place of a longer one and one between adders on a chain; delays besides."""
+    graph = stage.graph
+    full = sum(node.bits == 1 for node in graph.nodes if isinstance(node, Adder))
+    longer = graph.adders - full
+    adders = Forms(datapath=float(2 * full + graph.adder_bits - full + longer + graph.compared_bits / 3),
+                   registers=graph.delays + stage.datapath_latency)
+    return adders + _fifo(stage)
+
+
 def _loadable(bank: Bank) -> Forms:
     """Registers behind the memory; around SPRAM the address that reading and writing share, and rows of blocks."""
     forms = Forms(registers=bank.width)
@@ -398,6 +410,8 @@ def forms(stage: Stage) -> Forms:
     match stage:
         case MatrixVectorStage():
             return _matrix_vector(stage)
+        case ParallelStage():
+            return _parallel(stage)
         case ThresholdStage():
             return _thresholds(stage.thresholds) + _fifo(stage) + Forms(registers=stage.input_latency * stage.i.bits)
         case AffineStage():

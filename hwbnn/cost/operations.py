@@ -9,6 +9,7 @@ from hwbnn.plan import (
     ArgMaxStage,
     MatrixVectorStage,
     Memory,
+    ParallelStage,
     PipelineStage,
     PoolStage,
     Stage,
@@ -73,6 +74,9 @@ def operations(stage: Stage) -> Operations:
             bits += stage.o.beats * _compares(stage.thresholds)
         else:
             bits += stage.o.beats * stage.fold.pe * stage.o.levels.bits
+    elif isinstance(stage, ParallelStage):
+        macs = stage.ii * stage.fold.lanes
+        bits = stage.ii * (stage.graph.adder_bits + stage.graph.compared_bits)
     elif isinstance(stage, ThresholdStage):
         bits = stage.o.beats * _compares(stage.thresholds)
     elif isinstance(stage, AffineStage):

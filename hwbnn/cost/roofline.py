@@ -13,7 +13,7 @@ from hwbnn.cost.operations import operations
 from hwbnn.cost.quantity import Figure, Quantity
 from hwbnn.cost.resources import of_stage
 from hwbnn.cost.technology import Technology
-from hwbnn.plan import MatrixVectorStage, Plan
+from hwbnn.plan import MatrixVectorStage, ParallelStage, Plan
 
 __all__ = ["Roof", "Roofline", "roofline"]
 
@@ -119,7 +119,7 @@ def roofline(plan: Plan, tech: Technology) -> Roofline:
     bandwidth, interval = tech.block_memory.count.value * widest, plan.cycles.interval
     rows = []
     for stage in plan.stages:
-        if not isinstance(stage, MatrixVectorStage):
+        if not isinstance(stage, MatrixVectorStage | ParallelStage):
             continue
         work = operations(stage)
         bits = sum(access.per_frame * access.memory.width for access in (*work.weight_accesses, *work.feature_accesses)

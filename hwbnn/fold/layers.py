@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -44,6 +45,8 @@ def parallel(node: Layer, options: UnitOptions = DEFAULT) -> Fold:
 def foldings(node: Layer, options: UnitOptions = DEFAULT) -> Iterator[Fold]:
     """Every folding of a layer that is built with ``options``."""
     most = parallel(node)
+    if options.datapath == "parallel":
+        return iter((replace(most, options=options),))
     return (Fold(pe, simd, options) for pe in divisors(most.pe) for simd in divisors(most.simd))
 
 
@@ -51,7 +54,7 @@ def cycles(network: ir.Network, node: Layer, fold: Fold) -> int:
     """Cycles per frame of the matrix-vector unit alone; where activations decide, in the worst case."""
     whole, pixels = matrix(node), network.tensors[node.output].pixels
     sf, nf = whole.columns // fold.simd, whole.rows // fold.pe
-    if fold.options.loadable:
+    if fold.options.loadable or fold.options.datapath == "parallel":
         return pixels * whole.uses * nf * sf
     try:
         lane = lane_of(network.tensors[node.input].levels, whole.weights, fold.options)

@@ -19,8 +19,9 @@ from hwbnn import ir
 from hwbnn.cost.resources import Resources
 from hwbnn.cost.technology import Technology
 from hwbnn.errors import UserError
+from hwbnn.fold.adders import may_pay
 from hwbnn.fold.datapaths import variants
-from hwbnn.fold.layers import DEFAULT, cycles, foldings, is_chain, layers, parallel, parts
+from hwbnn.fold.layers import DEFAULT, cycles, foldings, is_chain, layers, matrix, parallel, parts
 from hwbnn.fold.rows import COLUMNS, COST, LATENCY, Rows, front, no_limits, of_one_stage, of_resources
 from hwbnn.plan import (
     RELAXED,
@@ -28,6 +29,7 @@ from hwbnn.plan import (
     JoinStage,
     MatrixVectorStage,
     Pace,
+    ParallelStage,
     PartStage,
     Plan,
     Stage,
@@ -77,7 +79,7 @@ class Candidate:
     @cached_property
     def first_pass(self) -> int:
         """Beats of the matrix-vector unit's first pass, in which all inputs of a vector are taken."""
-        return next(stage.sf for stage in self.stages if isinstance(stage, MatrixVectorStage))
+        return next(stage.sf for stage in self.stages if isinstance(stage, MatrixVectorStage | ParallelStage))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,7 @@ class Search:
             if self.is_timed:
                 run = schedule(stages, 1, unlimited=True)
                 row[LATENCY] = run.finished[0] - run.started[0] - (inner[0].i.beats - 1 if layer else 0)
-                unit = next(stage for stage in inner if isinstance(stage, MatrixVectorStage))
+                unit = next(stage for stage in inner if isinstance(stage, MatrixVectorStage | ParallelStage))
                 if inner[-1].o.beats > 1:  # evenly spread, but for beats that are left out
                     spread = unit.ii - unit.sf
                     spacing = spread // (unit.nf - 1)
@@ -164,8 +166,19 @@ class Search:
             node = self.layers[layer]
             self._folds[layer] = [(cycles(self.network, node, fold), fold) for options in self._variants[layer]
                                   for fold in foldings(node, options)]
-        made = [self.candidate(layer, fold) for taken, fold in self._folds[layer] if taken <= allowed]
-        return [candidate for candidate in made if candidate.ii <= allowed]
+        folds = [fold for taken, fold in self._folds[layer] if taken <= allowed]
+        made = [self.candidate(layer, fold) for fold in folds if fold.options.datapath != "parallel"]
+        made = [candidate for candidate in made if candidate.ii <= allowed]
+        for fold in folds:  # of what takes a search, that which may be worth it
+            if fold.options.datapath == "parallel" and (not made or self._promises(layer, fold, made)):
+                candidate = self.candidate(layer, fold)
+                made += [candidate] if candidate.ii <= allowed else []
+        return made
+
+    def _promises(self, layer: int, fold: Fold, others: Sequence[Candidate]) -> bool:
+        """Whether a layer of adders may cost less than all others, or is already known."""
+        least = min(candidate.row[COST] for candidate in others)
+        return (layer, fold) in self._made or may_pay(matrix(self.layers[layer]).weights, self.tech, least)
 
     @cached_property
     def is_timed(self) -> bool:

@@ -1,5 +1,6 @@
 """The hardware of one network as records, from which RTL and estimates are both derived."""
 
+from hwbnn.plan.adders import Adder, AdderGraph, AtLeast
 from hwbnn.plan.bank import Bank, Loaded
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, SliceStage
 from hwbnn.plan.channel import Channel
@@ -31,11 +32,13 @@ from hwbnn.plan.matrix_vector import MatrixVectorStage
 from hwbnn.plan.options import UnitOptions
 from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.pad import PadStage
+from hwbnn.plan.parallel import ParallelStage, not_parallel, parallel_graph, sum_thresholds
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Stage, Stream, Style, span_bits
 from hwbnn.plan.schedule import Blocked, Cycles, Schedule, schedule
 from hwbnn.plan.storage import buffer_style
 from hwbnn.plan.stored import folds_of, plan_of
+from hwbnn.plan.subset_sums import digit_counts, matrix_graph
 from hwbnn.plan.tables import Borders, SearchedThresholds, Table, Thresholds, rom_style, searches
 from hwbnn.plan.tree import Planes, Tree
 from hwbnn.plan.weights import WeightImage
@@ -52,4 +55,6 @@ __all__ = [
     "Table", "ThresholdStage", "Thresholds", "TopKStage", "Tree", "UnitOptions", "WeightImage",
     "WidthConverterStage", "WindowStage", "buffer_style", "carried", "datapaths", "depends_on_data", "folds_of",
     "lane_for", "lower", "on_images", "plan_of", "rom_style", "schedule", "searches", "span_bits", "weight_levels",
+    "Adder", "AdderGraph", "AtLeast", "ParallelStage", "digit_counts", "matrix_graph", "not_parallel",
+    "parallel_graph", "sum_thresholds",
 ]

@@ -21,6 +21,7 @@ from hwbnn.plan.maps import MAPS, input_lanes
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage, row_offsets
 from hwbnn.plan.pace import RELAXED, Pace
+from hwbnn.plan.parallel import ParallelStage, parallel_graph, sum_thresholds
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Stage, Stream, Style, span_bits
 from hwbnn.plan.storage import buffer_style
@@ -181,6 +182,8 @@ class Builder:
         """Append a matrix-vector unit; return the last node it computes."""
         fold, matrix = self.folds[node.name], Matrix.of(node)
         assert matrix is not None  # of these nodes there is one
+        if fold.options.datapath == "parallel":
+            return self.parallel(node, matrix)
         self.convert(fold.lanes if matrix.is_depthwise else fold.simd * matrix.tap_count, node.name)
         loadable = fold.options.loadable
         if loadable and matrix.taps is not None:
@@ -196,10 +199,7 @@ class Builder:
         kept = kept_words(matrix.weights, fold.pe, fold.simd, nf) if skips == "weights" else None
         depth = sf * (node.rows // fold.pe) if kept is None else int(kept.sum())
         weight_style, table_style = self._weight_styles(node, fold.lanes * lane.w.bits, depth)
-        readers = self.network.consumers(node.output)
-        is_output = any(output.tensor == node.output for output in self.network.outputs)
-        threshold = readers[0] if len(readers) == 1 and not is_output and isinstance(readers[0], ir.Threshold) \
-            else None
+        threshold = self.sole_threshold(node)
         thresholds, nodes, last = None, (node.name,), node
         if threshold is not None:
             self.fused.add(threshold.name)
@@ -222,6 +222,29 @@ class Builder:
             offset_style=self.styles.get(f"{node.name}.offsets") or table_style,
             sequence_style=self.styles.get(f"{node.name}.sequence"), skips=skips,
             isolated=isolates(fold.options, lane)))
+        return last
+
+    def sole_threshold(self, node: ir.Node) -> ir.Threshold | None:
+        """The thresholds that alone read ``node``, which its hardware then computes as well."""
+        readers = self.network.consumers(node.output)
+        is_output = any(output.tensor == node.output for output in self.network.outputs)
+        sole = len(readers) == 1 and not is_output
+        return readers[0] if sole and isinstance(readers[0], ir.Threshold) else None
+
+    def parallel(self, node: ir.MatMul | ir.Conv, matrix: Matrix) -> ir.Node:
+        """Append a layer of adders; return the last node it computes."""
+        self.convert(matrix.columns, node.name)
+        threshold, x = self.sole_threshold(node), self.stream.levels
+        thresholds = None
+        if threshold is not None:
+            self.fused.add(threshold.name)
+            thresholds = sum_thresholds(threshold, matrix.weights, x, f"{node.name}.thresholds")
+        last = node if threshold is None else threshold
+        o = self.out(last, matrix.rows)
+        self.push(ParallelStage(
+            name=node.name, nodes=(node.name,) if threshold is None else (node.name, threshold.name), i=self.stream,
+            o=o, weights=matrix.weights, thresholds=thresholds,
+            graph=parallel_graph(matrix.weights, x, o.levels, thresholds)))
         return last
 
     def _weight_styles(self, node: ir.MatMul | ir.Conv, width: int, depth: int) -> tuple[Style, Style | None]:
@@ -338,8 +361,8 @@ def _absorbs(stage: Stage) -> bool:
     """Whether the stage takes a beat in every cycle in which its own output FIFO has room."""
     if isinstance(stage, MatrixVectorStage):
         return stage.nf == 1
-    return isinstance(stage, ThresholdStage | AffineStage | ArgMaxStage | TopKStage | JoinStage | PoolStage
-                      | SliceStage)
+    return isinstance(stage, ThresholdStage | AffineStage | ArgMaxStage | TopKStage | JoinStage | ParallelStage
+                      | PoolStage | SliceStage)
 
 
 def _spread(values, channels: int):

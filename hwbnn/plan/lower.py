@@ -20,6 +20,7 @@ from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage
 from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.pad import PadStage
+from hwbnn.plan.parallel import ParallelStage, not_parallel
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style, ceil_div
 from hwbnn.plan.schedule import Blocked, Cycles, Schedule, paced, schedule, steady
@@ -75,8 +76,9 @@ class Plan:
 
     @property
     def lanes(self) -> int:
-        """Products per cycle over all matrix-vector units: sum of PE · SIMD."""
-        return sum(stage.fold.lanes for stage in self.stages if isinstance(stage, MatrixVectorStage))
+        """Products per cycle over all layers: sum of PE · SIMD."""
+        return sum(stage.fold.lanes for stage in self.stages
+                   if isinstance(stage, MatrixVectorStage | ParallelStage))
 
     @property
     def flip_flops(self) -> int:
@@ -199,6 +201,9 @@ def _matrices(nodes: Sequence[ir.Node], folds: Mapping[str, Fold]) -> dict[str, 
         except ValueError as error:
             raise UserError(f"{name}: {error}") from None
         options = folds[name].options
+        if options.datapath == "parallel" and (problem := not_parallel(next(n for n in nodes if n.name == name),
+                                                                       matrix, folds[name])):
+            raise UserError(f"{name}: {problem}")
         if options.loadable and options.zeros == "static":
             raise UserError(f"{name}: zeros must be none, dynamic or isolate where weights are loadable, not static")
     return matrices
@@ -269,7 +274,7 @@ def _useful_depth(stage: Stage, after: Mapping[str, Stage]) -> int:
         following = after[following.name]
     if isinstance(following, WindowStage | PadStage | PoolStage):
         return 1
-    if isinstance(following, MatrixVectorStage):
+    if isinstance(following, MatrixVectorStage | ParallelStage):
         return 2 * ceil_div(following.columns, stage.o.lanes)
     return UNLIMITED
 

@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["UnitOptions"]
 
 _CHOICES = {
-    "datapath": ("auto", "lanes", "planes", "multipliers"),
+    "datapath": ("auto", "lanes", "planes", "multipliers", "parallel"),
     "weights": ("auto", "block", "distributed", "logic", "spram"),
     "zeros": ("auto", "none", "static", "dynamic", "isolate"),
     "loadable": (False, True),
@@ -22,7 +22,8 @@ class UnitOptions:
     ----------
     datapath : :class:`str`
         What makes the products: ``lanes`` (look-up tables, one term per product), ``planes`` (bit planes of
-        both operands), ``multipliers`` (the chip's).
+        both operands), ``multipliers`` (the chip's); ``parallel`` has neither folding nor products: constant weights
+        become the wiring of adders.
     weights : :class:`str`
         What the weight memory is made of; ``spram`` only where the chip has it, and the weights are loadable.
     zeros : :class:`str`

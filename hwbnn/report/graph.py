@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib import resources
 
 from hwbnn import ir
-from hwbnn.plan import MatrixVectorStage, Plan, Stage
+from hwbnn.plan import MatrixVectorStage, ParallelStage, Plan, Stage
 from hwbnn.report.drawing import Box, Edge, draw
 
 __all__ = ["network_graph", "shape_of", "standalone"]
@@ -76,7 +76,7 @@ def _node_box(key: str, node: ir.Node) -> Box:
 
 def _stage_box(key: str, stage: Stage, network: ir.Network) -> Box:
     operations = " + ".join(network.node(name).op for name in stage.nodes)
-    if not isinstance(stage, MatrixVectorStage):
+    if not isinstance(stage, MatrixVectorStage | ParallelStage):
         return Box(key, stage.name, operations, (_pace(stage),))
     node = network.node(stage.nodes[0])
     levels = node.weight_levels if isinstance(node, ir.MatMul | ir.Conv) else None

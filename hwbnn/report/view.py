@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwbnn import ir
-from hwbnn.plan import MatrixVectorStage, Stage, depends_on_data
+from hwbnn.plan import MatrixVectorStage, ParallelStage, Stage, depends_on_data
 from hwbnn.report.charts import Bar, bars, confusion_matrix
 from hwbnn.report.graph import shape_of
 from hwbnn.report.results import Results
@@ -50,7 +50,7 @@ def layers(results: Results) -> list[Layer]:
     network, rows = results.network, []
     for stage in results.plan.stages:
         takes, gives = _ends(stage, network)
-        matrix = stage if isinstance(stage, MatrixVectorStage) else None
+        matrix = stage if isinstance(stage, MatrixVectorStage | ParallelStage) else None
         node = network.node(stage.nodes[0]) if matrix else None
         rows.append(Layer(
             stage.name, " + ".join(network.node(name).op for name in stage.nodes) or _plumbing(stage),

@@ -22,6 +22,7 @@ from hwbnn.rtl.frame import FrameInput, FrameOutput, byte_padded
 from hwbnn.rtl.loader import Loader
 from hwbnn.rtl.matrix_vector import MatrixVectorUnit
 from hwbnn.rtl.pad import Pad
+from hwbnn.rtl.parallel import ParallelUnit
 from hwbnn.rtl.pool import Pool
 from hwbnn.rtl.queue import BranchFifo
 from hwbnn.rtl.thresholds import ThresholdUnit
@@ -43,6 +44,7 @@ _COMPONENTS: dict[type[plan.Stage], Callable[..., wiring.Component]] = {
     plan.JoinStage: Join,
     plan.MatrixVectorStage: MatrixVectorUnit,
     plan.PadStage: Pad,
+    plan.ParallelStage: ParallelUnit,
     plan.PartStage: Part,
     plan.PoolStage: Pool,
     plan.SliceStage: Slice,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from amaranth import Const, Instance, Module, Signal, Value
 
-from hwbnn.rtl.cells.plain import Bits, Cells
+from hwbnn.rtl.cells.plain import Bits, Plain
 
 __all__ = ["Ecp5"]
 
@@ -82,7 +82,7 @@ class _Chain:
         self._halves = []
 
 
-class Ecp5(Cells):
+class Ecp5(Plain):
     """Three lanes or one adder bit of a pair a CCU2C."""
 
     def count(self, m, groups):

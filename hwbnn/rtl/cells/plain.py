@@ -34,6 +34,10 @@ class Cells:
         """For each (x, y, carry): x + y + carry, a bit wider than the wider of the two."""
         raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
+    def full(self, m: Module, x: Value, y: Value, carry: Value) -> Bits:
+        """x + y + carry of three bits, in two."""
+        raise NotImplementedError(type(self).__name__)  # every class of cells defines it
+
     def accumulate(self, m: Module, sums: Sequence[tuple[Bits, Bits, Bits, Value | None]], first: Value) -> list[Bits]:
         """For each (total, term, start, carry): (start if first else total) + term + carry, as wide as the total.
 
@@ -64,6 +68,9 @@ class Plain(Cells):
 
     def add(self, m, sums):
         return [number(m, _plus(Cat(x), Cat(y), carry), max(len(x), len(y)) + 1, "sum") for x, y, carry in sums]
+
+    def full(self, m, x, y, carry):
+        return number(m, Cat(x ^ y ^ carry, (x & y) | (carry & (x ^ y))), 2, "full")
 
     def accumulate(self, m, sums, first):
         return [number(m, _plus(Cat(term), Mux(first, Cat(start), Cat(total)), carry), len(total), "total")

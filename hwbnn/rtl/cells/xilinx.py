@@ -1,14 +1,17 @@
-"""Counting on Xilinx's LUT6_2: two functions of the same five inputs in one LUT6."""
+"""Counting on Xilinx's LUT6_2: two functions of the same five inputs in one LUT6; adding on CARRY4."""
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
-from amaranth import Const, Instance, Module, Signal, Value
+from amaranth import Cat, Const, Instance, Module, Signal, Value
 
-from hwbnn.rtl.cells.plain import Plain, number
+from hwbnn.rtl.cells.plain import Bits, Plain, number
 
 __all__ = ["Xilinx"]
 
 _ZERO, _ONE = Const(0, 1), Const(1, 1)
+_PLACES = 4  # of a CARRY4
+_RIPPLED = 2  # places of adders that need none
 
 
 def _two(m: Module, inputs: Sequence[Value], function: Callable[..., int]) -> tuple[Signal, Signal]:
@@ -23,7 +26,7 @@ def _two(m: Module, inputs: Sequence[Value], function: Callable[..., int]) -> tu
 
 
 class Xilinx(Plain):
-    """Two lanes and a bit, or a gated lane and a bit, a LUT6_2; adders are synthesis's, one LUT a bit on CARRY4."""
+    """Two lanes and a bit, a gated lane and a bit, or a full adder a LUT6_2; longer adders one LUT a bit on CARRY4."""
 
     def count(self, m, groups):
         result = []
@@ -52,6 +55,43 @@ class Xilinx(Plain):
                 twos.append(two)
             result.append((total, twos))
         return result
+
+
+    def full(self, m, x, y, carry):
+        return list(_two(m, (x, y, carry), lambda a, b, c, d, e: a + b + c))
+
+    def add(self, m, sums):
+        return [_ripple(m, x, y, carry) if max(len(x), len(y)) <= _RIPPLED else _carried(m, x, y, carry)
+                for x, y, carry in sums]
+
+
+def _ripple(m: Module, x: Bits, y: Bits, carry: Value | None) -> Bits:
+    """Full adders one after the other, where CARRY4 would stay empty."""
+    out: Bits = []
+    carry = _ZERO if carry is None else carry
+    for a, b in zip_longest(x, y, fillvalue=_ZERO):
+        one, carry = _two(m, (a, b, carry), lambda a, b, c, d, e: a + b + c)
+        out.append(one)
+    return [*out, carry]
+
+
+def _carried(m: Module, x: Bits, y: Bits, carry: Value | None) -> Bits:
+    """A carry chain: each place passes the carry on where its bits differ, and gives one of them where not."""
+    pairs = list(zip_longest(x, y, fillvalue=_ZERO))
+    out: Bits = []
+    above: Value = _ZERO
+    for start in range(0, len(pairs), _PLACES):
+        group = pairs[start:start + _PLACES]
+        group += [(_ZERO, _ZERO)] * (_PLACES - len(group))
+        sums, carries = Signal(_PLACES, name="sum"), Signal(_PLACES, name="carries")
+        first = {"i_CI": above, "i_CYINIT": _ZERO} if start else {
+            "i_CI": _ZERO, "i_CYINIT": _ZERO if carry is None else carry}
+        m.submodules += Instance("CARRY4", **first, i_S=Cat(a ^ b for a, b in group), i_DI=Cat(a for a, _ in group),
+                                 o_O=sums, o_CO=carries)
+        out.extend(sums)
+        above = carries[-1]
+        end = carries[(len(pairs) - 1) % _PLACES]
+    return [*out[:len(pairs)], end]
 
 
 def _gated(x_mask: int, x_sign: int, w_mask: int, w_sign: int, total: int) -> int:
