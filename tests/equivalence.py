@@ -12,7 +12,7 @@ __all__ = ["assert_equal"]
 MODELS = {  # modules of files of Yosys's share; reading all of them would take a minute
     "ecp5": {"lattice/ccu2c_sim.vh": ("CCU2C",), "lattice/common_sim.vh": ("LUT2", "LUT4")},
     "ice40": {"ice40/cells_sim.v": ("SB_CARRY", "SB_LUT4")},
-    "xilinx": {"xilinx/cells_sim.v": ("LUT6_2",)},
+    "xilinx": {"xilinx/cells_sim.v": ("CARRY4", "LUT6_2")},
 }
 SIDE = """\
 read_verilog -icells models.v

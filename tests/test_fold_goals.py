@@ -35,8 +35,8 @@ def test_a_folding_is_saved_and_read_again(tmp_path):
 @pytest.mark.parametrize("goal, reason", [
     ({"target_fps": 50_000}, r"^cheapest of \d+ foldings that take at most 20 cycles$"),
     ({"max_latency": "60us"}, r"^of the cheapest folding whose frame takes at most 60 cycles$"),
-    ({"fit": True}, r"^cheapest of 1 foldings that take at most \d+ cycles, the fewest that fit Lattice ECP5 .*25F(;|$)"),
-    ({"max_luts": 1500}, r"^cheapest of \d+ foldings .* \d+ cycles, the fewest that fit 1,500 look-up tables(;|$)"),
+    ({"fit": True}, r"^cheapest of 1 foldings that take at most .* cycles, the fewest that fit Lattice ECP5.*25F(;|$)"),
+    ({"max_luts": 1500}, r"^cheapest of \d+ foldings .* cycles, the fewest that fit 1,500 look-up tables(;|$)"),
     ({"folds": {"fc0": (1, 8), "fc1": Fold(1, 6)}}, r"^given; at most 166,666 frames/s at 1 MHz$"),
 ])
 def test_every_goal_is_met_with_a_reason(goal, reason):

@@ -251,3 +251,14 @@ def test_a_layer_that_cannot_fit_is_refused_before_it_is_searched():
     with pytest.raises(UserError, match=r"^fc0: Datapath parallel must fit .*, which has [\d,]+ LUT4, and would take "
                                         r"about [\d,]+ or more; fold the layer$"):
         fold.solve(net, fold.Goal.of(target_fps=100), clock_hz=10**6, technology="ecp5-25", options={"fc0": PARALLEL})
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_registers_stand_as_the_pace_asks(levels):
+    net = layer(6, 12, ir.BIPOLAR, y=ir.TERNARY)
+    p = plan.lower(net, {"fc": plan.Fold(6, 12, PARALLEL)}, pace=plan.Pace(levels=levels))
+    stage = p.stage("fc")
+    assert stage.graph.spacing == levels and max(stage.graph.levels) > levels * (stage.graph.latency - 2)
+    x = np.random.default_rng(1).choice(ir.BIPOLAR.values(), (5, 12))
+    check(stage, x, golden.evaluate(net, x)["z"])
+    assert sum(inventory(rtl.component(stage))[0].values()) == stage.flip_flops
