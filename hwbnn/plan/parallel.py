@@ -25,8 +25,10 @@ def not_parallel(node: Node, matrix: Matrix, fold: Fold) -> str | None:
     options = fold.options
     if options.loadable:
         return "Datapath parallel must have constant weights, not loadable ones"
-    if options.weights not in ("auto", "logic") or options.zeros == "dynamic":
-        asked = f"weights {options.weights}" if options.zeros != "dynamic" else "zeros dynamic"
+    told = {"weights": options.weights, "zeros": options.zeros}
+    if told["weights"] not in ("auto", "logic") or told["zeros"] in ("dynamic", "isolate"):
+        name = "zeros" if told["zeros"] in ("dynamic", "isolate") else "weights"
+        asked = f"{name} {told[name]}"
         return f"Datapath parallel must have weights that are wires, which leaves nothing to ask of them, not {asked}"
     if matrix.groups > 1 or matrix.is_depthwise or matrix.taps is not None:
         return "Datapath parallel must have one matrix for all channels, and this layer has groups or shifts"
