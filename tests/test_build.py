@@ -39,10 +39,10 @@ def verilog_once():
     """Generate the Verilog of each hardware once in this module: it takes a second."""
     known = {}
 
-    def verilog(plan):
-        key = ir.digest(plan.network), str(plan.folds)
+    def verilog(plan, *, lut_memory):
+        key = ir.digest(plan.network), str(plan.folds), lut_memory
         if key not in known:
-            known[key] = rtl.verilog(plan)
+            known[key] = rtl.verilog(plan, lut_memory=lut_memory)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -104,6 +104,13 @@ def test_compile_writes_a_build(tmp_path):
     assert build.manifest.versions["hwbnn"] == hwbnn.__version__
     assert re.search(r"^module accelerator\(", (build.path / "rtl/accelerator.v").read_text(), re.MULTILINE)
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_verilog_asks_for_lut_memory_where_the_family_has_some(tmp_path, build):
+    other = compile(tiny(), tmp_path / "other", board="icebreaker", folds=FOLDS)
+    texts = [one.directory.verilog.read_text() for one in (build, other)]
+    assert ['ram_style = "distributed"' in text for text in texts] == [True, False]
+    assert texts[1] == texts[0].replace('ram_style = "distributed"', 'ram_style = "logic"')
 
 
 def test_compile_for_a_rate_reaches_it(tmp_path):

@@ -86,6 +86,17 @@ def test_depths_suffice_and_one_less_does_not():
     assert tested >= 3
 
 
+def test_intervals_that_take_turns():
+    """Depths that are given can make every second frame wait: the greater interval is told, as by simulations."""
+    net = zoo.GRAPHS["identity"]()
+    chosen = {"fc0": plan.Fold(4, 4), "fc1": plan.Fold(2, 2), "fc2": plan.Fold(4, 3), "fc3": plan.Fold(2, 2)}
+    p = plan.lower(net, chosen, fifo_depths={"fc0": 3, "sum.buffer_1": 3})
+    q = np.random.default_rng(0).choice(net.input.levels.values(), (24, *net.input.shape))
+    finished = run(p, q)[2]
+    assert tuple(finished) == p.schedule(len(q)).finished
+    assert set(np.diff(finished)[-8:].tolist()) == {12, 14} and p.cycles.interval == 14
+
+
 def test_a_graph_that_would_deadlock_is_refused_with_the_circle():
     wide = zoo.residual(channels=8, scaled=False)
     chosen = {"fc0": plan.Fold(1, 4), "fc1": plan.Fold(1, 8), "fc2": plan.Fold(1, 1), "fc3": plan.Fold(1, 2)}

@@ -97,7 +97,7 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
     network = classifier(net) if output == "class" else net
     folding = solve(network, goal, clock_hz=target.clock_hz, technology=target.technology,
                     beside=lambda image, result: footprint(target, image, result), options=options, pace=registers)
-    text = verilog(folding.plan)
+    text = verilog(folding.plan, lut_memory=technology(target.technology).lut_memory is not None)
     manifest = Manifest(
         board=target.name, clock_hz=target.clock_hz, target_fps=target_fps, output=output,
         folds={name: fold.record for name, fold in folding.folds.items()},

@@ -9,6 +9,7 @@ of cycles.
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import sub
 
 from hwbnn.plan.channel import UNLIMITED, Channel
@@ -18,6 +19,9 @@ from hwbnn.plan.records import PipelineStage, Stage, ceil_div
 
 __all__ = ["Blocked", "Cycles", "Schedule", "paced", "schedule", "steady"]
 
+_TURNS = range(1, 9)  # frames after which the same may come again
+_PATIENCE = 32  # frames before more than one is looked at
+
 
 @dataclass(frozen=True)
 class Cycles:
@@ -25,7 +29,8 @@ class Cycles:
 
     ``first`` is the cycle of the last output transfer of the first frame less that of its first input transfer
     (a result in the same cycle would be 0). ``interval`` is the cycles between the last output transfers of
-    consecutive frames in the steady state.
+    consecutive frames in the steady state; of intervals that take turns, which FIFOs of given depths can cause, the
+    greatest.
     """
 
     first: int
@@ -147,7 +152,7 @@ def steady(stages: Sequence[Stage], *, edges: Sequence[Edge] | None = None, limi
     Frames are sent as fast as they are taken until one of these holds: as many frames in a row as a later one may
     depend on were alike in every transfer but for their time, so that all that follow are; frames left at the pace
     of the slowest stage, which none can beat, for longer than any is under way; frames left at the same pace for
-    longer than there are stages.
+    longer than there are stages. Where they are alike in turns only, as every second frame is, the turns are found.
 
     Raises
     ------
@@ -177,10 +182,12 @@ def paced(stages: Sequence[Stage], interval: int, *, edges: Sequence[Edge] | Non
 def _settling(stages: Sequence[Stage], edges: Sequence[Edge] | None, limit: int) -> Iterator[tuple[int, int, Cycles]]:
     """After each frame but the first: for how many in a row all transfers, or the pace, were alike; and the cycles."""
     run = _Run(stages, chain(stages) if edges is None else edges, unlimited=False)
-    beats = {run.source: stages[0].i.beats, run.sink: stages[-1].o.beats}
+    count = stages[-1].o.beats
+    beats = {run.source: stages[0].i.beats, run.sink: count}
     for channel, edge in run.edges.items():
         beats[channel] = next(stage for stage in stages if stage.name == edge.source).outputs[edge.port].beats
-    alike, constant, last, pace = 0, 0, None, None
+    alike, last = dict.fromkeys(_TURNS, 0), dict.fromkeys(_TURNS)
+    constant, pace = 0, None
     for frame in range(limit):
         run.source.offered.extend([frame] * beats[run.source])
         run.woken(run.source)
@@ -192,18 +199,22 @@ def _settling(stages: Sequence[Stage], edges: Sequence[Edge] | None, limit: int)
                                f"{len(run.sink.moved)} outputs")
         if not frame:
             continue
-        shift = _shift(beats, frame)
-        alike, last = (alike + 1, shift) if shift is not None and shift == last else (0, shift)
-        before, pace = pace, run.sink.moved[-1] - run.sink.moved[-1 - beats[run.sink]]
+        for turns in _TURNS if frame > _PATIENCE else (1,):
+            shift = _shift(beats, frame, turns)
+            alike[turns], last[turns] = (alike[turns] + 1 if shift is not None and shift == last[turns] else 0), shift
+        ends = run.sink.moved[count - 1::count]
+        before, pace = pace, ends[-1] - ends[-2]
         constant = constant + 1 if pace == before else 0
-        yield alike, constant, Cycles(run.sink.moved[beats[run.sink] - 1] - run.source.moved[0], pace)
+        most = max(_TURNS, key=lambda turns: (alike[turns], -turns))
+        yield alike[most], constant, Cycles(ends[0] - run.source.moved[0],
+                                            max(b - a for a, b in pairwise(ends[-1 - most:])))
 
 
-def _shift(beats: Mapping[Channel, int], frame: int) -> int | None:
-    """By how many cycles every transfer of a frame is later than in the frame before; None where they differ."""
+def _shift(beats: Mapping[Channel, int], frame: int, turns: int) -> int | None:
+    """By how many cycles every transfer of a frame is later than ``turns`` frames before; None where they differ."""
     shifts: set[int] = set()
     for channel, count in beats.items():
-        before, now = (channel.moved[n * count:(n + 1) * count] for n in (frame - 1, frame))
+        before, now = (channel.moved[n * count:(n + 1) * count] for n in (frame - turns, frame))
         if len(now) < count:
             return None
         shifts.update(map(sub, now, before))

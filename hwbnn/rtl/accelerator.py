@@ -214,9 +214,15 @@ _SPRAM_INIT = re.compile(
     r' *initial begin\n(?: *ram\[\d+\] = [^\n]*\n)* *end\n')
 
 
-def verilog(plan: plan.Plan, name: str = "accelerator") -> str:
-    """Return the accelerator as one Verilog file; instances are called after the network's nodes."""
+def verilog(plan: plan.Plan, name: str = "accelerator", *, lut_memory: bool = True) -> str:
+    """Return the accelerator as one Verilog file; instances are called after the network's nodes.
+
+    Without ``lut_memory`` it is for a family that has none: what would be LUT memory is left to flip-flops, since Yosys
+    refuses what it cannot map as asked.
+    """
     text = backend.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True)
+    if not lut_memory:
+        text = text.replace('ram_style = "distributed"', 'ram_style = "logic"')
     text = _SPRAM_INIT.sub(r"\1", text)  # which cannot be initialised: Yosys would refuse to map it
     # Element 0 of an array leaves as the name `x[0]`, which Yosys's abc9 takes for bit 0 of `x` and stops.
     return re.sub(r"\\[^\s\[]+(?:\[\d+\]\S*)+(?=\s)", _plain, text)
