@@ -18,6 +18,7 @@ from hwbnn.infer.cuda.engine import CudaEngine
 from hwbnn.infer.plain import NumpyEngine
 from hwbnn.infer.session import Session
 
+PRODUCTS = ("product_mma", "product_popc", "product_wgmma")
 emulated = pytest.mark.skipif(cuda_emulation.compiler() is None, reason="kernels are emulated with g++")
 
 
@@ -30,10 +31,10 @@ def library(tmp_path_factory):
 def engines(library):
     """An engine for each kernel; making one tries its kernel out, which takes long here."""
     return {kernel: CudaEngine(cuda_emulation.EmulatedDriver(library, (kernel,)), NumpyEngine())
-            for kernel in ("product_mma", "product_popc")}
+            for kernel in PRODUCTS}
 
 
-@pytest.fixture(params=["product_mma", "product_popc"])
+@pytest.fixture(params=PRODUCTS)
 def engine(request, engines, monkeypatch):
     """An engine whose products, small ones too, run on one kernel."""
     monkeypatch.setattr("hwbnn.infer.cuda.engine._FEW_ROWS", 0)
@@ -91,6 +92,21 @@ def test_rare_operations(engines, node):
         net = network([node], ir.Input("x", shape, shape, levels))
         x = np.random.default_rng(0).integers(levels.low, levels.high + 1, (5, *shape))
         assert_exact(net, x, engine)
+
+
+@emulated
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [ir.BIPOLAR, ir.TERNARY], ids=str)
+def test_blocks_that_take_tile_after_tile(engines, levels, monkeypatch):
+    """More tiles than processors, more stages than the ring of shared memory holds, ragged on every side."""
+    engine = engines["product_wgmma"]
+    monkeypatch.setattr(engine.driver, "processors", 2)
+    rng = np.random.default_rng(0)
+    net = network([ir.MatMul("fc", ("x",), ("acc",), rng.choice(levels.values(), (300, 3300)), levels),
+                   ir.Threshold("act", ("acc",), ("y",), np.sort(rng.integers(-60, 60, (300, 2)), axis=1), ir.TERNARY)],
+                  ir.Input("x", (3300,), (3300,), levels))
+    assert_exact(net, images(net, 290, rng), engine)
+    assert "product_wgmma" in engine.driver.launched
 
 
 @emulated

@@ -3,6 +3,9 @@
 
 Index blockIdx, blockDim, gridDim, threadIdx;
 Block* block;
+alignas(1024) unsigned char arena[ARENA];
+std::map<void*, Barrier> barriers;
+std::vector<Copy> copies;
 
 static std::vector<Fiber>* fibers;
 static unsigned current;
@@ -48,6 +51,8 @@ extern "C" int emulate(const char* name, unsigned grid_x, unsigned grid_y, unsig
       Block state;
       block = &state;
       state.present = threads;
+      barriers.clear();
+      copies.clear();
       for (unsigned t = 0; t < threads; t++) {
         state.warps[t / 32].present++;
         all[t].done = all[t].begun = false;

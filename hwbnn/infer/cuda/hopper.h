@@ -2,6 +2,8 @@
 #pragma once
 
 struct alignas(64) TensorMap { u64 opaque[16]; };
+#ifndef HWBNN_NO_DEVICE  // a host that runs kernels in its own way brings its own
+#define HWBNN_ROOM extern __shared__ unsigned char room[];  // dynamic shared memory
 
 __device__ __forceinline__ void barrier_init(u64* barrier, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count));
@@ -61,3 +63,4 @@ __device__ __forceinline__ void wgmma_and(int (&d)[64], u64 a, u64 b) {
         "+r"(d[56]), "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
       : "l"(a), "l"(b));
 }
+#endif

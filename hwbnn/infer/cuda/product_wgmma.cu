@@ -16,7 +16,7 @@ product_wgmma(const __grid_constant__ TensorMap a, const __grid_constant__ Tenso
               const int* __restrict__ row_ones, const int* __restrict__ table, const int* __restrict__ t_row,
               int* __restrict__ values, u32* __restrict__ bits, int rows, int columns, int planes, int parts, int shift,
               int words, int t_plane, int scale, int planes_out) {
-  extern __shared__ unsigned char room[];
+  HWBNN_ROOM
   __shared__ u64 full[STAGES], empty[STAGES];
   unsigned char* stages = room + (1024 - (shared_address(room) & 1023)) % 1024;  // the swizzle repeats every 1024 bytes
   int tiles_m = (rows + BM - 1) / BM, tiles = tiles_m * ((columns + BN - 1) / BN);
