@@ -12,7 +12,7 @@ from infer_cases import ACTIVATIONS, HIDDEN, images, network, pooled, residual
 
 from hwbnn import golden, infer, ir
 from hwbnn.errors import UserError
-from hwbnn.infer.cuda import kernels
+from hwbnn.infer.cuda import kernels, trial
 from hwbnn.infer.cuda.array import DeviceArray
 from hwbnn.infer.cuda.engine import CudaEngine
 from hwbnn.infer.plain import NumpyEngine
@@ -135,7 +135,44 @@ def test_a_kernel_that_multiplies_wrongly_is_not_used(library, capsys):
             args[7].array[:4] ^= 1  # the first value, or a harmless constant of bits
     driver.launch = launch
     assert CudaEngine(driver, NumpyEngine()).products == ("product_popc",)
-    assert capsys.readouterr().err == "hwbnn: product_mma multiplies wrongly on emulated and is not used\n"
+    assert capsys.readouterr().err == "hwbnn: product_mma is not used on emulated: it multiplies wrongly\n"
+
+
+@emulated
+@pytest.mark.slow
+def test_a_kernel_that_the_device_stops_is_not_used(library, capsys):
+    driver = cuda_emulation.EmulatedDriver(library, ("product_wgmma", "product_mma", "product_popc"))
+    honest = driver.launch
+
+    def launch(kernel, *args):
+        if kernel == "product_wgmma":
+            raise RuntimeError("CUDA answers CUDA_ERROR_ILLEGAL_INSTRUCTION\nand more")
+        honest(kernel, *args)
+    driver.launch = launch
+    driver.trial = lambda kernel: "no answer within 120 s" if kernel == "product_mma" else "exact"
+    assert CudaEngine(driver, NumpyEngine()).products == ("product_popc",)
+    assert capsys.readouterr().err.splitlines() == [
+        "hwbnn: product_wgmma is not used on emulated: CUDA answers CUDA_ERROR_ILLEGAL_INSTRUCTION",
+        "hwbnn: product_mma is not used on emulated: no answer within 120 s"]
+
+
+@pytest.mark.parametrize("code, want", [
+    ("pass", "exact"), ("import sys; sys.exit('first\\nhwbnn: K is not used on H200: X: Y')", "X: Y"),
+    ("import os; os._exit(3)", "exit status 3"), ("import time; time.sleep(9)", "no answer within 1 s"),
+])
+def test_a_trial_is_another_process_and_its_verdict_is_kept(tmp_path, monkeypatch, code, want):
+    honest, started = subprocess.run, []
+
+    def run(command, **options):
+        started.append(command)
+        assert command[1:] == ["-m", "hwbnn.infer.cuda.trial", "product_wgmma", "0"]
+        return honest([sys.executable, "-c", code], **options)
+    monkeypatch.setattr(trial.subprocess, "run", run)
+    monkeypatch.setattr(trial, "_SECONDS", 1 if "sleep" in code else 60)
+    for _ in range(2):
+        assert trial.verdict("product_wgmma", 0, tmp_path, "H200, driver 13.0") == want
+    assert len(started) == 1
+    assert trial.verdict("product_wgmma", 0, tmp_path, "H200, driver 13.1") == want and len(started) == 2
 
 
 @emulated

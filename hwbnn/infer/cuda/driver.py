@@ -11,10 +11,13 @@ from cuda.core import Device, LaunchConfig, ObjectCode, launch  # pyright: ignor
 from numpy.typing import NDArray
 
 from hwbnn.errors import UserError
-from hwbnn.infer.cuda.compile import cubin
+from hwbnn.infer.cuda.compile import cache_directory, cubin
 from hwbnn.infer.cuda.kernels import KERNELS, Tier, tier_of
+from hwbnn.infer.cuda.trial import verdict
 
 __all__ = ["CudaDriver", "open_device"]
+
+_PINNED = 2**25  # bytes of page-locked memory, of which a system has little
 
 
 def open_device(index: int = 0) -> "CudaDriver":
@@ -54,7 +57,8 @@ class CudaDriver:
         self.stream = device.create_stream(stream)
         self._kernels: dict[str, Any] = {}
         self._sources = {kernel: source for source, kernels in KERNELS.items() for kernel in kernels}
-        self._pinned: dict[int, NDArray] = {}
+        self._pinned: NDArray | None = None
+        self.tries = True  # whether product kernels are tried in another process before they are used
         self._target: Any = self.stream  # a graph under construction, while recording
 
     def allocate(self, size: int) -> Any:
@@ -66,28 +70,37 @@ class CudaDriver:
                     from error
             raise
 
+    def enter(self) -> None:
+        self.device.set_current()  # contexts are a thread's
+
+    def trial(self, kernel: str) -> str:
+        if not self.tries:
+            return "exact"
+        machine = f"{self.title}, driver {_check(cu.cuDriverGetVersion())}"
+        return verdict(kernel, self.device.device_id, cache_directory(self.tier.arch), machine)
+
     def upload(self, memory: Any, host: NDArray) -> None:
-        if not host.nbytes:
-            return
-        room = self._pinned_room(host.nbytes)
-        room[:] = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
-        _check(cu.cuMemcpyHtoDAsync(int(memory.handle), room.ctypes.data, host.nbytes, self.stream.handle))
-        self.stream.sync()  # the room is used again
+        data, room = np.ascontiguousarray(host).reshape(-1).view(np.uint8), self._pinned_room()
+        for start in range(0, len(data), len(room)):
+            part = data[start:start + len(room)]
+            room[:len(part)] = part
+            _check(cu.cuMemcpyHtoDAsync(int(memory.handle) + start, room.ctypes.data, len(part), self.stream.handle))
+            self.stream.sync()  # the room is used again
 
     def download(self, memory: Any, host: NDArray) -> None:
-        room = self._pinned_room(host.nbytes)
-        _check(cu.cuMemcpyDtoHAsync(room.ctypes.data, int(memory.handle), host.nbytes, self.stream.handle))
-        self.stream.sync()
-        host.reshape(-1).view(np.uint8)[:] = room
+        data, room = host.reshape(-1).view(np.uint8), self._pinned_room()
+        for start in range(0, len(data), len(room)):
+            part = data[start:start + len(room)]
+            _check(cu.cuMemcpyDtoHAsync(room.ctypes.data, int(memory.handle) + start, len(part), self.stream.handle))
+            self.stream.sync()
+            part[:] = room[:len(part)]
 
-    def _pinned_room(self, size: int) -> NDArray[np.uint8]:
+    def _pinned_room(self) -> NDArray[np.uint8]:
         """Page-locked bytes, which the GPU copies to and from at full speed."""
-        room = self._pinned.get(size)
-        if room is None:
-            pointer = _check(cu.cuMemAllocHost(size))
-            room = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(pointer)))
-            self._pinned[size] = room
-        return room
+        if self._pinned is None:
+            pointer = _check(cu.cuMemAllocHost(_PINNED))
+            self._pinned = np.ctypeslib.as_array((ctypes.c_uint8 * _PINNED).from_address(int(pointer)))
+        return self._pinned
 
     def launch(self, kernel: str, grid: tuple[int, int], threads: int, *args: Any) -> None:
         config = LaunchConfig(grid=(*grid, 1), block=(threads, 1, 1), shmem_size=SHARED.get(kernel, 0))

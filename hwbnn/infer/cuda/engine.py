@@ -1,6 +1,7 @@
 """Steps on a GPU. The engine knows shapes and orders launches; the driver knows the device."""
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -51,6 +52,14 @@ class Driver(Protocol):
         """Descriptor of (rows, row_bytes) bytes in boxes of 128 bytes and ``box_rows`` rows, 128-byte swizzled."""
         ...
 
+    def enter(self) -> None:
+        """Make the device this thread's; called before anything else is asked for."""
+        ...
+
+    def trial(self, kernel: str) -> str:
+        """``exact``, or what came of trying a product kernel where it can do no harm."""
+        ...
+
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Capture what ``work`` launches; return what launches all of it at once."""
         ...
@@ -73,6 +82,7 @@ class CudaEngine:
 
     def __init__(self, driver: Driver, host: Engine):
         self.driver, self.host = driver, host
+        self._lock = threading.RLock()  # one stream, and one set of recorded arrays
         self._constants: dict[tuple[int, str], tuple[Any, DeviceArray]] = {}
         self._reserve: list[DeviceArray] | None = None  # memory of a recorded run, in order
         self._record: list[DeviceArray] | None = None
@@ -106,9 +116,11 @@ class CudaEngine:
 
     def run(self, program: Program, x: NDArray) -> NDArray:
         x = np.ascontiguousarray(x)
-        if 0 < len(x) <= _FEW_ROWS and not any(_on_host(step) for step in program.steps):
-            return self._replay(program, x)
-        return self._leave(program.walk(self._upload(x), self.execute))
+        with self._lock:
+            self.driver.enter()
+            if 0 < len(x) <= _FEW_ROWS and not any(_on_host(step) for step in program.steps):
+                return self._replay(program, x)
+            return self._leave(program.walk(self._upload(x), self.execute))
 
     def _replay(self, program: Program, x: NDArray) -> NDArray:
         """Run a small batch as one graph: its launches cost more than its work. Memory is kept from the first run."""
@@ -286,15 +298,30 @@ class CudaEngine:
 
     def _proven(self, kernels: tuple[str, ...]) -> tuple[str, ...]:
         """Those of ``kernels`` that multiply exactly on this device, by trying each on two small products."""
+        self.driver.enter()
         proven = []
         for kernel in kernels:
-            if all(self._exact(kernel, weights) for weights in ([-1, 1], [-1, 0, 1])):
+            said = self._tried(kernel)
+            if said == "exact":
                 proven.append(kernel)
             else:
-                print(f"hwbnn: {kernel} multiplies wrongly on {self.driver.title} and is not used", file=sys.stderr)
+                print(f"hwbnn: {kernel} is not used on {self.driver.title}: {said}", file=sys.stderr)
         if not proven:
             raise UserError(f"GPU must multiply exactly, and no kernel does on {self.driver.title}")
         return tuple(proven)
+
+    def _tried(self, kernel: str) -> str:
+        """``exact``, or what is wrong with ``kernel``."""
+        try:
+            said = self.driver.trial(kernel)
+            if said != "exact":
+                return said
+            exact = all(self._exact(kernel, weights) for weights in ([-1, 1], [-1, 0, 1]))
+        except UserError:  # no memory: not the kernel's fault
+            raise
+        except Exception as error:  # whatever the driver or the compiler raise: other kernels may do
+            return str(error).splitlines()[0] if str(error) else type(error).__name__
+        return "exact" if exact else "it multiplies wrongly"
 
     def _exact(self, kernel: str, values: list[int]) -> bool:
         """Whether ``kernel`` turns ternary rows into the right values and bits, ragged on every side."""
