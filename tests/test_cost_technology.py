@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 
 from hwbnn.cost import asic as asic_module
-from hwbnn.cost.asic import asic
+from hwbnn.cost.asic import asic, nodes, scaled
 from hwbnn.cost.quantity import Quantity, Unknown
 from hwbnn.cost.technology import KINDS, Constant, constants, names, parse, technology
 from hwbnn.errors import UserError
@@ -137,3 +137,16 @@ def test_asic_accesses_grow_with_capacity():
     for end in ("low", "nominal", "high"):
         values = [getattr(figure, end) for figure in figures]
         assert values == sorted(values)
+
+
+def test_processes_scale_downwards():
+    factors = nodes()
+    assert list(factors.values()) == sorted(factors.values(), reverse=True) and factors["45"] == 1
+    assert 4 < factors["130"] < 20 and 0.03 < factors["7"] < 0.15
+    figure = Quantity(1e-12, 2e-12, 3e-12, "J", "45 nm operations", ("Horowitz",))
+    assert scaled(figure, "45") == figure
+    small = scaled(figure, "7")
+    assert isinstance(small, Quantity) and small.nominal == pytest.approx(factors["7"] * 2e-12)
+    assert (small.low, small.high) == pytest.approx((0.7 * factors["7"] * 1e-12, 1.3 * factors["7"] * 3e-12))
+    assert any("Stillmaker" in source for source in small.sources) and "scaled to 7 nm" in small.method
+    assert isinstance(scaled(Unknown("J", "why"), "7"), Unknown)

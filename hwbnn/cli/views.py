@@ -4,12 +4,15 @@ from collections.abc import Sequence
 
 from hwbnn.cli import console
 from hwbnn.cost import Estimate, Quantity, Unknown, technology
+from hwbnn.cost.asic import scaled
 from hwbnn.cost.comparison import Precision
 from hwbnn.cost.gating import LayerRest, operations_table
 from hwbnn.cost.roofline import Roofline
 from hwbnn.report.text import nominal
 
 __all__ = ["clock", "comparison", "roofline", "tier", "zeros"]
+
+_NODES = ("130", "90", "65", "45", "32", "16", "7")
 
 
 def tier(result: Estimate) -> str:
@@ -42,6 +45,9 @@ def comparison(rows: Sequence[Precision], title: str) -> None:
                     row.moved_bits, nominal(row.arithmetic), nominal(row.movement), nominal(row.energy),
                     console.count(row.luts.nominal) if isinstance(row.luts, Quantity) else "unknown") for row in rows])
     console.facts([(row.name, row.what) for row in rows])
+    console.table("Its energy per inference in other processes, each at its usual supply: scaled, +-30 %",
+                  ["precision", *(f">{node} nm" for node in _NODES)],
+                  [(row.name, *(nominal(scaled(row.energy, node)) for node in _NODES)) for row in rows])
 
 
 def zeros(rows: Sequence[LayerRest], images: str | None) -> None:
