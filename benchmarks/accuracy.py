@@ -1,7 +1,7 @@
 """How wrong the estimates are, figure by figure: ``python benchmarks/accuracy.py`` writes ``benchmarks/accuracy.md``.
 
 Everything comes from the tables that ``hwbnn calibrate --target NAME`` keeps in ``benchmarks/calibration``, whole
-networks left out of the fit, but for the time of an estimate, which is measured here: in CPU seconds, the least of five.
+networks left out of the fit, but for the time of an estimate, which is measured here: CPU seconds, the least of five.
 """
 
 import math
@@ -56,7 +56,7 @@ def finn_rows(table: Table) -> list[str]:
     fit = luts(table, tech, mapped=True)
     ours, theirs = [], []
     for row, model in zip(fit.rows, fit.model, strict=True):
-        (first, *others) = stages_of(row)
+        (first, *others) = stages_of(row, tech)
         if not others and isinstance(first, MatrixVectorStage):
             measured = synthesized(row, tech)
             ours.append(abs(model / measured - 1))
@@ -116,8 +116,8 @@ BOARD = """\
 ## The iCE40UP5K that others measured
 
 github.com/tinyvision-ai-inc/ice40_power, core supply of one board. Static power and clock are these measurements
-themselves; the sink's energy was fitted on the last two. A multiplier in a DSP, 24 pJ per cycle, has no constant and stays
-unknown.
+themselves; the sink's energy was fitted on the last two. A multiplier in a DSP, 24 pJ per cycle, has no constant and
+stays unknown.
 
 | row | measured | estimated | error |
 |---|---|---|---|
@@ -129,8 +129,8 @@ def target_section(target: str, table: Table) -> str:
     tools = ", ".join(f"{tool} {version}" for tool, version in table.tools.items())
     networks, old = len({row.network for row in table.rows}), outdated(table)
     missing = f" {old} rows of the corpus are still to be measured, or were on earlier hardware." if old else ""
-    lines = [f"## {target}", "",
-             f"{len(table.rows)} rows of {networks} networks; {tools}; holds for {', '.join(MEASURED[target])}.{missing}",
+    scope = f"{len(table.rows)} rows of {networks} networks; {tools}; holds for {', '.join(MEASURED[target])}."
+    lines = [f"## {target}", "", scope + missing,
              "", "| figure | reach | is | met |", "|---|---|---|---|"]
     words = {True: "yes", False: "no", None: ""}
     lines += [f"| {figure.what} | {figure.reach} | {figure.value} | {words[figure.met]} |" for figure in figures(table)]
@@ -153,8 +153,8 @@ def page() -> str:
         f"| {what} | {measured:.3g} | {figure.nominal:.3g} ({figure.low:.3g} to {figure.high:.3g}) | "
         f"{figure.nominal / measured - 1:+.0%} |\n" for what, measured, figure in tinyvision()))
     weights, took = seconds()
-    sections.append(f"## Time\n\nA network of {weights:,} weights, from its folding to its estimate: {1e3 * took:.0f} ms "
-                    "of one core (at most 100 ms).\n")
+    sections.append(f"## Time\n\nA network of {weights:,} weights, from its folding to its estimate: "
+                    f"{1e3 * took:.0f} ms of one core (at most 100 ms).\n")
     return "\n".join(sections)
 
 

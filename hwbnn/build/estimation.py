@@ -13,7 +13,7 @@ from hwbnn.build.models import load
 from hwbnn.calibrate import WHOLE, Row, measure
 from hwbnn.calibrate.fit import packed_luts
 from hwbnn.classify import classifier
-from hwbnn.cost import Estimate, Measured, Quantity, Unknown, estimate
+from hwbnn.cost import Estimate, Measured, Quantity, Unknown, estimate, pace
 from hwbnn.cost import technology as find_technology
 from hwbnn.cost.resources import Resources
 from hwbnn.errors import UserError
@@ -66,14 +66,15 @@ def on_target(source: str | os.PathLike | ir.Network, target: str, *, clock_hz: 
         build = Build(source)
         network, clock = build.network, clock_hz or build.manifest.clock_hz
         if not asked:
-            return _checked(lower(network, build.folds), target, clock, given=clock_hz is not None)
+            return _checked(lower(network, build.folds, pace=pace(tech, clock)), target, clock,
+                            given=clock_hz is not None)
     else:
         network, clock = load(source) if not isinstance(source, ir.Network) else source, clock_hz or CLOCK_HZ
         network = classifier(network) if output == "class" else network
         if not asked:
             raise UserError(f"Folding must be given for a network file, and none was; estimate it with --fit, "
                             f"--target-fps, --max-luts, --max-latency, --folds or --fold on {tech.title}")
-    folding = solve(network, Goal.of(**asked), clock_hz=clock, technology=target)
+    folding = solve(network, Goal.of(**asked), clock_hz=clock, technology=target, pace=pace(tech, clock))
     return _checked(folding.plan, target, clock, given=clock_hz is not None)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from hwbnn import ir
 from hwbnn.classify import classifier
+from hwbnn.cost.pace import CLOCKS, pace
+from hwbnn.cost.technology import technology as find_technology
 from hwbnn.fold import divisors
 from hwbnn.plan import Fold, Plan, Stage, WidthConverterStage, lower
 
@@ -43,15 +45,17 @@ def network(seed: int) -> tuple[ir.Network, dict[str, Fold]]:
 
 
 @cache
-def plan(seed: int) -> Plan:
-    """The plan of :func:`network`."""
-    return lower(*network(seed))
+def plan(seed: int, technology: str) -> Plan:
+    """The plan of :func:`network` on a technology: every third with the registers of its highest clock."""
+    tech, known = find_technology(technology), CLOCKS.get(technology)
+    clock = 1 if known is None or seed % 3 != 2 else known.fast.value
+    return lower(*network(seed), pace=pace(tech, 1_000_000 * clock))
 
 
-def samples(networks: range = range(NETWORKS)) -> Iterator[Sample]:
-    """Everything to synthesize, network by network: small things first within each."""
+def samples(technology: str, networks: range = range(NETWORKS)) -> Iterator[Sample]:
+    """Everything to synthesize on a technology, network by network, each whole after its stages."""
     for seed in networks:
-        stages = plan(seed).stages
+        stages = plan(seed, technology).stages
         for stage in stages if seed < 3 else stages[1:-1]:  # the ends are alike
             if seed < 6 or not isinstance(stage, WidthConverterStage):  # and so are these
                 yield Sample(seed, stage.name, stage)

@@ -44,7 +44,7 @@ def figures(table: Table) -> list[Figure]:
     speed = delays(table, tech, memory[0] if memory else 0.0)
     tool = "nextpnr's" if tech.counts == "nextpnr" else "Yosys'"
     large = [row for row in table.rows if packed_luts(row, tech) >= LARGE]
-    used = {row.key: of_stages(stages_of(row), tech) for row in table.rows}
+    used = {row.key: of_stages(stages_of(row, tech), tech) for row in table.rows}
     registers = [abs(used[row.key].mapped_flip_flops.nominal / flip_flops(row, tech) - 1) for row in large
                  if flip_flops(row, tech)]
     hard = [_hard(row, used[row.key], tech) for row in table.rows]
@@ -91,6 +91,7 @@ def _wrong_fits(rows: list[Row], used: dict[tuple[int, str], Resources], tech: T
 
 def outdated(table: Table) -> int:
     """Rows that were measured on other hardware than the generator makes now, or are still missing."""
-    known = {row.key: row.digest for row in table.rows}
-    return sum(known.get((sample.network, sample.name)) != digest(of_sample(sample)) for sample in samples())
+    known, tech = {row.key: row.digest for row in table.rows}, find_technology(table.target)
+    return sum(known.get((sample.network, sample.name)) != digest(of_sample(sample, tech))
+               for sample in samples(table.target))
 

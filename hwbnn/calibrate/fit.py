@@ -143,7 +143,7 @@ def luts(table: Table, tech: Technology, *, mapped: bool) -> Fit:
     count = synthesized if mapped else packed_luts
     rows = tuple(row for row in table.rows if count(row, tech) >= LARGE)
     measured = np.array([count(row, tech) for row in rows], float)
-    parts = [stages_of(row) for row in rows]
+    parts = [stages_of(row, tech) for row in rows]
     fitted = MAPPED if mapped or tech.counts == "yosys" else _FITTED.get(tech.family,
                                                                           ("datapath", "control", "rom", "chains"))
     fixed = np.array([sum(fixed_cells(stage, tech)[0] for stage in stages) for stages in parts])
@@ -178,8 +178,8 @@ def delays(table: Table, tech: Technology, memory: float) -> Fit | None:
     if len(rows) < 2 * len(DELAYS):
         return None
     hertz = np.array(measured)
-    choices = [np.array([[1.0, path.levels, path.carry, reach, path.memory * memory] for stage in stages_of(row)
-                         for path in paths(stage)]) for row in rows for reach in [spread(stages_of(row))]]
+    choices = [np.array([[1.0, path.levels, path.carry, reach, path.memory * memory] for stage in stages_of(row, tech)
+                         for path in paths(stage)]) for row in rows for reach in [spread(stages_of(row, tech))]]
 
     def rows_of(x: NDArray) -> NDArray:
         """The terms of the path of each row that is slowest by ``x``."""

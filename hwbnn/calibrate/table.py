@@ -78,14 +78,14 @@ class Table:
         write_atomic(path, f'{head[:-2]},\n "rows": [\n{rows}\n ]\n}}\n')
 
 
-def of_sample(sample: Sample) -> Any:
-    """The hardware of a sample, a new component."""
-    return Core(plan(sample.network)) if sample.stage is None else component(sample.stage)
+def of_sample(sample: Sample, tech: Technology) -> Any:
+    """The hardware of a sample on a technology, a new component."""
+    return Core(plan(sample.network, tech.name)) if sample.stage is None else component(sample.stage)
 
 
-def stages_of(row: Row) -> tuple[Stage, ...]:
+def stages_of(row: Row, tech: Technology) -> tuple[Stage, ...]:
     """The stages that a row measures; several for a whole accelerator."""
-    whole = plan(row.network)
+    whole = plan(row.network, tech.name)
     return whole.parts if row.stage == WHOLE else (whole.stage(row.stage),)
 
 
@@ -104,26 +104,26 @@ def extend(path: Path, tech: Technology, *, networks: range = range(NETWORKS), p
     """
     tools = versions(tech)
     known = {row.key: row for row in Table.read(path).rows} if path.exists() else {}
-    wanted = list(samples(networks))
+    wanted = list(samples(tech.name, networks))
     for number, sample in enumerate(wanted):
         name = "Core" if sample.stage is None else type(sample.stage).__name__
         progress(f"network {sample.network}, {sample.name}", number, len(wanted))
-        mark = digest(of_sample(sample))
+        mark = digest(of_sample(sample, tech))
         old = known.get((sample.network, sample.name))
         if old is not None and old.digest == mark and (old.placed or not place):
             continue
-        measured = measure(lambda sample=sample: of_sample(sample), tech, place=place)
+        measured = measure(lambda sample=sample: of_sample(sample, tech), tech, place=place)
         known[sample.network, sample.name] = Row(sample.network, sample.name, name, mark, bool(measured.fmax), measured)
-        Table(tech.name, tools, _ordered(known.values())).write(path)
-    return Table(tech.name, tools, _ordered(known.values()))
+        Table(tech.name, tools, _ordered(known.values(), tech)).write(path)
+    return Table(tech.name, tools, _ordered(known.values(), tech))
 
 
-def _ordered(rows: Iterable[Row]) -> tuple[Row, ...]:
+def _ordered(rows: Iterable[Row], tech: Technology) -> tuple[Row, ...]:
     """Rows in the order of the corpus; what is no longer in it is left out."""
     known = {row.key: row for row in rows}
 
     def kept() -> Iterator[Row]:
-        for sample in samples():
+        for sample in samples(tech.name):
             row = known.get((sample.network, sample.name))
             if row is not None:
                 yield row

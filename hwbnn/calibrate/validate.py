@@ -52,23 +52,23 @@ def validate(tech: Technology, *, count: int = 4, seed: int = 1, place: bool = T
     run : callable
         What measures, :func:`~hwbnn.calibrate.measure.measure`.
     """
-    corpus = [sample for sample in samples() if sample.name != WHOLE]
+    corpus = [sample for sample in samples(tech.name) if sample.name != WHOLE]
     if not 1 <= count <= len(corpus):
         raise UserError(f"Sample must be 1 to {len(corpus)} parts of the corpus, not {count}")
     chosen = [corpus[n] for n in sorted(np.random.default_rng(seed).choice(len(corpus), count, replace=False))]
     checks: list[Check] = []
     for number, sample in enumerate(chosen):
         progress(f"network {sample.network}, {sample.name}", number, count)
-        checks += _compared(sample, run(lambda sample=sample: of_sample(sample), tech, place=place), tech)
+        checks += _compared(sample, run(lambda sample=sample: of_sample(sample, tech), tech, place=place), tech)
     return checks
 
 
 def _compared(sample: Sample, measured: Measured, tech: Technology) -> Iterator[Check]:
-    row = Row(sample.network, sample.name, type(sample.stage).__name__, digest(of_sample(sample)), bool(measured.fmax),
-              measured)
-    name, used = f"network {sample.network}, {sample.name}", of_stages(stages_of(row), tech)
+    row = Row(sample.network, sample.name, type(sample.stage).__name__, digest(of_sample(sample, tech)),
+              bool(measured.fmax), measured)
+    name, used = f"network {sample.network}, {sample.name}", of_stages(stages_of(row, tech), tech)
     yield Check(name, tech.lut, used.luts, packed_luts(row, tech))
     yield Check(name, "FF", used.mapped_flip_flops, flip_flops(row, tech))
     known = [f for f in measured.fmax if f is not None]
     if known:
-        yield Check(name, "Hz", fmax(stages_of(row), tech), 1e6 * float(np.median(known)))
+        yield Check(name, "Hz", fmax(stages_of(row, tech), tech), 1e6 * float(np.median(known)))
