@@ -30,8 +30,8 @@ def build(folder: Path) -> ctypes.CDLL:
                         + "".join(f"REGISTER({name})\n" for name in kernels))
         files.append(unit)
     library = folder / "emulated.so"
-    subprocess.run([compiler() or "g++", "-O1", "-std=c++17", "-shared", "-fPIC", "-w", "-Wno-psabi", f"-I{EMULATOR}", f"-I{SOURCES}",
-                    "-o", str(library), *map(str, files)], check=True)
+    options = ("-O1", "-std=c++17", "-shared", "-fPIC", "-w", "-Wno-psabi", f"-I{EMULATOR}", f"-I{SOURCES}")
+    subprocess.run([compiler() or "g++", *options, "-o", str(library), *map(str, files)], check=True)
     return ctypes.CDLL(str(library))
 
 
