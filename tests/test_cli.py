@@ -398,7 +398,7 @@ def test_compile_tells_why(model, tmp_path, goal, told):
 
 def test_fold_json_is_edited_and_given_back(model, build, tmp_path):
     choice = json.loads((build / "fold.json").read_text())
-    choice["folds"]["fc0"] = {"pe": 6, "simd": 8}
+    choice["folds"]["fc0"] = {"pe": 6, "simd": 4}
     (tmp_path / "fold.json").write_text(json.dumps(choice))
     common = ("compile", model, "--board", "ulx3s-85f", "--folds", tmp_path / "fold.json", "-o", tmp_path / "again")
     call(*common)
