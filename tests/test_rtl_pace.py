@@ -89,6 +89,32 @@ def test_banks_of_blocks(width, depth, loadable, address, output, split):
     assert bank.latency == address + output + 2
 
 
+@settings(max_examples=20)
+@given(st.integers(1, 6), st.integers(2, 100), st.sampled_from([RELAXED, FAST]))
+def test_constants_in_logic(width, depth, pace):
+    bank = Bank("b", width, depth, "logic", False, pace)
+    words = [int(v) for v in np.random.default_rng(depth).integers(0, 1 << width, depth)]
+    dut = BankReader(bank, words)
+    flip_flops, memories = inventory(dut)
+    assert flip_flops.total() == bank.flip_flops
+    assert memories == sorted((memory.width, memory.depth) for memory in bank.memories)
+    assert bank.latency == (2 if pace is FAST and depth > 32 else 1)
+    seen = []
+
+    async def bench(ctx):
+        for n in range(depth + dut.latency):
+            ctx.set(dut.address, n % depth)
+            if n >= dut.latency:
+                seen.append(ctx.get(dut.data))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert seen == words
+
+
 def test_styles_name_banks_though_they_are_split():
     from zoo import tiny
     folds = {"fc0": plan.Fold(2, 2), "fc1": plan.Fold(1, 2)}

@@ -9,6 +9,7 @@ from hwbnn.plan.records import Memory, Style, ceil_div, index_bits
 __all__ = ["SPRAM_BITS", "SPRAM_WORDS", "Bank", "Loaded"]
 
 SPRAM_WORDS, SPRAM_BITS = 16384, 16  # of SB_SPRAM256KA
+LOGIC_WORDS = 32  # of constants in look-up tables that are read within a cycle where the pace is fast: two LUT4 each
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Bank:
         """Cycles from address to word: the fabric register, and before it memory that reads through a register."""
         if not self.has_memory:
             return 0
-        return 1 + {"block": self.pace.address + 1 + self.pace.output, "spram": 1}.get(self.style, 0)
+        early = {"block": self.pace.address + 1 + self.pace.output, "spram": 1, "logic": int(self.rows > 1)}
+        return 1 + early.get(self.style, 0)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -62,6 +64,8 @@ class Bank:
             return SPRAM_WORDS, SPRAM_BITS
         if self.style == "block":
             return self.pace.shape(self.width, self.depth, written=self.loadable)
+        if self.style == "logic" and self.pace.levels == 1 and self.depth > LOGIC_WORDS:
+            return LOGIC_WORDS, self.width
         return self.depth, self.width
 
     @property
@@ -71,8 +75,13 @@ class Bank:
 
     @property
     def columns(self) -> int:
-        """Blocks side by side. Rows that are never written stand side by side too, as if they were one wide word."""
-        return ceil_div(self.width * (1 if self.loadable else self.rows), self.shape[1])
+        """Blocks side by side. Rows of constants in block memory are so too, as if they were one wide word."""
+        return ceil_div(self.width * (self.rows if self._is_one_row else 1), self.shape[1])
+
+    @property
+    def _is_one_row(self) -> bool:
+        """Whether rows stand side by side in the same blocks."""
+        return self.style == "block" and not self.loadable
 
     @property
     def flip_flops(self) -> int:
@@ -82,8 +91,8 @@ class Bank:
         row = index_bits(self.rows)
         if self.style == "spram":
             return self.width + row
-        if self.style != "block":
-            return self.width
+        if self.style != "block":  # where there are rows each has a register
+            return self.width + (self.rows * self.width + row if self.rows > 1 else 0)
         pace = self.pace
         return (self.width + pace.address * index_bits(self.depth) + (1 + pace.output) * row
                 + pace.output * self.width * self.rows)
@@ -97,12 +106,12 @@ class Bank:
             return tuple(Memory(f"{self.name}.{row}_{column}", SPRAM_BITS, SPRAM_WORDS, "spram")
                          for row in range(self.rows) for column in range(self.columns))
         words, bits = self.shape
-        written, rows = (self.rows, 1) if self.loadable else (1, self.rows)
+        high, rows = (1, self.rows) if self._is_one_row else (self.rows, 1)
         if self.rows == self.columns == 1:
             return (Memory(self.name, self.width, self.depth, self.style, written=self.loadable),)
         return tuple(Memory(f"{self.name}.{row}_{column}", min(bits, rows * self.width - column * bits),
                             min(words, self.depth - row * words), self.style, written=self.loadable)
-                     for row in range(written) for column in range(self.columns))
+                     for row in range(high) for column in range(self.columns))
 
 
 @dataclass(frozen=True, eq=False)

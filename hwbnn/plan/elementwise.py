@@ -189,6 +189,12 @@ class ArgMaxStage(PipelineStage):
         return span_bits(self.i.levels.low, self.i.levels.high)
 
     @property
+    def is_offset(self) -> bool:
+        """Whether numbers come in two's complement, which is compared without a sign."""
+        levels = self.i.levels
+        return levels.low < 0 and not (levels.is_bipolar or levels.is_ternary)
+
+    @property
     def split(self) -> int:
         """Bits that are compared with the best so far a cycle after the others."""
         wide = self.pace.levels == 1 and self.group_beats > 1 and self.value_bits >= 8

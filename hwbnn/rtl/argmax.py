@@ -72,9 +72,14 @@ class ArgMaxUnit(wiring.Component):
             starts = flags(m, issue & (beat == 0), steps, name="starts")[-1]
 
         codes = Signal(payload(stage.i), name="codes", reset_less=True)
-        m.d.sync += codes.eq(self.i.payload)
         number = range(stage.i.levels.low, stage.i.levels.high + 1)
-        candidates: list[tuple[Value, Value]] = [(decode(code, stage.i.levels), Const(0, 0)) for code in codes]
+        if stage.is_offset:  # two's complement with the sign inverted is in the order of the numbers, without a sign
+            m.d.sync += codes.as_value().eq(self.i.payload.as_value() ^ _signs(stage))
+            number = range(1 << stage.value_bits)
+            candidates: list[tuple[Value, Value]] = [(code, Const(0, 0)) for code in codes]
+        else:
+            m.d.sync += codes.eq(self.i.payload)
+            candidates = [(decode(code, stage.i.levels), Const(0, 0)) for code in codes]
         for level in range(levels):
             winners = []
             for n in range(0, len(candidates), 2):
@@ -106,7 +111,7 @@ class ArgMaxUnit(wiring.Component):
             with m.If(valid & (starts | (best < value))):
                 m.d.sync += [best.eq(value), best_channel.eq(channel)]
         else:
-            upper, known = (_upper(number, split) for number in (value, best))
+            upper, known = value[split:], best[split:]
             above, equal = Signal(), Signal()
             m.d.sync += [above.eq(valid & (starts | (known < upper))), equal.eq(valid & ~starts & (upper == known))]
             with m.If(valid & (starts | (known < upper))):
@@ -120,7 +125,6 @@ class ArgMaxUnit(wiring.Component):
         return m
 
 
-def _upper(number: Value, split: int) -> Value:
-    """The bits of a number from ``split`` on, with its sign."""
-    upper = number[split:]
-    return upper.as_signed() if number.shape().signed else upper
+def _signs(stage: ArgMaxStage) -> int:
+    """The bits of a beat that are signs."""
+    return sum(1 << (lane + 1) * stage.value_bits - 1 for lane in range(stage.i.lanes))

@@ -87,11 +87,18 @@ class BankReader(wiring.Component):
         return m
 
     def _logic(self, m: Module) -> Value:
-        """Return the word at the address."""
+        """Return the word at the address; where there are rows, of the cycle before."""
         bank = self._bank
-        read = self._storage(m, bank.memories[0], self._words, row=0).read_port(domain="comb")
-        m.d.comb += read.addr.eq(self.address)
-        return read.data
+        words = bank.shape[0]
+        rows = []
+        for row, block in enumerate(bank.memories):
+            contents = self._words[row * words:(row + 1) * words]
+            read = self._storage(m, block, contents, row=row).read_port(domain="comb")
+            m.d.comb += read.addr.eq(self.address[:(words - 1).bit_length()])
+            rows.append(delayed(m, read.data, int(bank.rows > 1), name=f"row_{row}"))
+        if bank.rows == 1:
+            return rows[0]
+        return Array(rows)[delayed(m, self.address[(words - 1).bit_length():], 1, name="row")]
 
     def _blocks(self, m: Module) -> Value:
         """Return the word at the address of ``latency - 1`` cycles ago, from rows and columns of blocks."""

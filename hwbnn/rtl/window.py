@@ -120,4 +120,4 @@ def _wrapped(address: Signal, step: int, depth: int) -> Value:
     """``address + step`` modulo ``depth``, for a step below the depth."""
     if step == 0:
         return address
-    return Mux(address >= depth - step, address - (depth - step), address + step)
+    return Mux(address < depth - step, address + step, address - (depth - step))
