@@ -25,7 +25,7 @@ class Board:
     technology : :class:`str`
         Key of the device's capacities and constants in :mod:`hwbnn.cost`.
     clock_hz : :class:`int`
-        Frequency that clocks the design: the oscillator's, or what the PLL makes of it.
+        Frequency that clocks the accelerator: the oscillator's, or what the PLL makes of it.
     make_platform : callable
         Imports amaranth-boards and returns a new platform.
     activity_led, error_led : :class:`int`
@@ -52,10 +52,14 @@ class Board:
     baud: int = 1_000_000
     pll: Pll | None = None
 
+    @property
+    def oscillator_hz(self) -> int:
+        """Frequency of the oscillator, which the host link has whatever the clock."""
+        return self.clock_hz if self.pll is None else self.pll.reference_hz
+
     def at(self, clock_hz: int) -> "Board":
         """Return the same board clocked with ``clock_hz``. :class:`UserError` where it cannot make that."""
-        oscillator = self.clock_hz if self.pll is None else self.pll.reference_hz
-        loop = None if clock_hz == oscillator else pll(self.family, oscillator, clock_hz)
+        loop = None if clock_hz == self.oscillator_hz else pll(self.family, self.oscillator_hz, clock_hz)
         return replace(self, clock_hz=clock_hz, pll=loop)
 
     @property

@@ -1,6 +1,6 @@
 """A whole design for a board: the accelerator, its host link, and the board's pins."""
 
-from amaranth import DomainRenamer, Elaboratable, Module, Signal
+from amaranth import Elaboratable, Module, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,6 +8,7 @@ from hwbnn.plan import Plan
 from hwbnn.rtl import Core
 from hwbnn_boards.board import Board
 from hwbnn_boards.clock import DOMAIN, PllDomain
+from hwbnn_boards.crossing import CrossedCore
 from hwbnn_boards.hostlink import HostLink
 from hwbnn_boards.protocol import fingerprint, image_beats, load_bytes, result_beats
 from hwbnn_boards.uart import divisor
@@ -26,6 +27,8 @@ class LinkedAccelerator(wiring.Component):
         The accelerator.
     divisor : :class:`int`
         Clock cycles per bit of the serial line. At least 4.
+    domain : :class:`str`
+        Clock domain of the accelerator; the link is in ``sync``.
 
     Members
     -------
@@ -42,9 +45,10 @@ class LinkedAccelerator(wiring.Component):
     served: Signal
     refused: Signal
 
-    def __init__(self, plan: Plan, *, divisor: int):
+    def __init__(self, plan: Plan, *, divisor: int, domain: str = "sync"):
         self._plan = plan
         self._divisor = divisor
+        self._domain = domain
         super().__init__({
             "rx": In(1, init=1),
             "tx": Out(1, init=1),
@@ -65,7 +69,8 @@ class LinkedAccelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.accelerator = core = Core(self.plan)
+        m.submodules.accelerator = core = (
+            Core(self.plan) if self._domain == "sync" else CrossedCore(self.plan, self._domain))
         m.submodules.link = link = HostLink(image=image_beats(self.plan), result=result_beats(self.plan),
                                             fingerprint=fingerprint(self.plan), divisor=self.divisor,
                                             load_bytes=load_bytes(self.plan))
@@ -99,8 +104,8 @@ class LinkedAccelerator(wiring.Component):
 class BoardTop(Elaboratable):
     """What goes on a board: a :class:`LinkedAccelerator` on the serial port, and two lights.
 
-    One light flashes with each request served, the other with each one refused. All of it has the board's clock, which
-    its PLL makes where that is not the oscillator's.
+    One light flashes with each request served, the other with each one refused. Where the PLL makes the board's clock,
+    only the accelerator has it; the link and the lights keep the oscillator's.
 
     Parameters
     ----------
@@ -117,11 +122,11 @@ class BoardTop(Elaboratable):
     def elaborate(self, platform):
         m = Module()
 
-        linked = LinkedAccelerator(self.plan, divisor=divisor(self.board.clock_hz, self.board.baud))
         domain = "sync" if self.board.pll is None else DOMAIN
         if self.board.pll is not None:
             m.submodules.clock = PllDomain(self.board.pll)
-        m.submodules.linked = DomainRenamer(domain)(linked)
+        m.submodules.linked = linked = LinkedAccelerator(
+            self.plan, divisor=divisor(self.board.oscillator_hz, self.board.baud), domain=domain)
         uart = platform.request("uart", self.board.uart, dir="-")
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.Buffer("o", uart.tx)
@@ -133,11 +138,11 @@ class BoardTop(Elaboratable):
         for name, number, event in (("activity", self.board.activity_led, linked.served),
                                     ("error", self.board.error_led, linked.refused)):
             m.submodules[name] = led = io.Buffer("o", platform.request("led", number, dir="-"))
-            left = Signal(range(self.board.clock_hz // _BLINKS_PER_SECOND), name=f"{name}_left")
+            left = Signal(range(self.board.oscillator_hz // _BLINKS_PER_SECOND), name=f"{name}_left")
             m.d.comb += led.o.eq(left != 0)
             with m.If(event):
-                m.d[domain] += left.eq(-1)
+                m.d.sync += left.eq(-1)
             with m.Elif(left != 0):
-                m.d[domain] += left.eq(left - 1)
+                m.d.sync += left.eq(left - 1)
 
         return m

@@ -116,7 +116,7 @@ class AffineStage(PipelineStage):
     @property
     def product_latency(self) -> int:
         """Cycles from x and its multiplier to their product."""
-        return 1 if self.planes is None else self.planes.latency
+        return 1 if self.planes is None else 1 + self.planes.latency
 
     @cached_property
     def table(self) -> Table:
@@ -140,7 +140,9 @@ class AffineStage(PipelineStage):
     @property
     def flip_flops(self):
         total = self.input_latency * self.i.bits + self.table.flip_flops
-        product = span_bits(*self.product_span) if self.planes is None else self.planes.flip_flops
+        product = span_bits(*self.product_span)
+        if self.planes is not None:  # the multiplier or nothing for each bit of x, and their sums
+            product = len(self.planes.factors) * _bits(self.multiplier_span) + self.planes.flip_flops
         total += self.i.lanes * product + self.o.bits
         if not self.table.is_constant:
             total += self.product_latency * self.i.lanes * _bits(self.offset_span)  # offsets wait for the product

@@ -91,8 +91,9 @@ class AffineUnit(wiring.Component):
         """Return their product, ``stage.product_latency`` cycles later."""
         stage = self._stage
         if stage.planes is not None:
-            return add_planes(m, stage.planes, [Mux(bit, multiplier, 0) for bit in x[:len(stage.planes.factors)]],
-                              name=name)
+            terms = [delayed(m, Mux(bit, multiplier, 0), 1, name=f"{name}_term_{n}")
+                     for n, bit in enumerate(x[:len(stage.planes.factors)])]
+            return add_planes(m, stage.planes, terms, name=name)
         low, high = stage.product_span
         product = Signal(range(low, high + 1), name=name, reset_less=True)
         m.d.sync += product.eq(multiplier * x)

@@ -1,6 +1,6 @@
 """Sliding windows, and all else that only moves values, out of a circular buffer."""
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, stream, wiring
 
 from hwbnn.plan import WindowStage
@@ -76,14 +76,15 @@ class WindowUnit(wiring.Component):
 
         # The innermost loop that does not end moves the source, and the window where that is its task.
         ends = self._count(m, issue)
-        step, jump, address = (Signal(range(min(*values, 0), max(values) + 1), name=name) for name, values in (
-            ("step", stage.steps), ("jump", stage.jumps), ("address", range(depth))))
+        step, jump = (Signal(range(-max(values), max(1, 1 - min(values))), name=name)  # what is taken away, negative
+                      for name, values in (("step", stage.steps), ("jump", stage.jumps)))
+        address = Signal(range(depth), name="address")
 
         # The flags compare with constants, each loop's, so that they wait neither for the sums nor for the loops.
         past, reached, free, freed = (Signal(name=name) for name in ("past", "reached", "free", "freed"))
 
         def move(n: int):
-            m.d.comb += [step.eq(stage.steps[n]), jump.eq(stage.jumps[n]),
+            m.d.comb += [step.eq(-stage.steps[n]), jump.eq(-stage.jumps[n]),
                          past.eq(~(lead < stage.steps[n] + 1)), reached.eq(~(lead < stage.steps[n])),
                          free.eq(held < depth - 1 + stage.jumps[n]), freed.eq(held < depth + stage.jumps[n]),
                          address.eq(_wrapped(r_address, stage.steps[n] % depth, depth))]
@@ -93,11 +94,10 @@ class WindowUnit(wiring.Component):
             with m.If(~end):
                 move(n)
         with m.If(issue):
-            m.d.sync += [r_address.eq(address), lead.eq(lead + given - step), held.eq(held + given - jump),
-                         there.eq(Mux(given, reached, past)), room.eq(Mux(given, free, freed))]
+            m.d.sync += [r_address.eq(address), there.eq(Mux(given, reached, past)), room.eq(Mux(given, free, freed))]
         with m.Else():
-            m.d.sync += [lead.eq(lead + given), held.eq(held + given),
-                         there.eq(there | (given & (lead == 0))), room.eq((held < depth - 1) | (~given & room))]
+            m.d.sync += [there.eq(there | (given & (lead == 0))), room.eq((held < depth - 1) | (~given & room))]
+        m.d.sync += [count.eq(_plus(count, Mux(issue, more, 0), given)) for count, more in ((lead, step), (held, jump))]
 
         m.d.comb += fifo.w_en.eq(flags(m, issue, stage.delay - 1, name="written")[-1])
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
@@ -121,3 +121,9 @@ def _wrapped(address: Signal, step: int, depth: int) -> Value:
     if step == 0:
         return address
     return Mux(address < depth - step, address + step, address - (depth - step))
+
+
+def _plus(count: Signal, more: Value, carry: Value) -> Value:
+    """``count + more + carry`` in a single adder."""
+    signed = count if count.shape().signed else Cat(count, 0).as_signed()
+    return (Cat(carry, signed).as_signed() + Cat(1, more.as_signed()).as_signed()) >> 1

@@ -137,4 +137,4 @@ def record(files: Mapping[str, Mapping[str, str]], *, rtl: str, board: Board) ->
     pins = {"clk": f"{board.platform().default_clk}_0__io",
             **{pin: f"uart_{board.uart}__{pin}__io" for pin in ("rx", "tx")}}
     return {"format": FORMAT, "rtl": rtl, "board": board.name, "family": board.family, "files": dict(files),
-            "pins": pins, "divisor": divisor(board.clock_hz, board.baud)}
+            "pins": pins, "divisor": divisor(board.oscillator_hz, board.baud)}
