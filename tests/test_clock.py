@@ -5,18 +5,23 @@ from dataclasses import asdict
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
 import pytest
+from amaranth import ClockDomain, Module
+from amaranth.sim import Simulator
 from zoo import tiny
 
 import hwbnn
+from hwbnn import golden
 from hwbnn.cost import names, pace, technology
 from hwbnn.cost.pace import CLOCKS
 from hwbnn.errors import UserError
 from hwbnn.plan import RELAXED, Fold, lower
-from hwbnn.rtl import verilog
+from hwbnn.rtl import result_values, stream_words, verilog
 from hwbnn.synth.absorb import absorb
 from hwbnn.synth.critical import CriticalPath, critical_path
 from hwbnn_boards import board
+from hwbnn_boards.crossing import CrossedCore
 from hwbnn_boards.pll import pll
 
 FOLDS = {"fc0": Fold(2, 4), "fc1": Fold(3, 2)}
@@ -190,3 +195,41 @@ def test_a_clock_is_no_word(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+
+
+# The crossing between the link's clock and the accelerator's
+
+
+@pytest.mark.parametrize("period", [0.31e-6, 3.7e-6])
+def test_an_accelerator_in_its_own_clock_domain(period):
+    plan = lower(tiny(), FOLDS)
+    dut = CrossedCore(plan, "pll")
+    q = np.random.default_rng(5).choice(plan.input.levels.values(), (4, *plan.network.input.shape))
+    words, found = stream_words(plan, q), []
+
+    async def send(ctx):
+        for n, word in enumerate(words):
+            ctx.set(dut.s_axis_tdata, word)
+            ctx.set(dut.s_axis_tlast, n % plan.input.beats == plan.input.beats - 1)
+            ctx.set(dut.s_axis_tvalid, 1)
+            await ctx.tick().until(dut.s_axis_tready)
+        ctx.set(dut.s_axis_tvalid, 0)
+
+    async def receive(ctx):
+        ctx.set(dut.m_axis_tready, 1)
+        while len(found) < len(q) * plan.output.beats:
+            data, last = await ctx.tick().sample(dut.m_axis_tdata, dut.m_axis_tlast).until(dut.m_axis_tvalid)
+            assert last == (len(found) % plan.output.beats == plan.output.beats - 1)
+            found.append(data)
+
+    m = Module()
+    m.submodules.dut = dut
+    m.domains.pll = ClockDomain()
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_clock(period, domain="pll")
+    simulator.add_testbench(send)
+    simulator.add_testbench(receive)
+    simulator.run()
+    want = golden.evaluate(plan.network, q)[plan.network.outputs[0].tensor]
+    assert np.array_equal(result_values(plan, found), want)

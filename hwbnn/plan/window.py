@@ -215,7 +215,7 @@ class WindowStage(PipelineStage):
 
     @property
     def flip_flops(self):
-        total = sum(index_bits(loop.count) for loop in self.loops) + 2 * index_bits(self.depth)
+        total = sum(index_bits(loop.count) + 1 for loop in self.loops) + 2 * index_bits(self.depth)
         total += span_bits(self.lead_range.start, self.depth) + span_bits(self.held_range.start, self.depth)
         waiting = self.pace.output * self.i.bits if self.buffer.style == "block" else 0
         total += 2  # whether the source is there, and whether there is room

@@ -78,7 +78,7 @@ class WindowUnit(wiring.Component):
         ends = self._count(m, issue)
         step, jump = (Signal(range(-max(values), max(1, 1 - min(values))), name=name)  # what is taken away, negative
                       for name, values in (("step", stage.steps), ("jump", stage.jumps)))
-        address = Signal(range(depth), name="address")
+        ahead, behind = (Signal(range(-depth, depth), name=name) for name in ("ahead", "behind"))  # as far or wrapped
 
         # The flags compare with constants, each loop's, so that they wait neither for the sums nor for the loops.
         past, reached, free, freed = (Signal(name=name) for name in ("past", "reached", "free", "freed"))
@@ -87,14 +87,16 @@ class WindowUnit(wiring.Component):
             m.d.comb += [step.eq(-stage.steps[n]), jump.eq(-stage.jumps[n]),
                          past.eq(~(lead < stage.steps[n] + 1)), reached.eq(~(lead < stage.steps[n])),
                          free.eq(held < depth - 1 + stage.jumps[n]), freed.eq(held < depth + stage.jumps[n]),
-                         address.eq(_wrapped(r_address, stage.steps[n] % depth, depth))]
+                         ahead.eq(stage.steps[n] % depth), behind.eq(stage.steps[n] % depth - depth)]
 
         move(len(ends))
         for n, end in enumerate(ends):  # later assignments win: inner loops
             with m.If(~end):
                 move(n)
+        wrapped = Signal(range(-depth, depth), name="wrapped")
+        m.d.comb += wrapped.eq(r_address + behind)
         with m.If(issue):
-            m.d.sync += [r_address.eq(address), there.eq(Mux(given, reached, past)), room.eq(Mux(given, free, freed))]
+            m.d.sync += [r_address.eq(Mux(wrapped < 0, r_address + ahead, wrapped)), there.eq(Mux(given, reached, past)), room.eq(Mux(given, free, freed))]
         with m.Else():
             m.d.sync += [there.eq(there | (given & (lead == 0))), room.eq((held < depth - 1) | (~given & room))]
         m.d.sync += [count.eq(_plus(count, Mux(issue, more, 0), given)) for count, more in ((lead, step), (held, jump))]
@@ -104,13 +106,12 @@ class WindowUnit(wiring.Component):
         return m
 
     def _count(self, m: Module, issue: Value) -> list[Value]:
-        """Make the loops' counters; return for each whether it stands at its end."""
+        """Make the loops' counters; return for each whether it stands at its end, a register."""
         ends, inner = [], Const(1)
         for n, loop in reversed(list(enumerate(self._stage.loops))):
             counter, end = Signal(range(loop.count), name=f"loop_{n}"), Signal(name=f"end_{n}")
-            m.d.comb += end.eq(counter == loop.count - 1)
             with m.If(issue & inner):
-                m.d.sync += counter.eq(Mux(end, 0, counter + 1))
+                m.d.sync += [counter.eq(Mux(end, 0, counter + 1)), end.eq(~end & (counter == loop.count - 2))]
             ends.insert(0, end)
             inner = inner & end
         return ends
