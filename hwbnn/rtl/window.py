@@ -96,7 +96,8 @@ class WindowUnit(wiring.Component):
         wrapped = Signal(range(-depth, depth), name="wrapped")
         m.d.comb += wrapped.eq(r_address + behind)
         with m.If(issue):
-            m.d.sync += [r_address.eq(Mux(wrapped < 0, r_address + ahead, wrapped)), there.eq(Mux(given, reached, past)), room.eq(Mux(given, free, freed))]
+            m.d.sync += [r_address.eq(Mux(wrapped < 0, r_address + ahead, wrapped)),
+                         there.eq(Mux(given, reached, past)), room.eq(Mux(given, free, freed))]
         with m.Else():
             m.d.sync += [there.eq(there | (given & (lead == 0))), room.eq((held < depth - 1) | (~given & room))]
         m.d.sync += [count.eq(_plus(count, Mux(issue, more, 0), given)) for count, more in ((lead, step), (held, jump))]
