@@ -110,7 +110,7 @@ class PadStage(PipelineStage):
     @property
     def flip_flops(self):
         counters = sum(index_bits(n) for n in (self.padded_height, self.padded_width, self.channel_beats))
-        return counters + self.fifo_flip_flops
+        return counters + 5 + self.fifo_flip_flops  # where the position stands
 
     @property
     def memories(self):

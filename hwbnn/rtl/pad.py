@@ -46,9 +46,12 @@ class Pad(wiring.Component):
         row, column = Signal(range(stage.padded_height)), Signal(range(stage.padded_width))
         beat = Signal(range(stage.channel_beats))
         inside, leading, issue = Signal(), Signal(), Signal()
+        # Where the position stands is known a step ahead, so that ready need not wait for comparisons.
+        row_before, row_inside = Signal(init=top > 0), Signal(init=top == 0)
+        column_before, column_inside, first_row = Signal(init=left > 0), Signal(init=left == 0), Signal(init=top == 0)
         m.d.comb += [
-            inside.eq((row >= top) & (row < top + stage.height) & (column >= left) & (column < left + stage.width)),
-            leading.eq((row < top) | ((row == top) & (column < left))),
+            inside.eq(row_inside & column_inside),
+            leading.eq(row_before | (first_row & column_before)),
             issue.eq(fifo.room & (self.i.valid | ~(inside | leading))),
             self.i.ready.eq(fifo.room & inside),
             fifo.issue.eq(issue),
@@ -66,6 +69,15 @@ class Pad(wiring.Component):
             end = counter == count - 1
             with m.If(step):
                 m.d.sync += counter.eq(Mux(end, 0, counter + 1))
+                if counter is column:
+                    m.d.sync += [
+                        column_before.eq(Mux(end, left > 0, column < left - 1)),
+                        column_inside.eq(Mux(end, left == 0, ~(column < left - 1) & (column < left + stage.width - 1)))]
+                if counter is row:
+                    m.d.sync += [
+                        row_before.eq(Mux(end, top > 0, row < top - 1)),
+                        first_row.eq(Mux(end, top == 0, row == top - 1)),
+                        row_inside.eq(Mux(end, top == 0, ~(row < top - 1) & (row < top + stage.height - 1)))]
             step = step & end
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
