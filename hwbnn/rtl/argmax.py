@@ -73,10 +73,16 @@ class ArgMaxUnit(wiring.Component):
 
         codes = Signal(payload(stage.i), name="codes", reset_less=True)
         number = range(stage.i.levels.low, stage.i.levels.high + 1)
-        if stage.is_offset:  # two's complement with the sign inverted is in the order of the numbers, without a sign
-            m.d.sync += codes.as_value().eq(self.i.payload.as_value() ^ _signs(stage))
+        # What is compared with the best so far is stored inverted, as a carry chain takes it.
+        inverted = bool(stage.split)
+        if stage.is_offset or inverted:
+            # Two's complement with the sign inverted is in the order of the numbers, without a sign.
+            flipped = _signs(stage) if stage.is_offset else 0
+            flipped ^= (1 << stage.i.bits) - 1 if inverted and not levels else 0
+            m.d.sync += codes.as_value().eq(self.i.payload.as_value() ^ flipped)
             number = range(1 << stage.value_bits)
-            candidates: list[tuple[Value, Value]] = [(code, Const(0, 0)) for code in codes]
+            candidates: list[tuple[Value, Value]] = [
+                (~code if inverted and not levels else code, Const(0, 0)) for code in codes]
         else:
             m.d.sync += codes.eq(self.i.payload)
             candidates = [(decode(code, stage.i.levels), Const(0, 0)) for code in codes]
@@ -93,8 +99,9 @@ class ArgMaxUnit(wiring.Component):
                                  for name, part in (("b", b), ("b_lane", b_lane)))
                 a, a_lane = (delayed(m, part, extra, name=f"{name}_{level}_{n}")
                              for name, part in (("a", a), ("a_lane", a_lane)))
-                m.d.sync += [value.eq(Mux(second, b, a)), lane.eq(Mux(second, Cat(b_lane, 1), a_lane))]
-                winners.append((value, lane))
+                chosen, last_level = Mux(second, b, a), inverted and level == levels - 1
+                m.d.sync += [value.eq(~chosen if last_level else chosen), lane.eq(Mux(second, Cat(b_lane, 1), a_lane))]
+                winners.append((~value if last_level else value, lane))
             candidates = winners
         ((value, lane),) = candidates
 
@@ -116,7 +123,8 @@ class ArgMaxUnit(wiring.Component):
             m.d.sync += [above.eq(valid & (starts | (known < upper))), equal.eq(valid & ~starts & (upper == known))]
             with m.If(valid & (starts | (known < upper))):
                 m.d.sync += best[split:].eq(upper)
-            below, number = delayed(m, value[:split], 1, name="below"), Signal(range(stage.channels), reset_less=True)
+            below = ~delayed(m, (~value)[:split], 1, name="below")
+            number = Signal(range(stage.channels), reset_less=True)
             m.d.sync += number.eq(channel)
             with m.If(above | (equal & (best[:split] < below))):
                 m.d.sync += [best[:split].eq(below), best_channel.eq(number)]
