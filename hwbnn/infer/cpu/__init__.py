@@ -198,7 +198,9 @@ class NumbaEngine(HostEngine):
         if self.byte_unit == "amx":
             kernel(f"amx_{what}")(room, rows, words, blocked, _AMX_TILES, *operands, *rest)
         else:
-            kernel(f"dot_{what}")(room, rows, words, *operands, *rest)
+            layout = weights.layout
+            steps = -(-layout.length // 4) if layout.segments == 1 else words * 16
+            kernel(f"dot_{what}")(room, rows, words, steps, *operands, *rest)
 
     def pack(self, codes, code):
         return self._pack(codes, code, codes.shape[1])

@@ -58,27 +58,28 @@ def _panel(b, panel, words, masked, out):
 
 
 @kernel(a=U8, b=U64, limits=I32, t_row=I64, sums=I32, room=U8, out=U32)
-def dot_bits(a, rows, words, b, masked, columns, sums, room, limits, t_plane, t_row, planes_out, out):
+def dot_bits(a, rows, words, steps, b, masked, columns, sums, room, limits, t_plane, t_row, planes_out, out):
     """Bit n of plane i of row r is acc >= limits[i * t_plane + t_row[r] + n]; ``out`` counts 32-bit words.
 
+    The first 4 * ``steps`` bytes of a row of 64 * ``words`` count, which spares short rows the zeros behind them.
     ``a`` is readable for DOT_ROWS rows more than there are; ``sums`` has room for a block of rows by COLUMNS, ``room``
     for a panel of weights, 64 * words * COLUMNS.
     """
     for panel in range(columns // COLUMNS):
         _panel(b, panel, words, masked, room)
         for row in range(0, rows, DOT_ROWS):
-            dot_block(a, row * words * 64, words * 64, room, 0, words * 16, sums)
+            dot_block(a, row * words * 64, words * 64, room, 0, steps, sums)
             _to_bits(sums, min(DOT_ROWS, rows - row), row, panel, limits, t_plane, t_row, planes_out, out,
                      columns // COLUMNS)
 
 
 @kernel(a=U8, b=U64, bias=I32, t_row=I64, sums=I32, room=U8, out=I32)
-def dot_values(a, rows, words, b, masked, columns, sums, room, bias, t_row, scale, out):
+def dot_values(a, rows, words, steps, b, masked, columns, sums, room, bias, t_row, scale, out):
     """out[r, n] = bias[t_row[r] + n] + scale * acc, int32."""
     for panel in range(columns // COLUMNS):
         _panel(b, panel, words, masked, room)
         for row in range(0, rows, DOT_ROWS):
-            dot_block(a, row * words * 64, words * 64, room, 0, words * 16, sums)
+            dot_block(a, row * words * 64, words * 64, room, 0, steps, sums)
             _to_values(sums, min(DOT_ROWS, rows - row), row, panel, bias, t_row, scale, out, columns)
 
 

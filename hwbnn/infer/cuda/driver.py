@@ -66,8 +66,8 @@ class CudaDriver:
             return self.device.allocate(max(size, 16), stream=self.stream)
         except Exception as error:  # cuda-core's own error type
             if "OUT_OF_MEMORY" in str(error):
-                raise UserError(f"GPU must have {size / 2**20:.0f} MiB more memory free, for a smaller --batch less") \
-                    from error
+                raise UserError(f"GPU must have {size / 2**20:.0f} MiB more memory free; a smaller batch asks for "
+                                "less") from error
             raise
 
     def enter(self) -> None:
