@@ -233,3 +233,11 @@ def test_an_accelerator_in_its_own_clock_domain(period):
     simulator.run()
     want = golden.evaluate(plan.network, q)[plan.network.outputs[0].tensor]
     assert np.array_equal(result_values(plan, found), want)
+
+
+def test_a_placed_netlist_with_a_loop_is_not_simulated(tmp_path):
+    build = hwbnn.compile(tiny(), tmp_path / "b", board="ulx3s-85f", folds=FOLDS, clock_hz=150_000_000)
+    x = np.zeros((1, *build.network.input.graph_shape), int)
+    with pytest.raises(UserError, match=r"^Netlist must be rtl or synth where a PLL makes the clock, not placed: "
+                                        r"there is no model of it$"):
+        build.simulate(x, netlist="placed", simulator="icarus")

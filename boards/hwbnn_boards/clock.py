@@ -25,7 +25,7 @@ class PllDomain(Elaboratable):
         m.domains += ClockDomain(DOMAIN)
         m.d.comb += ClockSignal(DOMAIN).eq(out)
         platform.add_clock_constraint(out, self.loop.hz)
-        m.submodules.reset = ResetSynchronizer(ResetSignal() | ~locked, domain=DOMAIN)
+        m.submodules.reset = ResetSynchronizer(ResetSignal(allow_reset_less=True) | ~locked, domain=DOMAIN)
         return m
 
 

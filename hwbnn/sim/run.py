@@ -33,6 +33,7 @@ from hwbnn.sim.traffic import Record
 from hwbnn.sim.verdict import Phase, Verdict, judge
 from hwbnn.sim.wave import write_signal_lists
 from hwbnn.version import __version__
+from hwbnn_boards import board as find_board
 
 __all__ = ["CHECKS", "ENGINES", "simulate"]
 
@@ -272,6 +273,8 @@ def _design(directory: BuildDirectory, netlist: str, weights: WeightImage | None
     if design.plan.loader is not None:
         raise UserError("Netlist must be rtl or synth where layers are loadable, not placed: the bench of a serial "
                         "line loads no weights")
+    if find_board(directory.manifest.board).at(directory.manifest.clock_hz).pll is not None:
+        raise UserError("Netlist must be rtl or synth where a PLL makes the clock, not placed: there is no model of it")
     stimulus, result = design.plan.input, design.plan.output
     verilog = driven(directory, home / "design.v", image_bytes=stimulus.beats * width(stimulus),
                      result_bytes=result.beats * width(result))

@@ -92,7 +92,8 @@ def _step(cell: str, names: Mapping[str, str]) -> tuple[str, str] | None:
     path = cell.split(".")
     for place, name in enumerate(path[:-1]):
         if name in names:
-            return names[name], _part(".".join(path[place + 1:]))
+            part = _part(".".join(path[place + 1:]))
+            return (names[name], part) if part else None
     inside = path[:-1]
     if "link" in inside:
         return "host link", ".".join(inside[inside.index("link") + 1:])
