@@ -241,3 +241,10 @@ def test_a_placed_netlist_with_a_loop_is_not_simulated(tmp_path):
     with pytest.raises(UserError, match=r"^Netlist must be rtl or synth where a PLL makes the clock, not placed: "
                                         r"there is no model of it$"):
         build.simulate(x, netlist="placed", simulator="icarus")
+
+
+def test_the_clock_with_the_least_room_decides():
+    link = path("linked.link.encoder.a", "linked.link.encoder.b", "linked.link.encoder.c", kind="posedge slow")
+    report = {"critical_paths": [link, path("core.fc1.x_0", "core.fc1.totals_0", kind="posedge fast")],
+              "fmax": {"slow": {"achieved": 280.0, "constraint": 25}, "fast": {"achieved": 500.0, "constraint": 400}}}
+    assert critical_path(report, lower(tiny(), FOLDS)).steps == (("fc1", "input word"), ("fc1", "accumulator"))

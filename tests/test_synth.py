@@ -127,8 +127,11 @@ def test_use_and_fmax():
     report = {"utilization": {"TRELLIS_COMB": {"used": 5, "available": 10}, "DCCA": {"used": 1, "available": 56}},
               "fmax": {"a": {"achieved": 40.5, "constraint": 25.0}, "b": {"achieved": 30.25, "constraint": 12.0}}}
     assert use(report) == {"lut": Use(5, 10)}
-    assert fmax(report) == 30.25e6
+    assert fmax(report) == 40.5e6  # b has more room, and was asked for less
     assert fmax({"fmax": {}}) is None
+    link, fast = {"achieved": 100.0, "constraint": 25.0}, {"achieved": 150.0, "constraint": 125.0}
+    assert fmax({"fmax": {"link": link, "fast": fast}}) == 150e6  # the link has more room
+    assert fmax({"fmax": {"link": {**link, "achieved": 20.0}, "fast": fast}}) == 100e6  # and here it is too slow
 
 
 def test_exhausted_names_the_worst_first():

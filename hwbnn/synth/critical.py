@@ -65,12 +65,22 @@ class CriticalPath:
 
 
 def critical_path(report: Mapping[str, Any], plan: Plan) -> CriticalPath | None:
-    """Read the slowest path between registers of one clock from nextpnr's JSON report; None where there is none."""
-    paths = [entry["path"] for entry in report.get("critical_paths", ())
+    """Read the slowest path between registers of one clock from nextpnr's JSON report; None where there is none.
+
+    Of several clocks that with the least room for what it was asked for.
+    """
+    paths = [entry for entry in report.get("critical_paths", ())
              if entry["from"] == entry["to"] and entry["from"].startswith("posedge")]
     if not paths:
         return None
-    slowest = max(paths, key=_seconds)
+    clocks = report.get("fmax", {})
+
+    def share(entry: Mapping[str, Any]) -> float:
+        """Of the period that the path's clock was asked for."""
+        clock = clocks.get(entry["from"].removeprefix("posedge "), {})
+        return _seconds(entry["path"]) * clock.get("constraint", 1.0)
+
+    slowest = max(paths, key=share)["path"]
     names = {instance_name(stage.name): stage.name for stage in plan.parts}
     cells = [slowest[0]["from"]["cell"], *(step["to"]["cell"] for step in slowest)]
     steps: list[tuple[str, str]] = []
