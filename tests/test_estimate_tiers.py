@@ -198,6 +198,8 @@ def test_views_of_the_command(bare):
     assert [row["name"] for row in record["comparison"]] == ["float32", "int8", "ternary", "binary"]
     assert record["roofline"]["rows"][0]["stage"] == "fc0" and record["zeros"][0]["layer"] == "fc0"
     text = call("estimate", bare.path, "--compare", "--roofline")
+    assert "weight memory" in call("estimate", bare.path, "--layers") and "45 nm ASIC reference" in call(
+        "estimate", bare.path, "--layers", "--target", "ecp5-25")
     assert "33.3 %" in text and "55.6 %" in text and "float32" in text and "closed forms" in text
 
 

@@ -45,6 +45,7 @@ def estimate(
                                                               "binary, and its zeros.")] = False,
     roof: Annotated[bool, typer.Option("--roofline",
                                        help="Show how far each layer is from the chip's limits.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Show energy by layer and cause.")] = False,
     validating: Annotated[int | None, typer.Option("--validate", metavar="N", show_default=False,
                                                    help="With --target and without a build: measure N parts of the "
                                                         "calibration again.")] = None,
@@ -98,6 +99,8 @@ def estimate(
         console.print_json({**result.to_json(), **views_asked})
         return
     show(result)
+    if layers:
+        views.breakdown(result)
     if comparing:
         views.comparison(compare(plan, tech, rest), result.title)
         views.zeros(rest, images)

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from hwbnn.cli import console
-from hwbnn.cost import Estimate, Quantity, Unknown, technology
+from hwbnn.cost import Estimate, Figure, Quantity, Unknown, technology
 from hwbnn.cost.asic import scaled
 from hwbnn.cost.comparison import Precision
 from hwbnn.cost.gating import LayerRest, operations_table
 from hwbnn.cost.roofline import Roofline
 from hwbnn.report.text import nominal
 
-__all__ = ["clock", "comparison", "roofline", "tier", "zeros"]
+__all__ = ["breakdown", "clock", "comparison", "roofline", "tier", "zeros"]
 
 _NODES = ("130", "90", "65", "45", "32", "16", "7")
 
@@ -80,6 +80,28 @@ def roofline(found: Roofline, title: str) -> None:
         told = (f"{console.cycles(found.interval)} a frame; {found.least_interval:,.0f} with all of the chip at work "
                 f"in every cycle, {found.distance:,.1f} times fewer")
         console.facts([("Folding", told)])
+
+
+def breakdown(result: Estimate) -> None:
+    """Energy by layer and cause, in the FPGA where that is known, else of the reference; toggles where they count."""
+    on_chip = isinstance(result.energy.total, Quantity)
+    energies = [stage.energy if on_chip else stage.reference for stage in result.stages]
+    causes = list(energies[0].causes)
+    rows = [(stage.name, *(nominal(energy.causes[cause]) for cause in causes), nominal(energy.total),
+             console.percent(stage.energy_share, 1), _toggles(stage.toggles))
+            for stage, energy in zip(result.stages, energies, strict=True)]
+    whole = result.energy if on_chip else result.reference
+    rest = sum(figure.nominal for cause, figure in whole.causes.items()
+               if cause not in causes and isinstance(figure, Quantity))
+    where = f"{result.title}, without its static power and clock" if on_chip else "45 nm ASIC reference"
+    console.table(f"Energy per inference by layer: {where}",
+                  ["layer", *(f">{cause}" for cause in causes), ">all", ">share", ">LUT input toggles"], rows)
+    if rest:
+        console.facts([("Beside the layers", f"{Quantity.exact(rest, 'J')} of static power and clock")])
+
+
+def _toggles(figure: Figure) -> str:
+    return "unknown" if isinstance(figure, Unknown) else console.count(figure.nominal)
 
 
 def _number(value: float | None) -> str | None:
