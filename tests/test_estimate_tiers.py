@@ -17,7 +17,7 @@ from hwbnn.cost import Estimate, Quantity, Unknown
 from hwbnn.errors import UserError
 from hwbnn.plan import Fold
 from hwbnn.sim.activity import Activity
-from hwbnn.sim.pins import lut_toggles
+from hwbnn.sim.pins import lut_pins, lut_toggles
 from hwbnn.synth import Cells, SynthesisResult, Use
 
 FOLDS = {"fc0": Fold(2, 4), "fc1": Fold(3, 2)}
@@ -52,12 +52,45 @@ def done(tmp_path) -> Build:
     return synthesize(built(tmp_path / "b"))
 
 
-def nets(stage: str, count: int) -> dict[str, int]:
-    """Toggles of the pins of one look-up table, ``count`` in all, and of what is none."""
-    cell = f"TOP.accelerator.core.{stage}.pe_0.sum_SB_LUT4_O"
-    return {f"{cell}.I0": count - 3, f"{cell}.I1": 0, f"{cell}.I2": 2, f"{cell}.I3": 1, f"{cell}.O": 77,
-            f"TOP.accelerator.core.{stage}.carry.I0": 5, f"TOP.accelerator.core.{stage}.carry.I1": 5,
-            f"TOP.accelerator.core.{stage}.x[0]": 9}
+CELL = """\
+  SB_LUT4 #(
+    .LUT_INIT(16'h00ff)
+  ) {name} (
+    .I0({i0}),
+    .I1(1'h0),
+    .I2(\\$5_x [1]),
+    .I3(\\pe_0.sum ),
+    .O(\\pe_0.out )
+  );
+  SB_CARRY \\carry.{name} (
+    .CI(1'h1),
+    .CO(co),
+    .I0({i0}),
+    .I1(1'h0)
+  );
+"""
+CCU2C = """\
+  CCU2C #(
+    .INIT0(16'h96aa)
+  ) both (
+    .A0(a), .A1(a), .B0(b[0]), .B1(b[1]), .C0(1'h0), .C1(1'h1), .CIN(1'h0), .D0(1'h1), .D1(1'h1),
+    .S0(s0)
+  );
+"""
+
+
+def netlist(**stages: str) -> str:
+    return "".join(f"module \\accelerator.core.{name} (i, o);\n{cells}endmodule\n\n"
+                   for name, cells in stages.items())
+
+
+NETLIST = netlist(fc0=CELL.format(name="\\a_SB_LUT4 ", i0="x[3]"), fc1=CELL.format(name="b", i0="y"))
+
+
+def nets(stage: str, first: str, *toggles: int) -> dict[str, int]:
+    """Toggles as the compiled engine names them: three nets at the pins, and others."""
+    names = (first, "_made_5_x[1]", "pe_0:sum", "pe_0:out", "co")
+    return {f"TOP.accelerator.core.{stage}.{name}": count for name, count in zip(names, (*toggles, 77, 9), strict=True)}
 
 
 @pytest.fixture
@@ -67,22 +100,33 @@ def simulated(monkeypatch):
 
     def simulate(directory, x, **options):
         asked.append(options)
+        file = directory.path / "netlist" / "synth" / "design.v"
+        file.parent.mkdir(parents=True)
+        file.write_text(NETLIST)
         return SimpleNamespace(exact=True)
 
-    activity = Activity(100, (), {"TOP.aclk": 200} | nets("fc0", 40) | nets("fc1", 12))
+    activity = Activity(100, (), {"TOP.aclk": 200} | nets("fc0", "x[3]", 37, 2, 1) | nets("fc1", "y", 12, 0, 0))
     monkeypatch.setattr(hwbnn.sim, "simulate", simulate)
     monkeypatch.setattr("hwbnn.sim.activity.read_saif", lambda path, clock: activity)
     return asked
 
 
 def test_pins_are_those_of_look_up_tables():
-    activity = Activity(10, (), nets("fc0", 40) | nets("fc", 12) | {
-        f"TOP.accelerator.core.fc0.two.lut4_{n}.{pin}": 1 for n in (0, 1) for pin in "ABCD"})
-    toggles, luts = lut_toggles(activity, ["fc0", "fc", "rank"], core="TOP.accelerator.core")
-    assert toggles == {"fc0": 48, "fc": 12, "rank": 0} and luts == 4
-    with pytest.raises(UserError, match=r"^Activity must be of a netlist with look-up tables, and it has none; make a "
-                                        r"netlist with `hwbnn synth` and simulate that$"):
-        lut_toggles(Activity(1, (), {"TOP.x": 1}), ["fc0"], core="TOP")
+    found = lut_pins(NETLIST + netlist(fc=CCU2C * 2))
+    assert found == {"accelerator.core.fc0": (1, {"x[3]": 1, "$5_x[1]": 1, "pe_0.sum": 1}),
+                     "accelerator.core.fc1": (1, {"y": 1, "$5_x[1]": 1, "pe_0.sum": 1}),
+                     "accelerator.core.fc": (4, {"a": 4, "b[0]": 2, "b[1]": 2})}
+
+
+def test_toggles_of_another_design_are_refused():
+    activity = Activity(10, (), nets("fc0", "x[3]", 37, 2, 1))
+    toggles, tables = lut_toggles(activity, NETLIST, ["fc0", "rank"], core="accelerator.core")
+    assert (toggles, tables) == ({"fc0": 40, "rank": 0}, 1)
+    with pytest.raises(UserError, match=r"^Activity must be of the netlist, and it knows 3 of 6 inputs of its 2 "
+                                        r"look-up tables; make it again with `hwbnn synth` and `--images`$"):
+        lut_toggles(activity, NETLIST, ["fc0", "fc1"], core="accelerator.core")
+    with pytest.raises(UserError, match=r"^Activity must be of the netlist, and it knows 0 of 0 inputs of its 0 .*$"):
+        lut_toggles(activity, "", ["fc0"], core="accelerator.core")
 
 
 def test_synth_has_the_tools_counts(done):

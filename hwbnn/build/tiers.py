@@ -134,7 +134,8 @@ def _measure(directory: BuildDirectory, plan: Plan, x: Any, images: str,
                             f"simulate {directory.path} --images {images} --netlist synth --engine compiled`")
         activity = read_saif(wave, clock=CLOCK)
     names = {instance_name(stage): stage.name for stage in plan.parts}
-    toggles, luts = lut_toggles(activity, names, core="TOP.accelerator.core")
+    netlist = (directory / "netlist" / "synth" / "design.v").read_text()  # as it was simulated
+    toggles, luts = lut_toggles(activity, netlist, names, core="accelerator.core")
     record = ActivityRecord(digest, images, len(x), activity.cycles,
                             {names[instance]: count for instance, count in toggles.items()}, luts)
     record.write(directory)

@@ -167,7 +167,7 @@ def delays(table: Table, tech: Technology, memory: float) -> Fit | None:
     Parameters
     ----------
     memory : :class:`float`
-        Seconds from the clock to the output of a block memory.
+        Seconds that the output of a block memory comes later than a flip-flop's.
     """
     rows, measured = [], []
     for row in table.rows:

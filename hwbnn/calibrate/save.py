@@ -13,16 +13,16 @@ from hwbnn.cost.technology import technology as find_technology
 
 __all__ = ["save"]
 
-#: Seconds from the clock to the output of a block memory, by technology, with its source.
+#: By how many seconds a block memory's output comes later than a flip-flop's, by technology or family, with its source.
 _MEMORY = {
-    "ecp5": (5.73e-9, "nextpnr-ecp5 0.11.1, critical path that starts at a DP16KD without output register, speed 6"),
-    "ice40-up5k": (4.4e-9, "nextpnr-ice40 0.11.1 --up5k, critical path that starts at a SB_RAM40_4K"),
-    "ice40": (2.15e-9, "nextpnr-ice40 0.11.1 --hx8k, critical path that starts at a SB_RAM40_4K"),
+    "ecp5": (5.09e-9, "nextpnr-ecp5 0.11.1 --25k, critical path: 5.61 ns of a DP16KD, 0.52 ns of a TRELLIS_FF"),
+    "ice40-up5k": (0.0, "nextpnr-ice40 0.11.1 --up5k, critical path: 1.18 ns of a SB_RAM40_4K, 1.39 ns of a flip-flop"),
+    "ice40": (1.61e-9, "nextpnr-ice40 0.11.1 --hx8k, critical path: 2.15 ns of a SB_RAM40_4K, 0.54 ns of a flip-flop"),
 }
 
 
 def memory_delay(tech: Technology) -> tuple[float, str] | None:
-    """Clock-to-output of the block memory, where it is known."""
+    """How much later the output of a block memory comes, where that is known."""
     return _MEMORY.get(tech.name) or _MEMORY.get(tech.family)
 
 
@@ -79,7 +79,7 @@ def _delay_model(fit: Fit, source: str, memory: tuple[float, str] | None) -> str
              "carry": "a bit of a carry chain", "spread": "wires, per doubling of the flip-flops"}
     parts = [_entry(f"delay_model.{name}", value, "s", "fitted", units[name], source)
              for name, value in zip(fit.terms, fit.coefficients, strict=True)]
-    what = "clock to output of a block memory"
+    what = "how much later than that of a flip-flop the output of a block memory comes"
     parts.append(_entry("delay_model.memory", memory[0], "s", "measured", what, memory[1]) if memory else
                  _entry("delay_model.memory", 0, "s", "assumed", what + ": part of the base", source))
     return "".join(parts) + _spread("delay_model", fit, source)

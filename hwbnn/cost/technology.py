@@ -195,9 +195,9 @@ class LutModel:
 class DelayModel:
     """Calibrated coefficients of the clock period: ``base + level · levels + carry · bits + spread · log2(cells)``.
 
-    In seconds, of the slowest :class:`hwbnn.cost.depth.Path` of a stage; ``memory`` is the time from the clock to the
-    output of a block memory, for paths that start there. ``low`` and ``high`` are what the frequency is multiplied by
-    for the interval.
+    In seconds, of the slowest :class:`hwbnn.cost.depth.Path` of a stage; ``memory`` is how much later than a
+    flip-flop's the output of a block memory comes, for paths that start there. ``low`` and ``high`` are what the
+    frequency is multiplied by for the interval.
     """
 
     base: Constant
