@@ -24,7 +24,7 @@ class PllDomain(Elaboratable):
 
     def elaborate(self, platform: Any):
         m = Module()
-        out, locked = Signal(), Signal()
+        out, locked = Signal(name="out"), Signal(name="locked")
         (self._on_pad if self.loop.family == "ice40" else self._on_clock)(m, platform, out, locked)
         m.domains += ClockDomain(DOMAIN)
         m.d.comb += ClockSignal(DOMAIN).eq(out)
@@ -45,7 +45,7 @@ class PllDomain(Elaboratable):
             i_ENCLKOP=0, o_CLKOP=out, o_LOCK=locked)
 
     def _on_pad(self, m: Module, platform: Any, out: Signal, locked: Signal):
-        pin, reference = platform.request(platform.default_clk, dir="-"), Signal()
+        pin, reference = platform.request(platform.default_clk, dir="-"), Signal(name="reference")
         m.submodules.loop = Instance(
             "SB_PLL40_2_PAD", p_FEEDBACK_PATH="SIMPLE", p_PLLOUT_SELECT_PORTB="GENCLK", **self._settings,
             io_PACKAGEPIN=pin.io, i_RESETB=1, i_BYPASS=0, o_PLLOUTGLOBALA=reference, o_PLLOUTGLOBALB=out,

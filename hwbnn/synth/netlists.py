@@ -76,7 +76,8 @@ def _cell(name: str, cell: Mapping[str, Any], pads: Mapping[str, Any]) -> dict[s
             connections["LSR"] = ["1" if parameters.get("LSRMUX") == "INV" else "0"]
     if kind == "SB_GB" and not connections["USER_SIGNAL_TO_GLOBAL_BUFFER"]:
         pad = name.removeprefix("$gbuf_").removesuffix("_io")
-        connections["USER_SIGNAL_TO_GLOBAL_BUFFER"] = pads[pad]["connections"]["PACKAGE_PIN"]
+        if pad in pads:  # of a loop's output there is no model
+            connections["USER_SIGNAL_TO_GLOBAL_BUFFER"] = pads[pad]["connections"]["PACKAGE_PIN"]
     idle = _IDLE.get(kind, {})
     wired = {}
     for port, bits in connections.items():
