@@ -89,6 +89,8 @@ def simulate(
             _print_profile(result.profile)
         if wave is not None and wave.suffix == ".saif":
             _print_activity(read_saif(wave, clock=CLOCK))
+        if result.unseen:
+            console.say(f"Not compared, since synthesis merged or dissolved them: {escape(', '.join(result.unseen))}")
         for problem in result.problems():
             console.say(f"[red]✗[/red] {escape(problem)}")
         if result.first_mismatch is not None and wave is None and netlist != "placed":

@@ -37,11 +37,12 @@ class Design:
     sealed : :class:`bool`
         Whether cycles cannot be seen, but values alone: behind a serial line.
     blind : :class:`bool`
-        Whether streams between stages cannot be seen: synthesis has merged or dissolved some.
+        Whether no stream between stages can be seen.
     weights : :class:`WeightImage`
         What is loaded first, where layers are loadable: another network's weights, or the build's own.
     unseen : frozenset of :class:`str`
-        Stages whose streams are left out, because synthesis made them one with a port.
+        Streams, as :attr:`hwbnn.sim.streams.StageStream.name` has them, that cannot be seen: synthesis has merged or
+        dissolved them.
     """
 
     network: ir.Network

@@ -104,7 +104,9 @@ def _blocked(design: Design, record: Record) -> int | None:
     streams = stage_streams(design)
     waiting = [stream for stream, tapped in zip(streams, record.taps, strict=True) if tapped.waiting]
     if waiting and waiting[-1].reader is not None:
-        return next(k for k, stream in enumerate(streams) if stream.stage is waiting[-1].reader)
+        reader = next((k for k, stream in enumerate(streams) if stream.stage is waiting[-1].reader), None)
+        if reader is not None:  # else its stream cannot be seen
+            return reader
     frames = [len(tapped.cycles) / stream.stream.beats for stream, tapped in zip(streams, record.taps, strict=True)]
     return next((k for k, count in enumerate(frames) if count < max(frames)), None)
 

@@ -129,6 +129,8 @@ class SimulationResult:
         What was compared with golden: ``outputs`` or ``layers``.
     netlist : :class:`str`
         What ran: the emitted Verilog, ``rtl``, or one of :data:`hwbnn.sim.NETLISTS`.
+    unseen : :class:`tuple` of :class:`str`
+        Streams between stages that were to be compared and are not in the netlist any more.
     frames : :class:`int`
         Images in the set.
     mismatches : :class:`int`
@@ -178,6 +180,7 @@ class SimulationResult:
     outputs: NDArray[np.int64] = field(repr=False)
     classes: NDArray[np.int64] = field(repr=False)
     netlist: str = "rtl"
+    unseen: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:

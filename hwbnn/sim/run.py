@@ -80,7 +80,8 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
     simulator : :class:`str`
         For the engine ``cocotb``: ``verilator`` or ``icarus``.
     check : :class:`str`
-        ``outputs``, or ``layers``: also compare every stream between stages with golden's tensors, in every phase.
+        ``outputs``, or ``layers``: also compare every stream between stages with golden's tensors, in every phase. Of a
+        netlist those that synthesis left; the result names the others.
     frames : pair of :class:`int`
         Simulate these of the images only, from the first number up to and without the second; then no file but the
         waveform is written.
@@ -128,7 +129,7 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         raise UserError("Simulation must be of the build's own weights to be resumed")
     design, home = _design(directory, netlist, weights)
     if design.blind and check != "outputs":
-        raise UserError(f"Check must be outputs for a netlist without all streams between stages, not {check}")
+        raise UserError(f"Check must be outputs for a netlist without streams between stages, not {check}")
     if netlist == "placed":
         stalls, reset_after = "none", 0
     if netlist != "rtl" and engine == "amaranth":
@@ -213,7 +214,8 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         reset_after=reset_after, seed=seed, cycles=measuring.cycles + sum(outcome.cycles for outcome in every),
         seconds=round(measuring_seconds + sum(outcome.seconds for outcome in every), 3),
         build_seconds=round(build_seconds, 3), network=directory.manifest.network, outputs=outputs,
-        classes=_classes(design.network, outputs), netlist=netlist)
+        classes=_classes(design.network, outputs), netlist=netlist,
+        unseen=_not_compared(design) if check == "layers" else ())
     if wave is not None and wave.suffix != ".saif" and netlist != "placed":
         write_signal_lists(design, wave)
     if frames is None and weights is None:
@@ -221,6 +223,12 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
     if not whole:
         partial.clear()
     return result
+
+
+def _not_compared(design: Design) -> tuple[str, ...]:
+    """Streams that cannot be seen, but for that of the output, which its port shows."""
+    return tuple(stream.name for stream in stage_streams(replace(design, unseen=frozenset()))
+                 if stream.name in design.unseen and not isinstance(stream.stage, FrameOutputStage))
 
 
 def _made_of(directory: BuildDirectory, design: Design, q: NDArray[np.int64], machine: Engine, **options: Any
@@ -266,10 +274,9 @@ def _design(directory: BuildDirectory, netlist: str, weights: WeightImage | None
     home = BuildDirectory(directory / "netlist" / netlist)
     if netlist == "synth":
         file = netlist_of(directory, netlist, home / "design.v")
-        missing = {stream.stage for stream in stage_streams(design) if not has_stream(file, stream.tap)}
-        ends = {stage for stage in missing if isinstance(stage, FrameOutputStage)}  # shown by its port
-        return replace(design, verilog=file, blind=missing != ends,
-                       unseen=frozenset(stage.name for stage in ends)), home
+        streams = stage_streams(design)
+        unseen = frozenset(stream.name for stream in streams if not has_stream(file, stream.tap))
+        return replace(design, verilog=file, blind=len(unseen) == len(streams), unseen=unseen), home
     if design.plan.loader is not None:
         raise UserError("Netlist must be rtl or synth where layers are loadable, not placed: the bench of a serial "
                         "line loads no weights")

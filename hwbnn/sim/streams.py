@@ -51,7 +51,7 @@ class StageStream:
 
 
 def stage_streams(design: Design) -> tuple[StageStream, ...]:
-    """Every stream between stages and the one that leaves the last, each after those that it depends on."""
+    """Every stream between stages and the one that leaves the last that can be seen, each after those that it needs."""
     plan, network = design.plan, design.network
     readers = {(edge.source, edge.port): plan.stage(edge.target) for edge in plan.edges}
     sources = {edge.target: edge.source for edge in reversed(plan.edges)}  # of the first input
@@ -63,11 +63,9 @@ def stage_streams(design: Design) -> tuple[StageStream, ...]:
         else:
             source = sources.get(stage.name)
             channels[stage.name] = network.tensors[network.input.name].channels if source is None else channels[source]
-        if stage.name in design.unseen:
-            continue
         found += [StageStream(stage, port, stream, readers.get((stage.name, port)), channels[stage.name])
                   for port, stream in stage.outputs.items()]
-    return tuple(found)
+    return tuple(stream for stream in found if stream.name not in design.unseen)
 
 
 def taps(design: Design) -> tuple[Tap, ...]:

@@ -105,7 +105,7 @@ def _repeated(design: Design, phase: Phase, count: int, run: Run) -> tuple[Phase
 
 def _of_output(design: Design, phase: Phase, record: Record, expected: NDArray[np.int64], position: int) -> Mismatch:
     """What is known where the repetition did not show it again: the output alone."""
-    stream, want = stage_streams(design)[-1], expected[position]
+    stream, want = stage_streams(replace(design, unseen=frozenset()))[-1], expected[position]
     common = {"layer": stream.layer, "stage": stream.stage.name, "frame": int(phase.frames[position]), "cycle": None,
               "phase": phase.name}
     if position >= len(record.beats):
