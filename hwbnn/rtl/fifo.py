@@ -69,7 +69,8 @@ class OutputFifo(wiring.Component):
                                                        attrs={"ram_style": "distributed"})
         write, read = storage.write_port(), storage.read_port(domain="comb")
         w_index, r_index = Signal(range(self._depth)), Signal(range(self._depth))
-        level, under_way = Signal(range(self._depth + 1)), Signal(range(self._depth + 1))
+        level = Signal(range(self._depth + 1))  # a line of its own gives it its name, by which simulators find it
+        under_way = Signal(range(self._depth + 1))
         valid, taken = Signal(), Signal()
         m.d.comb += [
             taken.eq(self.o.valid & self.o.ready),
