@@ -1,6 +1,7 @@
 """How fast the simulation engines are, on one design in one run, and how long whole test sets take.
 
     python benchmarks/simulation.py engines           # digits-sized network, about 100 cycles a frame, every engine
+    python benchmarks/simulation.py faults            # flips in registers of that network, by `hwbnn faults`
     python benchmarks/simulation.py digits            # 1,000 images by `hwbnn simulate`, cold and cached
     HWBNN_DATA=... python benchmarks/simulation.py lfc  # all 10,000 MNIST test images through lfcW1A1
     HWBNN_DATA=... python benchmarks/simulation.py cnv  # 100 CIFAR-10 test images through cnvW1A1
@@ -222,6 +223,31 @@ def digits():
             print(f"{name:28} {wall:8.1f} s of wall-clock time, {processor:.1f} s of processor time")
 
 
+def faults():
+    """A campaign of flips in the registers of the digits network by the command line, cold and cached."""
+    net = zoo.mlp((64, 64, 64, 10), name="digits", classes=True, seed=9)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = build_directory(Path(folder) / "build", net, FOLDS)
+        images = Path(folder) / "x.npy"
+        np.save(images, np.random.default_rng(0).choice(net.input.levels.values(), (100, 64)))
+        print(machine())
+        for name in ("cold, build included", "with the build cached"):
+            wall, processor = timed("faults", str(directory.path), "--images", str(images), "--target", "registers",
+                                      "--flips", "1,4,16,64", "--trials", "100")
+            print(f"{name:28} {wall:8.1f} s of wall-clock time, {processor:.1f} s of processor time")
+        found = directory.read_json("faults/registers.json", "hwbnn faults")
+        count = len(found["trials"])
+        print(f"{count} runs of 100 images, {found['cycles']} cycles each without flips: {count / processor:.0f} runs "
+              "a second of processor time")
+        print(f"{'':20} {'flips':>5} {'bits':>5} {'same class, %':>22}  effect of single flips, % (95 % interval)")
+        for point in (*found["points"], *found["layers"], *found["kinds"]):
+            share = "{:.1f} ({:.1f} to {:.1f})".format(*(100 * one for one in point["same"]))
+            told = ["{} {:.0f} ({:.0f}-{:.0f})".format(name, *(100 * one for one in effect))
+                    for name, effect in point["effects"].items()] if point["flips"] == 1 else []
+            print(f"{point['layer'] or point['kind'] or 'anywhere':20} {point['flips']:5} {point['bits']:5} "
+                  f"{share:>22}  {', '.join(told)}".rstrip())
+
+
 def cnv(jobs: int):
     """100 test images of CIFAR-10 by the command line, at the fastest folding that fits the board."""
     import bnn_pynq  # needs the data, which only this benchmark does
@@ -253,7 +279,7 @@ def every(jobs: int, again: bool):
     rows = {} if again or not page.exists() else {
         part.partition("\n")[0].strip(): part.partition("\n")[2].strip().strip("`").strip()
         for part in page.read_text().split("\n## ")[1:]}
-    for name in ("engines", "digits", "lfc", "cnv"):
+    for name in ("engines", "digits", "faults", "lfc", "cnv"):
         if name in rows:
             continue
         done = subprocess.run([sys.executable, __file__, name, "--jobs", str(jobs)], check=True, capture_output=True,
@@ -265,12 +291,12 @@ def every(jobs: int, again: bool):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("engines", "digits", "lfc", "cnv", "all"))
+    parser.add_argument("what", choices=("engines", "digits", "faults", "lfc", "cnv", "all"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--again", action="store_true", help="measure what simulation.md has already, too")
     arguments = parser.parse_args()
-    if arguments.what in ("engines", "digits"):
-        {"engines": engines, "digits": digits}[arguments.what]()
+    if arguments.what in ("engines", "digits", "faults"):
+        {"engines": engines, "digits": digits, "faults": faults}[arguments.what]()
     elif arguments.what == "all":
         every(arguments.jobs, arguments.again)
     else:

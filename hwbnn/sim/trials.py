@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,8 @@ from hwbnn.errors import UserError
 __all__ = ["CONFIDENCE", "Campaign", "Group", "Point", "carry_out", "digest", "interval", "proportion", "require"]
 
 CONFIDENCE = 0.95
+
+_KEEP = 1.0  # seconds after which what is done is kept, besides at an interrupt
 
 Share = tuple[float, float, float]
 """A share with its confidence interval."""
@@ -185,6 +188,12 @@ def carry_out(groups: Sequence[Group], trial: Callable[[int, int], list], *, mad
     done = _read(kept, made_of) if resume else {}
     total = sum(group.trials for group in groups)
     finished = sum(len(found) for found in done.values())
+    written = time.monotonic()
+
+    def keep():
+        if kept is not None:
+            write_atomic(kept, json.dumps({"made_of": made_of, "done": done}))
+
     with ThreadPoolExecutor(jobs) as pool:
         for number, group in enumerate(groups):
             found = done.setdefault(str(number), [])
@@ -193,12 +202,15 @@ def carry_out(groups: Sequence[Group], trial: Callable[[int, int], list], *, mad
                 for future in waiting:
                     found.append(future.result())
                     finished += 1
-                    if kept is not None:
-                        write_atomic(kept, json.dumps({"made_of": made_of, "done": done}))
+                    if time.monotonic() - written > _KEEP:
+                        keep()
+                        written = time.monotonic()
                     progress(finished, total)
-            finally:
+            except BaseException:
                 for future in waiting:
                     future.cancel()
+                keep()
+                raise
     if kept is not None:
         Path(kept).unlink(missing_ok=True)
     return [done[str(number)] for number in range(len(groups))]
