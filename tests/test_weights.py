@@ -2,6 +2,7 @@
 
 """Retrained weights for a build: what may differ, the file, simulation with it, and loading it over the host link."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -132,6 +133,14 @@ def test_simulation_loads_weights_first(tmp_path):
     assert made.directory.read_json("sim/result.json", "hwbnn simulate")["frames"] == len(X)
     with pytest.raises(UserError, match=r"^Simulation must be of the build's own weights to be resumed$"):
         made.simulate(X, engine="amaranth", weights=file, resume=True)
+
+
+@pytest.mark.cocotb
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+def test_icarus_loads_weights_right_after_power_up(tmp_path):
+    made = build(tmp_path / "build")
+    file = WeightImage.of(made.directory, network(1)).write(tmp_path / "w.bin")
+    assert made.simulate(X, engine="cocotb", simulator="icarus", weights=file).problems() == []
 
 
 def test_a_board_computes_what_it_was_loaded_with(made, image):

@@ -61,7 +61,9 @@ class Loader(wiring.Component):
         sizes = [word_bytes(bank) for bank in banks]
 
         place = Signal(range(HEADER_BYTES + 1))  # in the header, or behind it
-        number, address = Signal(8), Signal(8 * ADDRESS_BYTES)
+        # Number begins with no bank's, so that the first header changes it: Icarus does not evaluate what depends on a
+        # register alone before that changes, and would lose the words of bank 0.
+        number, address = Signal(8, init=0xFF), Signal(8 * ADDRESS_BYTES)
         word, byte = Signal(8 * stage.word_bytes), Signal(range(stage.word_bytes))
         write, ended, faulty = Signal(), Signal(), Signal()
         known, whole, inside = Signal(), Signal(), Signal()
