@@ -42,7 +42,8 @@ def run(name: str, board: str) -> bool:
         described(directory, board, synth=(tools.directory / SYNTHESIZED).read_text())
         x = np.random.default_rng(0).choice(net.input.levels.values(), (IMAGES, *net.input.graph_shape))
         result = simulate(directory, x, simulator="icarus", netlist="synth")
-    print(f"| {name} | {board} | {'equal' if result.ok else '; '.join(result.problems())} | {result.cycles:,} |", flush=True)
+    print(f"| {name} | {board} | {'equal' if result.ok else '; '.join(result.problems())} | {result.cycles:,} |",
+          flush=True)
     return result.ok
 
 
