@@ -5,14 +5,14 @@ from typing import Any
 from amaranth import Cat, DomainRenamer, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.fifo import AsyncFIFO
+from amaranth.lib.fifo import AsyncFIFOBuffered
 
 from hwbnn.plan import Plan
 from hwbnn.rtl import Core
 
 __all__ = ["CrossedCore"]
 
-_DEPTH = 8  # beats of each crossing
+_DEPTH = 9  # beats of each crossing, one of them in a register at its end
 
 
 class CrossedCore(wiring.Component):
@@ -53,7 +53,7 @@ class CrossedCore(wiring.Component):
 def _cross(m: Module, name: str, source: Any, target: Any, w_domain: str, r_domain: str):
     """Bring the stream ``name`` from one component's ports to the other's."""
     offered = Cat(getattr(source, f"{name}_tdata"), getattr(source, f"{name}_tlast"))
-    m.submodules[name] = fifo = AsyncFIFO(width=len(offered), depth=_DEPTH, w_domain=w_domain, r_domain=r_domain)
+    m.submodules[name] = fifo = AsyncFIFOBuffered(width=len(offered), depth=_DEPTH, w_domain=w_domain, r_domain=r_domain)
     given = Signal(len(offered), name=f"{name}_given")
     m.d.comb += [
         fifo.w_data.eq(offered),
