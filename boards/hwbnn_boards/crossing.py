@@ -53,7 +53,8 @@ class CrossedCore(wiring.Component):
 def _cross(m: Module, name: str, source: Any, target: Any, w_domain: str, r_domain: str):
     """Bring the stream ``name`` from one component's ports to the other's."""
     offered = Cat(getattr(source, f"{name}_tdata"), getattr(source, f"{name}_tlast"))
-    m.submodules[name] = fifo = AsyncFIFOBuffered(width=len(offered), depth=_DEPTH, w_domain=w_domain, r_domain=r_domain)
+    m.submodules[name] = fifo = AsyncFIFOBuffered(width=len(offered), depth=_DEPTH, w_domain=w_domain,
+                                                  r_domain=r_domain)
     given = Signal(len(offered), name=f"{name}_given")
     m.d.comb += [
         fifo.w_data.eq(offered),
