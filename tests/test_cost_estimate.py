@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -9,20 +10,34 @@ from statistics import median
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from hypothesis import given
 from hypothesis import strategies as st
 from zoo import MLPS, mlp, tiny
 
 from hwbnn import cost, ir
 from hwbnn.cost import Quantity, Unknown
+from hwbnn.cost.counts import count_luts, gated_luts
 from hwbnn.cost.energy import CAUSES, PINS_PER_LUT, asic_energy, fpga_energy
-from hwbnn.cost.forms import Forms, distinct_columns, forms, lane_luts, rom_luts, sum_luts, tree_forms, word_bits
+from hwbnn.cost.forms import (
+    Forms,
+    distinct_columns,
+    dot_forms,
+    forms,
+    lane_luts,
+    rom_luts,
+    sum_luts,
+    tree_forms,
+    word_bits,
+)
 from hwbnn.cost.operations import full_adders, operations
 from hwbnn.cost.quantity import product
 from hwbnn.cost.resources import Use, fit_of, of_stage
 from hwbnn.errors import UserError
 from hwbnn.fold import divisors
-from hwbnn.plan import Fold, MatrixVectorStage, Stage, Stream, Tree, lane_for, lower
+from hwbnn.plan import Count, Dot, Fold, GatedCount, MatrixVectorStage, Stage, Stream, Tree, lane_for, lower
+from hwbnn.rtl.cells import Family
+from hwbnn.rtl.dot import DotProduct
 
 
 def plan_of(net, pe=1, simd=1):
@@ -58,8 +73,30 @@ def test_a_tree_counts_its_chains(count, bits):
 def test_sums_and_lanes():
     assert [sum_luts(k, 3, 5) for k in (1, 2, 3, 4)] == [0, 5, 11, 17]
     bipolar, nibble = ir.BIPOLAR, ir.Levels.unsigned(4)
-    assert lane_luts(lane_for(bipolar, bipolar)) < lane_luts(lane_for(nibble, bipolar))
+    assert lane_luts(lane_for(ir.BINARY, nibble)) < lane_luts(lane_for(nibble, ir.TERNARY))
     assert lane_luts(lane_for(nibble, bipolar), constant=True) == 0
+    with pytest.raises(TypeError, match=r"^Lanes must be of terms that are added, not MismatchLane$"):
+        lane_luts(lane_for(bipolar, bipolar))
+
+
+@pytest.mark.parametrize("levels", [ir.BIPOLAR, ir.TERNARY], ids=str)
+@pytest.mark.parametrize("simd", [8, 15, 16, 33, 64])
+def test_counts_on_ecp5_are_the_halves_of_its_carry_cells(levels, simd):
+    """But for those that close a chain, and lanes in front of registers, which are look-up tables."""
+    dot = Dot(lane_for(levels, levels), simd, spare=True)
+    made = len(re.findall(r"cell \\CCU2C ", rtlil.convert(DotProduct(dot), platform=Family("ecp5"))))
+    form = dot_forms(dot, family="ecp5")
+    lanes = simd - sum(dot.count.groups) if isinstance(dot.count, Count) else 0
+    assert 0 <= 2 * made - (form.datapath - lanes) <= 2 * form.chains + 14
+
+
+def test_counts_take_less_than_trees():
+    for family in ("ecp5", "ice40", ""):
+        luts = [dot_forms(Dot(lane_for(levels, levels), 64, spare=True), family=family).datapath / 64
+                for levels in (ir.BIPOLAR, ir.TERNARY)]
+        assert luts[0] < 2.3 and luts[1] < 5.1
+    assert count_luts(Count(7), "ecp5") == 7 and count_luts(Count(8, spare=True), "ecp5") == 8
+    assert gated_luts(Dot(lane_for(ir.TERNARY, ir.TERNARY), 1), GatedCount(1), "ice40") == 2
 
 
 def test_roms():
@@ -210,7 +247,7 @@ def test_the_work_does_not_depend_on_the_folding():
 
 
 def test_the_reference_prices_a_fully_parallel_layer_by_hand():
-    """8 x 4 bipolar: 32 XNORs, popcounts of 8 bits (8 - 4 full adders), no accumulator, 4 compares of 4 bits."""
+    """8 x 4 bipolar: 32 XNORs, popcounts of 8 bits (8 - 4 full adders), no accumulator, 4 thresholds of 4 bits."""
     plan = plan_of(mlp((8, 4, 2), inputs=ir.BIPOLAR), 4, 8)
     stage = plan.stage("fc0")
     assert operations(stage).bit_operations == 32 + 4 * 4 + 4 * 4

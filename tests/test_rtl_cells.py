@@ -5,11 +5,13 @@ from amaranth import Cat, Module, Signal
 from amaranth.hdl import Elaboratable
 from equivalence import assert_equal
 
-from hwbnn.rtl.cells import Ecp5, Ice40, Plain, Xilinx, cells
-from hwbnn.rtl.cells.plain import GROUP, QUAD
+from hwbnn import ir, plan
+from hwbnn.plan.count import GROUP, QUAD
+from hwbnn.rtl.cells import FAMILIES, Family, Plain, cells
+from hwbnn.rtl.dot import DotProduct
+from hwbnn_boards import board
 
 pytestmark = pytest.mark.formal
-FAMILIES = {"ecp5": Ecp5, "ice40": Ice40, "xilinx": Xilinx}
 
 
 class Use(Elaboratable):
@@ -94,6 +96,49 @@ def test_every_function_is_equal_to_its_twin(family, tmp_path):
     ], family, tmp_path)
 
 
+class Element(Elaboratable):
+    """A processing element; zeros are stored as the lanes want them, whatever comes in."""
+
+    def __init__(self, lane, simd, spare):
+        self.dot = plan.Dot(lane, simd, spare=spare)
+        self.x, self.w = Signal(simd * lane.x.bits, name="x"), Signal(simd * lane.w.bits, name="w")
+        self.o = [Signal(self.dot.bits, name="sum"), Signal(name="spare")]
+
+    @property
+    def ports(self):
+        return [self.x, self.w, *self.o]
+
+    def elaborate(self, platform):
+        m, lane = Module(), self.dot.lane
+        m.submodules.dot = dot = DotProduct(self.dot)
+        for k in range(self.dot.simd):
+            x, w = self.x.word_select(k, lane.x.bits), self.w.word_select(k, lane.w.bits)
+            m.d.comb += [dot.x[k].eq(Cat(x[0], x[0] & x[1]) if lane.x.is_ternary else x),
+                         dot.w[k].eq(Cat(w[0], ~w[0] | w[1]) if lane.w.is_ternary else w)]
+        m.d.comb += [self.o[0].eq(dot.sum), self.o[1].eq(dot.spare)]
+        return m
+
+
+def elements(x, w, sizes):
+    lane = plan.lane_for(x, w)
+    return [(Element(lane, simd, spare), Element(lane, simd, spare)) for simd, spare in sizes]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_processing_elements_of_cells_are_equal_to_behavioural_ones(family, tmp_path):
+    assert_equal([
+        *elements(ir.BIPOLAR, ir.BIPOLAR, [(1, False), (2, True), (3, False), (8, True), (8, False), (13, True)]),
+        *elements(ir.TERNARY, ir.TERNARY, [(1, True), (2, False), (5, True), (6, False)]),
+        *elements(ir.TERNARY, ir.BIPOLAR, [(3, True), (8, True)]),
+        *elements(ir.BIPOLAR, ir.TERNARY, [(4, False), (9, True)]),
+    ], family, tmp_path)
+
+
 def test_a_family_without_cells_has_the_twin():
-    assert type(cells("gowin")) is Plain and type(cells(None)) is Plain
-    assert {name: type(cells(name)) for name in FAMILIES} == FAMILIES
+    assert type(cells(Family("gowin"))) is Plain and type(cells(None)) is Plain and type(cells("formal")) is Plain
+    assert {name: type(cells(Family(name))) for name in FAMILIES} == FAMILIES
+
+
+@pytest.mark.parametrize("name, family", [("icebreaker", "ice40"), ("ulx3s-85f", "ecp5")])
+def test_a_board_has_the_cells_of_its_family(name, family):
+    assert type(cells(board(name).platform())) is FAMILIES[family]

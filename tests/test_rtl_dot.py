@@ -72,7 +72,7 @@ def test_every_product_of_every_lane(x_levels, w_levels):
                     for _ in range(dut.latency):
                         await ctx.tick()
                     offset = int(lane.offsets(np.array([[w]]))[0])
-                    assert lane.scale * ctx.get(dut.sum) + offset == x * w
+                    assert lane.scale * (ctx.get(dut.sum) + ctx.get(dut.spare)) + offset == x * w
 
         if dut.latency:
             run(dut, process)
@@ -87,7 +87,7 @@ def test_every_product_of_every_lane(x_levels, w_levels):
 def test_a_dot_product_every_cycle(x_levels, w_levels, simd, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 999)))
     lane = plan.lane_for(x_levels, w_levels, data.draw(st.sampled_from(plan.datapaths(x_levels, w_levels))))
-    record = plan.Dot(lane, simd)
+    record = plan.Dot(lane, simd, plan.Pace(levels=data.draw(st.integers(1, 3))), data.draw(st.booleans()))
     dut = DotProduct(record)
     assert inventory(DotProduct(record))[0].total() == record.flip_flops
     x, w = rng.choice(x_levels.values(), (6, simd)), rng.choice(w_levels.values(), (6, simd))
@@ -101,7 +101,7 @@ def test_a_dot_product_every_cycle(x_levels, w_levels, simd, data):
                 ctx.set(dut.x.as_value(), x_words[n])
                 ctx.set(dut.w.as_value(), w_words[n])
             if n >= dut.latency:
-                results.append(ctx.get(dut.sum))
+                results.append(ctx.get(dut.sum) + ctx.get(dut.spare))
             if dut.latency:
                 await ctx.tick()
 

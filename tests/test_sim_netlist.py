@@ -10,7 +10,7 @@ import pytest
 import zoo
 from test_synth import build
 
-from hwbnn import golden
+from hwbnn import golden, rtl
 from hwbnn.cost import pace, technology
 from hwbnn.errors import UserError
 from hwbnn.plan import Fold, plan_of
@@ -104,6 +104,25 @@ def test_activity_of_a_netlist_is_told_by_stage(tmp_path):
     assert sums["TOP.accelerator.core.fc0"] > 20
 
 
+@ICARUS
+@pytest.mark.cocotb
+@pytest.mark.parametrize("network", ["bipolar-inputs", "ternary"])
+@pytest.mark.parametrize("board, cell", [("ulx3s-85f", "CCU2C"), ("icebreaker", "SB_CARRY")])
+def test_cells_of_the_family_equal_golden_in_value_and_time(tmp_path, board, cell, network):
+    net = zoo.MLPS[network]()
+    directory = build(tmp_path / "build", board, lambda _: {
+        node.name: Fold(node.rows // 3 or 1, node.columns) if node.rows % 3 == 0 else Fold(1, node.columns // 2)
+        for node in net.nodes if node.op == "MatMul"}, net)
+    text = rtl.verilog(plan_of(directory), family=find_board(board).family)
+    assert re.search(rf"^  {cell} ", text, re.MULTILINE)
+    (directory / "rtl/accelerator.v").write_text(text)
+    x = images(net, 4)
+    result = simulate(directory, x, simulator="icarus", netlist="cells", check="layers")
+    assert result.problems() == [] and result.ok and result.netlist == "cells"
+    assert np.array_equal(result.outputs, golden.integers(net, x))
+    assert "module CCU2C" in (directory / "netlist/cells/design.v").read_text() or board != "ulx3s-85f"
+
+
 @pytest.fixture
 def described_build(tmp_path):
     directory = build(tmp_path, "icebreaker")
@@ -149,7 +168,7 @@ def test_record_that_does_not_serve(described_build, change, message):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"netlist": "routed"}, r"^Netlist must be one of rtl, synth, placed, not routed$"),
+    ({"netlist": "routed"}, r"^Netlist must be one of rtl, cells, synth, placed, not routed$"),
     ({"engine": "amaranth"}, r"^Engine must be compiled or cocotb for a netlist, not amaranth$"),
     ({"netlist": "placed", "check": "layers"}, BLIND),
 ])

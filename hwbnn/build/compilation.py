@@ -28,7 +28,7 @@ from hwbnn_boards.footprint import footprint
 __all__ = ["OUTPUTS", "compile"]
 
 OUTPUTS = ("class", "logits")
-_FILES = ("network.npz", "rtl/accelerator.v", "fold.json", "training.json", "commands.json",
+_FILES = ("network.npz", "rtl/accelerator.v", "rtl/behavioural.v", "fold.json", "training.json", "commands.json",
           "build.json")  # the last makes it valid
 _RESULTS = ("estimate.json", "activity.json", "accuracy.json", "faults", "sim", "synth",
             "report.html")  # true for one Verilog and no other
@@ -97,11 +97,14 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
     network = classifier(net) if output == "class" else net
     folding = solve(network, goal, clock_hz=target.clock_hz, technology=target.technology,
                     beside=lambda image, result: footprint(target, image, result), options=options, pace=registers)
-    text = verilog(folding.plan, lut_memory=technology(target.technology).lut_memory is not None)
+    lut_memory = technology(target.technology).lut_memory is not None
+    text = verilog(folding.plan, family=target.family, lut_memory=lut_memory)
+    behaviour = verilog(folding.plan, lut_memory=lut_memory)
     manifest = Manifest(
         board=target.name, clock_hz=target.clock_hz, target_fps=target_fps, output=output,
         folds={name: fold.record for name, fold in folding.folds.items()},
-        network=ir.digest(network), rtl=hashlib.sha256(text.encode()).hexdigest(),
+        network=ir.digest(network), rtl=_digest(text),
+        behavioural="" if behaviour == text else _digest(behaviour),
         source="" if source is None else str(source), seed=seed, versions=versions(), command=command,
         pace=registers.record)
     same = _same_hardware(path, manifest, text)
@@ -110,6 +113,8 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
         ir.save(network, draft / "network.npz")
         (draft / "rtl").mkdir()
         (draft / "rtl" / "accelerator.v").write_text(text)
+        if behaviour != text:
+            (draft / "rtl" / "behavioural.v").write_text(behaviour)
         directory.write_json("fold.json", record(network, folding))
         training = None if source is None else _training(Path(source))
         if training is not None:
@@ -119,6 +124,10 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
         directory.write_json("build.json", manifest)
         move_into(path, draft, names=_FILES, outdated=() if same else _RESULTS)
     return Build(path)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _usable(path: str | os.PathLike) -> Path:

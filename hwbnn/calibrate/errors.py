@@ -92,6 +92,6 @@ def _wrong_fits(rows: list[Row], used: dict[tuple[int, str], Resources], tech: T
 def outdated(table: Table) -> int:
     """Rows that were measured on other hardware than the generator makes now, or are still missing."""
     known, tech = {row.key: row.digest for row in table.rows}, find_technology(table.target)
-    return sum(known.get((sample.network, sample.name)) != digest(of_sample(sample, tech))
+    return sum(known.get((sample.network, sample.name)) != digest(of_sample(sample, tech), tech.family)
                for sample in samples(table.target))
 

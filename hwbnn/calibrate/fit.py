@@ -147,7 +147,8 @@ def luts(table: Table, tech: Technology, *, mapped: bool) -> Fit:
     fitted = MAPPED if mapped or tech.counts == "yosys" else _FITTED.get(tech.family,
                                                                           ("datapath", "control", "rom", "chains"))
     fixed = np.array([sum(fixed_cells(stage, tech)[0] for stage in stages) for stages in parts])
-    terms = np.array([[sum(getattr(forms(stage), name) + (fixed_cells(stage, tech)[1] if name == "registers" else 0)
+    terms = np.array([[sum(getattr(forms(stage, tech.family), name)
+                           + (fixed_cells(stage, tech)[1] if name == "registers" else 0)
                            for stage in stages) for name in fitted] for stages in parts], float)
     weight = 1 / (measured + 20)
     stage = np.array([row.stage != WHOLE for row in rows], bool)

@@ -7,13 +7,15 @@ from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]  
 from amaranth.hdl import Elaboratable, Value
 from amaranth.lib.wiring import In
 
+from hwbnn.rtl.cells import Family
+
 __all__ = ["TOP", "bare", "serial"]
 
 TOP = "top"
 
 
-def bare(unit: Any) -> str:
-    """RTLIL of a component with plain signals as ports: array ports confuse ABC's names at the top."""
+def bare(unit: Any, family: str) -> str:
+    """RTLIL of a component, of a family's cells, with plain signals as ports: array ports confuse ABC at the top."""
     m = Module()
     m.submodules.unit = unit
     ports = []
@@ -22,10 +24,10 @@ def bare(unit: Any) -> str:
         outer = Signal(len(inner), name="_".join(map(str, path)))
         ports.append(outer)
         m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
-    return _rtlil(m, ports)
+    return _rtlil(m, ports, family)
 
 
-def serial(unit: Any) -> str:
+def serial(unit: Any, family: str) -> str:
     """RTLIL of a component between registers: inputs from a shift register, outputs to registers that stay.
 
     Its ports are ``clk`` and the wires ``si`` and ``so``, so that it fits any package, and every path of the
@@ -51,8 +53,8 @@ def serial(unit: Any) -> str:
             held = Signal(len(inner), name=f"out_{name}", attrs={"keep": True}, reset_less=True)
             m.d.sync += held.eq(inner)
     m.d.comb += so.eq(last)
-    return _rtlil(m, [clk, si, so])
+    return _rtlil(m, [clk, si, so], family)
 
 
-def _rtlil(m: Elaboratable, ports: list[Signal]) -> str:
-    return rtlil.convert(m, name=TOP, ports=ports, emit_src=False)
+def _rtlil(m: Elaboratable, ports: list[Signal], family: str) -> str:
+    return rtlil.convert(m, name=TOP, ports=ports, platform=Family(family), emit_src=False)

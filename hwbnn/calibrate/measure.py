@@ -44,9 +44,9 @@ class Measured:
     fmax: tuple[float | None, ...]
 
 
-def digest(unit: Component) -> str:
+def digest(unit: Component, family: str) -> str:
     """Digest of the hardware of a component: a row with another one is out of date."""
-    return sha256(bare(unit).encode()).hexdigest()[:16]
+    return sha256(bare(unit, family).encode()).hexdigest()[:16]
 
 
 def measure(make: Callable[[], Component], tech: Technology, *, place: bool = True) -> Measured:
@@ -65,13 +65,13 @@ def measure(make: Callable[[], Component], tech: Technology, *, place: bool = Tr
     device = DEVICES.get(tech.name)
     with tempfile.TemporaryDirectory(prefix="hwbnn-") as folder:
         path = Path(folder)
-        cells = _yosys(path, bare(make()), tech)
+        cells = _yosys(path, bare(make(), tech.family), tech)
         if device is None:
             return Measured(cells, {}, ())
         if not place and not device.pins:
             return Measured(cells, _packed(path, device, "--pack-only"), ())
         packed = {} if device.pins else _packed(path, device, "--pack-only")
-        _yosys(path, serial(make()), tech, pads=bool(device.pins))
+        _yosys(path, serial(make(), tech.family), tech, pads=bool(device.pins))
         fmax = []
         for seed in SEEDS if place else SEEDS[:0]:
             report = _report(path, device, "--seed", str(seed), "--timing-allow-fail")

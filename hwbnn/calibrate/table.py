@@ -108,7 +108,7 @@ def extend(path: Path, tech: Technology, *, networks: range = range(NETWORKS), p
     for number, sample in enumerate(wanted):
         name = "Core" if sample.stage is None else type(sample.stage).__name__
         progress(f"network {sample.network}, {sample.name}", number, len(wanted))
-        mark = digest(of_sample(sample, tech))
+        mark = digest(of_sample(sample, tech), tech.family)
         old = known.get((sample.network, sample.name))
         if old is not None and old.digest == mark and (old.placed or not place):
             continue

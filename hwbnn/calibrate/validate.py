@@ -64,7 +64,7 @@ def validate(tech: Technology, *, count: int = 4, seed: int = 1, place: bool = T
 
 
 def _compared(sample: Sample, measured: Measured, tech: Technology) -> Iterator[Check]:
-    row = Row(sample.network, sample.name, type(sample.stage).__name__, digest(of_sample(sample, tech)),
+    row = Row(sample.network, sample.name, type(sample.stage).__name__, digest(of_sample(sample, tech), tech.family),
               bool(measured.fmax), measured)
     name, used = f"network {sample.network}, {sample.name}", of_stages(stages_of(row, tech), tech)
     yield Check(name, tech.lut, used.luts, packed_luts(row, tech))

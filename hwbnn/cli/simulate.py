@@ -36,8 +36,9 @@ def simulate(
                                               help="Write a waveform, and lists of signals for GTKWave and Surfer "
                                                    "beside it; or how often nets toggle (compiled engine).")] = None,
     netlist: Annotated[str, typer.Option("--netlist", metavar="|".join(NETLISTS), show_default=False,
-                                         help="Run what `hwbnn synth` made of the Verilog: after Yosys, or the whole "
-                                              "design for the board after nextpnr.")] = "rtl",
+                                         help="Run the Verilog of the chip's own cells as it is synthesized; or what "
+                                              "`hwbnn synth` made of it: after Yosys, or the whole design for the "
+                                              "board after nextpnr.")] = "rtl",
     stalls: Annotated[str, typer.Option("--stalls", metavar="|".join(STALLS),
                                         help="How both sides pause while all images pass: at random; as is worst, "
                                              "full up and run dry; between frames only; never, back to back.")
@@ -61,7 +62,7 @@ def simulate(
     network = build.network if weights is None else build.weights(weights).network
     chosen = read_images(images, network, data_root)
     where = (simulator if engine == "cocotb" else f"the {engine} engine") + {
-        "synth": ", after Yosys", "placed": ", after nextpnr"}.get(netlist, "")
+        "cells": ", of the chip's cells", "synth": ", after Yosys", "placed": ", after nextpnr"}.get(netlist, "")
     with console.bar(f"Simulating on {where}") as report:
         result = build.simulate(chosen.x, labels=chosen.labels, images=images, engine=engine, simulator=simulator,
                                 check=check, frames=_range(frames), stalls="none" if no_stalls else stalls,

@@ -133,7 +133,8 @@ def _luts(kind: Kind, plan: Plan, tech: Technology) -> Figure:
     for stage in plan.stages:
         if isinstance(stage, MatrixVectorStage | ParallelStage):
             dot = Dot(lane_for(kind.levels, kind.levels), stage.fold.simd)
-            form += (dot_forms(dot) + Forms(datapath=2.0 * dot.bits * (stage.sf > 1))) * stage.fold.pe
+            total = Forms(datapath=2.0 * dot.bits * (stage.sf > 1))
+            form += (dot_forms(dot, family=tech.family) + total) * stage.fold.pe
     soft = sum(PRODUCT_LUTS * a * b for a, b, *_ in (*form.multipliers, *form.asked))
     cells = model.datapath.value * (form.datapath + soft) + model.chains.value * form.chains
     return Quantity(cells * model.low.value, cells, cells * model.high.value, tech.mapped_lut,

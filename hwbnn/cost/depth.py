@@ -16,9 +16,10 @@ from hwbnn.plan import (
     Adder,
     ArgMaxStage,
     ConditionalLane,
+    Count,
     EventControl,
+    FusedThresholds,
     MatrixVectorStage,
-    MismatchLane,
     ParallelStage,
     PipelineStage,
     PoolStage,
@@ -89,9 +90,22 @@ def _thresholds(t: Thresholds) -> list[Path]:
     return found
 
 
+def _count(count: Count) -> list[Path]:
+    """A group is two adders in a row; above there are ``every`` between registers."""
+    widest = max(count.groups)
+    found = [Path("count", 1 + (widest > 3), (widest > 1) + 2 * (widest > 3))]
+    together = min(count.every, len(count.levels) - 1)
+    return found + [Path("count", together, together * max(sums).bit_length()) for sums in count.levels[1:]]
+
+
 def _dot(dot: Dot, *, constant: bool) -> list[Path]:
+    if isinstance(dot.count, Count):
+        return _count(dot.count)
+    if dot.count is not None:  # a group's sum goes from lane to lane
+        joins = [Path("count", 1, dot.count.twos.high.bit_length())] if dot.count.joins else []
+        return [Path("lanes", 1 + max(dot.count.groups)), *_count(dot.count.twos), *joins]
     lane = dot.lane
-    levels = 0 if constant else 1 if isinstance(lane, MismatchLane | ConditionalLane) else 2
+    levels = 0 if constant else 1 if isinstance(lane, ConditionalLane) else 2
     found = _tree(dot.tree, levels, "sum") or [Path("lane", levels + 1)]
     for groups in dot.planes.levels:
         bits = max(span_bits(*dot.planes.span(group)) for group in groups)
@@ -116,14 +130,16 @@ def paths(stage: Stage) -> tuple[Path, ...]:
         found += _dot(stage.dot, constant=constant)
         found += [_counter(stage.sf), _counter(stage.weight_depth)]
         if stage.sf > 1:
-            found.append(Path("accumulator", 1, stage.sum_bits))
+            found.append(Path("accumulator", 1, stage.total_bits))
         if stage.has_weight_memory and stage.weight_style == "block":
             found.append(Path("weight memory", 0, memory=not stage.pace.output))
         if stage.has_input_memory and stage.input_style == "block":
             found.append(Path("input memory", 1, memory=not stage.pace.output))
         if isinstance(stage.control, EventControl):
             found.append(Path("live inputs", 2 + (stage.input_lanes * stage.lane.x.bits).bit_length() // 2))
-        if stage.thresholds is not None:
+        if isinstance(stage.thresholds, FusedThresholds):
+            found.append(Path("start", 1, stage.thresholds.total_bits, memory=stage.thresholds.table.style == "block"))
+        elif stage.thresholds is not None:
             found += _thresholds(stage.thresholds)
         else:
             found.append(Path("offset", 1, stage.o.levels.bits))

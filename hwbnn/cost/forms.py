@@ -2,6 +2,7 @@
 
 Laws, each measured on components alone (``benchmarks/estimates.py`` measures whole stages):
 
+- Lanes of bits are counted on the family's own cells: :mod:`hwbnn.cost.counts`.
 - A sum of k <= 4 operands of b bits between two registers costs 2 · (k - 2) · b LUT4 in full adders, two per bit
   that they take away, and one per bit of the result in a carry chain. The popcount of N bits comes to about
   2 · (N - ceil(log2(N + 1))); the registers after every second level of a tree add the chains.
@@ -19,6 +20,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from hwbnn.cost.counts import CHAIN_HALVES, accumulator_luts, count_luts, gated_luts
 from hwbnn.plan import (
     RELAXED,
     Adder,
@@ -27,11 +29,13 @@ from hwbnn.plan import (
     ArgMaxStage,
     Bank,
     ConcatStage,
+    Count,
     EventControl,
     FifoStage,
     ForkStage,
     FrameInputStage,
     FrameOutputStage,
+    FusedThresholds,
     JoinStage,
     LoaderStage,
     MatrixVectorStage,
@@ -53,12 +57,11 @@ from hwbnn.plan.lanes import (
     ChoiceLane,
     ConditionalLane,
     GatedConditionalLane,
-    GatedLane,
     Lane,
-    MismatchLane,
     MultiplierLane,
     PlanesLane,
     ProductLane,
+    StillLane,
 )
 from hwbnn.plan.loader import ADDRESS_BYTES, WORDS_BITS
 from hwbnn.plan.records import index_bits, span_bits
@@ -122,8 +125,6 @@ def lane_luts(lane: Lane, *, constant: bool = False) -> float:
     if constant:
         return 0.0
     match lane:
-        case MismatchLane():
-            return 0.25
         case GatedConditionalLane():
             return 1.0 * lane.x.bits
         case ConditionalLane():
@@ -133,7 +134,9 @@ def lane_luts(lane: Lane, *, constant: bool = False) -> float:
         case PlanesLane():
             bits = span_bits(*lane.bounds)
             return len(lane.planes) * (0.25 if bits == 1 else 0.7 * bits)
-    return 1.25 if isinstance(lane, GatedLane) and lane.x.is_ternary and lane.w.is_ternary else 0.75
+        case StillLane():
+            return 1.25 if lane.x.is_ternary and lane.w.is_ternary else 0.75
+    raise TypeError(f"Lanes must be of terms that are added, not {type(lane).__name__}")
 
 
 def tree_forms(tree: Tree, *, constant: bool = False) -> Forms:
@@ -206,6 +209,8 @@ def _table(table: Table) -> Forms:
 
 def _thresholds(t: Thresholds) -> Forms:
     compare = span_bits(t.low, t.high + 1)
+    if isinstance(t, FusedThresholds):
+        return _table(t.table)
     if isinstance(t, SearchedThresholds):
         result = Forms(datapath=float(compare), chains=1, registers=compare) * (t.lanes * t.steps)
         for table in (table for step in range(t.steps) for table in t.tables(step)):
@@ -243,8 +248,11 @@ def _products(dot: Dot) -> Forms:
     return pair * pairs + alone * single
 
 
-def dot_forms(dot: Dot, *, constant: bool = False) -> Forms:
-    """One processing element: its lanes, a tree for each plane, and the sum of the planes."""
+def dot_forms(dot: Dot, *, constant: bool = False, family: str = "") -> Forms:
+    """One processing element: its lanes and their count, or a tree for each plane and the sum of the planes."""
+    if dot.count is not None:
+        luts = count_luts(dot.count, family) if isinstance(dot.count, Count) else gated_luts(dot, dot.count, family)
+        return Forms(datapath=float(luts), chains=-(-luts // CHAIN_HALVES))
     result = tree_forms(dot.tree, constant=constant) * len(dot.lane.planes) + _products(dot)
     result += Forms(datapath=dot.simd * lane_luts(dot.lane, constant=constant))
     for groups in dot.planes.levels:
@@ -270,12 +278,16 @@ def _skipping(stage: MatrixVectorStage) -> Forms:
     return Forms()
 
 
-def _matrix_vector(stage: MatrixVectorStage) -> Forms:
+def _matrix_vector(stage: MatrixVectorStage, family: str) -> Forms:
     pe, lane = stage.fold.pe, stage.lane
     constant = not stage.has_weight_memory and not stage.loadable
-    element = dot_forms(stage.dot, constant=constant)
+    element = dot_forms(stage.dot, constant=constant, family=family)
     if stage.sf > 1:  # the first beat replaces the accumulator, the others add
-        element += Forms(datapath=2.0 * stage.sum_bits, chains=int(stage.sum_bits >= CHAIN_BITS))
+        element += Forms(datapath=accumulator_luts(stage.total_bits, family, adds=True),
+                         chains=int(stage.total_bits >= CHAIN_BITS))
+    elif isinstance(stage.thresholds, FusedThresholds):
+        bits = stage.thresholds.total_bits
+        element += Forms(datapath=accumulator_luts(bits, family, adds=False), chains=int(bits >= CHAIN_BITS))
     inputs = stage.input_lanes * lane.x.bits
     flags = (3 if stage.sf > 1 else 1) * stage.sum_latency + stage.tail_latency
     result = element * pe + _fifo(stage) + _counter(stage.sf) + Forms(
@@ -405,11 +417,14 @@ def _pool(stage: PoolStage) -> Forms:
     return lane * stage.i.lanes + _counter(stage.taps) + Forms(control=2.0) + signs + _fifo(stage)
 
 
-def forms(stage: Stage) -> Forms:
-    """Return the uncalibrated closed form of one stage. Raises ``TypeError`` for a stage it does not know."""
+def forms(stage: Stage, family: str = "") -> Forms:
+    """Return the uncalibrated closed form of one stage on a family, by Yosys' name.
+
+    Raises ``TypeError`` for a stage it does not know.
+    """
     match stage:
         case MatrixVectorStage():
-            return _matrix_vector(stage)
+            return _matrix_vector(stage, family)
         case ParallelStage():
             return _parallel(stage)
         case ThresholdStage():

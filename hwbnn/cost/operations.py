@@ -7,6 +7,8 @@ from hwbnn.plan import (
     AddStage,
     AffineStage,
     ArgMaxStage,
+    Dot,
+    FusedThresholds,
     MatrixVectorStage,
     Memory,
     ParallelStage,
@@ -54,6 +56,14 @@ def full_adders(tree: Tree) -> int:
     return max(0, tree.count * tree.bits(1) - tree.bits(tree.count))
 
 
+def _added(dot: Dot) -> int:
+    """Full adders of one use of a processing element: of the count of its lanes, or of its trees."""
+    if dot.count is None:
+        return len(dot.lane.planes) * full_adders(dot.tree)
+    bits = dot.simd * span_bits(*dot.lane.bounds)
+    return max(0, bits - dot.bits - dot.has_spare)
+
+
 def _compares(t: Thresholds) -> int:
     """One-bit operations of the thresholds of one group."""
     if isinstance(t, SearchedThresholds):
@@ -68,9 +78,10 @@ def operations(stage: Stage) -> Operations:
         lane, issues = stage.lane, stage.ii
         macs = issues * stage.fold.lanes
         per_lane = lane.x.bits * lane.w.bits
-        trees = len(lane.planes) * full_adders(stage.dot.tree)
-        bits = macs * per_lane + issues * stage.fold.pe * (trees + stage.sum_bits * (stage.sf > 1))
-        if stage.thresholds is not None:
+        bits = macs * per_lane + issues * stage.fold.pe * (_added(stage.dot) + stage.total_bits * (stage.sf > 1))
+        if isinstance(stage.thresholds, FusedThresholds):  # accumulators start from them; a single beat adds them
+            bits += stage.o.beats * stage.fold.pe * stage.thresholds.total_bits * (stage.sf == 1)
+        elif stage.thresholds is not None:
             bits += stage.o.beats * _compares(stage.thresholds)
         else:
             bits += stage.o.beats * stage.fold.pe * stage.o.levels.bits

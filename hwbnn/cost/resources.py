@@ -111,7 +111,7 @@ def fixed_cells(stage: Stage, tech: Technology) -> tuple[float, int]:
             registers += memory.bits
         else:
             luts += tech.lut_memory.primitives(memory.width, memory.depth) * tech.lut_memory.luts.value
-    _, soft = multiplications(forms(stage), tech)
+    _, soft = multiplications(forms(stage, tech.family), tech)
     return luts + sum(PRODUCT_LUTS * a * b for a, b in soft), registers
 
 
@@ -133,7 +133,7 @@ def multiplications(form: Forms, tech: Technology) -> tuple[int, list[tuple[int,
 
 def of_stage(stage: Stage, tech: Technology) -> Resources:
     """Return what one stage takes."""
-    form = forms(stage)
+    form = forms(stage, tech.family)
     luts, registers = fixed_cells(stage, tech)
     amounts = (form.datapath, form.control, form.rom, form.chains, form.registers + registers)
 

@@ -5,9 +5,11 @@ from hwbnn.plan.bank import Bank, Loaded
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, SliceStage
 from hwbnn.plan.channel import Channel
 from hwbnn.plan.control import Control, EventControl, SequenceControl
+from hwbnn.plan.count import Count, GatedCount
 from hwbnn.plan.data import carried, depends_on_data, on_images
 from hwbnn.plan.dot import Dot
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage, TopKStage
+from hwbnn.plan.fused import FusedThresholds
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
 from hwbnn.plan.lanes import (
@@ -47,14 +49,14 @@ from hwbnn.plan.window import Loop, WindowStage
 
 __all__ = [
     "AddStage", "AffineStage", "ArgMaxStage", "Bank", "Blocked", "Borders", "Channel", "ChoiceLane", "ConcatStage",
-    "ConditionalLane", "Control", "Cycles", "Dot", "Edge", "EventControl", "FifoStage", "Fold", "ForkStage",
-    "FrameInputStage", "FrameOutputStage", "GatedConditionalLane", "GatedLane", "JoinStage", "Lane", "Loaded",
-    "LoaderStage", "Loop", "MaskLane", "MatrixVectorStage", "Memory", "MismatchLane", "MultiplierLane", "Pace",
-    "PadStage", "PartStage", "PipelineStage", "Plan", "Planes", "PlanesLane", "PoolStage", "ProductLane", "RELAXED",
-    "Schedule", "SearchedThresholds", "SequenceControl", "SliceStage", "Stage", "StillLane", "Stream", "Style",
-    "Table", "ThresholdStage", "Thresholds", "TopKStage", "Tree", "UnitOptions", "WeightImage",
+    "ConditionalLane", "Control", "Count", "Cycles", "Dot", "Edge", "EventControl", "FifoStage", "Fold", "ForkStage",
+    "FrameInputStage", "FrameOutputStage", "FusedThresholds", "GatedConditionalLane", "GatedCount", "GatedLane",
+    "JoinStage", "Lane", "Loaded", "LoaderStage", "Loop", "MaskLane", "MatrixVectorStage", "Memory", "MismatchLane",
+    "MultiplierLane", "Pace", "PadStage", "PartStage", "PipelineStage", "Plan", "Planes", "PlanesLane", "PoolStage",
+    "ProductLane", "RELAXED", "Schedule", "SearchedThresholds", "SequenceControl", "SliceStage", "Stage", "StillLane",
+    "Stream", "Style", "Table", "ThresholdStage", "Thresholds", "TopKStage", "Tree", "UnitOptions", "WeightImage",
     "WidthConverterStage", "WindowStage", "buffer_style", "carried", "datapaths", "depends_on_data", "folds_of",
     "lane_for", "lower", "on_images", "plan_of", "rom_style", "schedule", "searches", "span_bits", "weight_levels",
-    "Adder", "AdderGraph", "AtLeast", "ParallelStage", "digit_counts", "matrix_graph", "not_parallel",
-    "parallel_graph", "sum_thresholds",
+    "Adder", "AdderGraph", "AtLeast", "ParallelStage", "digit_counts", "matrix_graph", "not_parallel", "parallel_graph",
+    "sum_thresholds",
 ]

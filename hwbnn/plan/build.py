@@ -14,6 +14,7 @@ from hwbnn.errors import UserError
 from hwbnn.plan.branches import AddStage, ConcatStage, FifoStage, ForkStage, JoiningStage, SliceStage
 from hwbnn.plan.control import kept_words
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage, TopKStage
+from hwbnn.plan.fused import FusedThresholds
 from hwbnn.plan.general import Rooms, general
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
@@ -212,7 +213,7 @@ class Builder:
                 style=self.styles.get(f"{node.name}.thresholds") or table_style, borders=borders, loadable=loadable,
                 has_polarity=loadable and lane.w.low != -lane.w.high)  # whose weights cannot be negated instead
             thresholds = self.cheapest(thresholds)
-        self.push(MatrixVectorStage(
+        stage = MatrixVectorStage(
             name=node.name, nodes=nodes, i=self.stream, o=self.out(last, fold.pe), rows=node.rows,
             columns=matrix.columns, fold=fold, weights=matrix.weights, lane=lane, thresholds=thresholds,
             groups=node.rows // fold.pe if matrix.is_depthwise else matrix.groups, apart=matrix.is_depthwise,
@@ -221,7 +222,10 @@ class Builder:
             input_style=self.styles.get(f"{node.name}.inputs") or buffer_style(self.stream.bits, sf),
             offset_style=self.styles.get(f"{node.name}.offsets") or table_style,
             sequence_style=self.styles.get(f"{node.name}.sequence"), skips=skips,
-            isolated=isolates(fold.options, lane)))
+            isolated=isolates(fold.options, lane))
+        if thresholds is not None and FusedThresholds.fits(thresholds) and stage.can_start:
+            stage = replace(stage, thresholds=FusedThresholds.like(thresholds), fifo_depth=0)
+        self.push(stage)
         return last
 
     def sole_threshold(self, node: ir.Node) -> ir.Threshold | None:

@@ -12,6 +12,7 @@ from hwbnn.ir import Levels
 from hwbnn.plan.bank import Bank, Loaded
 from hwbnn.plan.control import SKIPS, Control, EventControl, SequenceControl, Skips, kept_words
 from hwbnn.plan.dot import Dot
+from hwbnn.plan.fused import FusedThresholds
 from hwbnn.plan.lanes import Lane
 from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.records import Fold, Memory, PipelineStage, Style, index_bits, span_bits
@@ -120,6 +121,9 @@ class MatrixVectorStage(PipelineStage):
         adds_nothing = 0 in (self.lane.idle_weight, self.lane.idle_activation)
         if self.isolated and (self.skips != "nothing" or not adds_nothing):
             raise ValueError(f"{self.name} must have zeros that add nothing, and skip nothing, to be isolated")
+        if self.is_fused and not self.can_start:
+            raise ValueError(f"{self.name} accumulators must start from 0 or from what was left out, not from "
+                             "thresholds")
         super().__post_init__()
 
     def at(self, pace):
@@ -209,13 +213,30 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def sum_bits(self) -> int:
-        """Width of an accumulator."""
+        """Width of a sum over a row."""
         return span_bits(*self.sums)
 
     @property
+    def is_fused(self) -> bool:
+        """Whether accumulators start from thresholds, and their signs are the result."""
+        return isinstance(self.thresholds, FusedThresholds)
+
+    @property
+    def can_start(self) -> bool:
+        """Whether accumulators may start from thresholds: not from what was left out, nor where they are kept apart."""
+        return not self.keeps_sums and not (self.skips == "activations" and self.lane.idle_activation)
+
+    @property
+    def total_bits(self) -> int:
+        """Width of an accumulator; where it is fused and takes a single beat, of the sign alone."""
+        if isinstance(self.thresholds, FusedThresholds):
+            return self.thresholds.total_bits if self.sf > 1 else 1
+        return self.sum_bits
+
+    @cached_property
     def dot(self) -> Dot:
-        """What one PE adds up in a cycle."""
-        return Dot(self.lane, self.fold.simd, self.pace)
+        """What one PE adds up in a cycle; accumulators that add take a spare bit of it."""
+        return Dot(self.lane, self.fold.simd, self.pace, self.sf > 1 or self.is_fused)
 
     @cached_property
     def weight_words(self) -> list[int]:
@@ -371,7 +392,7 @@ class MatrixVectorStage(PipelineStage):
         if self.skips == "activations" and self.lane.idle_activation:
             total += index_bits(self.sf) * self.sum_latency  # how many beats were left out
         total += (3 if self.sf > 1 else 1) * self.sum_latency + 1 + self.tail_latency  # flags beside the pipeline
-        total += pe * (self.dot.flip_flops + self.sum_bits)
+        total += pe * (self.dot.flip_flops + self.total_bits)
         if self.keeps_sums:
             total += pe * self.sum_bits + 1
         if self.thresholds is not None:

@@ -16,6 +16,7 @@ from hwbnn.plan.loader import WORDS_BITS
 from hwbnn.rtl.add import Add
 from hwbnn.rtl.affine import AffineUnit
 from hwbnn.rtl.argmax import ArgMaxUnit
+from hwbnn.rtl.cells import Family
 from hwbnn.rtl.concat import Concat, Slice
 from hwbnn.rtl.fork import Fork
 from hwbnn.rtl.frame import FrameInput, FrameOutput, byte_padded
@@ -214,13 +215,15 @@ _SPRAM_INIT = re.compile(
     r' *initial begin\n(?: *ram\[\d+\] = [^\n]*\n)* *end\n')
 
 
-def verilog(plan: plan.Plan, name: str = "accelerator", *, lut_memory: bool = True) -> str:
+def verilog(plan: plan.Plan, name: str = "accelerator", *, family: str | None = None, lut_memory: bool = True) -> str:
     """Return the accelerator as one Verilog file; instances are called after the network's nodes.
 
-    Without ``lut_memory`` it is for a family that has none: what would be LUT memory is left to flip-flops, since Yosys
-    refuses what it cannot map as asked.
+    With a ``family`` that has cells of its own (:mod:`hwbnn.rtl.cells`) it is made of these, else of none that any
+    tool would not know. Without ``lut_memory`` it is for a family that has none: what would be LUT memory is left to
+    flip-flops, since Yosys refuses what it cannot map as asked.
     """
-    text = backend.convert(Accelerator(plan), name=name, emit_src=False, strip_internal_attrs=True)
+    platform = None if family is None else Family(family)
+    text = backend.convert(Accelerator(plan), name=name, platform=platform, emit_src=False, strip_internal_attrs=True)
     if not lut_memory:
         text = text.replace('ram_style = "distributed"', 'ram_style = "logic"')
     text = _SPRAM_INIT.sub(r"\1", text)  # which cannot be initialised: Yosys would refuse to map it

@@ -6,7 +6,7 @@ from amaranth.lib import data
 from hwbnn.ir import Levels
 from hwbnn.plan import Stream
 
-__all__ = ["decode", "encode", "encode_level", "payload", "recoded"]
+__all__ = ["decode", "encode", "encode_level", "extended", "payload", "recoded"]
 
 
 def payload(stream: Stream) -> data.ArrayLayout:
@@ -46,9 +46,11 @@ def encode_level(index: Value, levels: Levels) -> Value:
     return _low_bits(index * levels.step + levels.low, levels.bits)
 
 
+def extended(number: Value, bits: int) -> list[Value]:
+    """The lowest ``bits`` bits of a number, repeated by its sign or zeros where it is narrower."""
+    fill = number[-1] if number.shape().signed and len(number) else Const(0, 1)
+    return [*number[:bits], *[fill] * (bits - len(number))]
+
+
 def _low_bits(number: Value, bits: int) -> Value:
-    """The lowest ``bits`` bits, extended by sign or zero where the number is narrower."""
-    if len(number) >= bits:
-        return number[:bits]
-    fill = number[-1] if number.shape().signed else Const(0, 1)
-    return Cat(number, fill.replicate(bits - len(number)))
+    return Cat(extended(number, bits))

@@ -1,11 +1,13 @@
 """One processing element: SIMD lanes and their sum."""
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwbnn import plan
-from hwbnn.rtl.lanes import terms
+from hwbnn.rtl.cells import cells
+from hwbnn.rtl.count import count_gated, count_up
+from hwbnn.rtl.lanes import mask_and_sign, terms
 from hwbnn.rtl.tree import add_planes, add_up
 
 __all__ = ["DotProduct"]
@@ -25,12 +27,16 @@ class DotProduct(wiring.Component):
         Activation codes.
     w : :py:`In(ArrayLayout(lane.w.bits, simd))`
         Weight codes.
-    sum : :py:`Out(range(simd · lane.low, simd · lane.high + 1))`
+    sum : :py:`Out(range(dot.sums[0], dot.sums[1] + 1))`
+        The sum, without :py:`spare`.
+    spare : :py:`Out(1)`
+        To be added by whoever takes the sum; 0 unless ``dot.has_spare``.
     """
 
     x: data.View
     w: data.View
     sum: Signal
+    spare: Signal
 
     def __init__(self, dot: plan.Dot):
         self._dot = dot
@@ -39,6 +45,7 @@ class DotProduct(wiring.Component):
             "x": In(data.ArrayLayout(dot.lane.x.bits, dot.simd)),
             "w": In(data.ArrayLayout(dot.lane.w.bits, dot.simd)),
             "sum": Out(range(low, high + 1)),
+            "spare": Out(1),
         })
 
     @property
@@ -48,9 +55,21 @@ class DotProduct(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        lanes = range(self._dot.simd)
-        planes = terms(m, self._dot.lane, [self.x[k] for k in lanes], [self.w[k] for k in lanes])
-        names = ["sum"] if len(planes) == 1 else [f"sum_{plane}" for plane in range(len(planes))]
-        sums = [add_up(m, self._dot.tree, plane, name=name) for plane, name in zip(planes, names, strict=True)]
-        m.d.comb += self.sum.eq(add_planes(m, self._dot.planes, sums))
+        dot, made_of = self._dot, cells(platform)
+        codes = [(self.x[k], self.w[k]) for k in range(dot.simd)]
+        match dot.count:
+            case plan.Count() as count:
+                bits, spare = count_up(m, made_of, count, codes)
+            case plan.GatedCount() as count:
+                bits, spare = count_gated(m, made_of, count, [
+                    (*mask_and_sign(x, dot.lane.x), *mask_and_sign(w, dot.lane.w)) for x, w in codes])
+            case _:
+                planes = terms(m, dot.lane, [x for x, _ in codes], [w for _, w in codes])
+                names = ["sum"] if len(planes) == 1 else [f"sum_{plane}" for plane in range(len(planes))]
+                sums = [add_up(m, dot.tree, plane, name=name) for plane, name in zip(planes, names, strict=True)]
+                m.d.comb += self.sum.eq(add_planes(m, dot.planes, sums))
+                return m
+        m.d.comb += self.sum.eq(Cat(bits))
+        if spare is not None:
+            m.d.comb += self.spare.eq(spare)
         return m

@@ -1,4 +1,7 @@
-"""The hardware of each lane: codes become terms (:mod:`hwbnn.plan.lanes` says what they mean)."""
+"""The hardware of lanes whose terms are added: codes become terms (:mod:`hwbnn.plan.lanes` says what they mean).
+
+Terms of few values are counted instead (:mod:`hwbnn.rtl.count`).
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +13,7 @@ from hwbnn import plan
 from hwbnn.ir import Levels
 from hwbnn.rtl.codes import decode
 
-__all__ = ["Multiplier", "terms"]
+__all__ = ["Multiplier", "mask_and_sign", "terms"]
 
 
 def terms(m: Module, lane: plan.Lane, x: Sequence[Value], w: Sequence[Value]) -> list[list[Value]]:
@@ -35,10 +38,6 @@ def _from_zero(lane: plan.Lane, x: Value) -> Value:
     return (x ^ Const(lane.half, lane.x.bits) if lane.half else x).as_unsigned()
 
 
-def _mismatch(m, lane, x, w, name):
-    return x ^ w
-
-
 def _conditional(m, lane, x, w, name):
     return _from_zero(lane, x) ^ (~w[0]).replicate(lane.x.bits)
 
@@ -47,19 +46,13 @@ def _gated_conditional(m, lane, x, w, name):
     return (_from_zero(lane, x) ^ w[1].replicate(lane.x.bits)) & w[0].replicate(lane.x.bits)
 
 
-def _planes(code: Value, levels: Levels) -> tuple[Value, Value]:
+def mask_and_sign(code: Value, levels: Levels) -> tuple[Value, Value]:
     """Mask and sign of a ternary or bipolar code."""
     return (Const(1, 1), ~code[0]) if levels.is_bipolar else (code[0], code[1])
 
 
-def _gated(m, lane, x, w, name):
-    (x_mask, x_sign), (w_mask, w_sign) = _planes(x, lane.x), _planes(w, lane.w)
-    live = x_mask & w_mask
-    return Cat(~live, live & (x_sign ^ w_sign))
-
-
 def _still(m, lane, x, w, name):
-    (x_mask, x_sign), (w_mask, w_sign) = _planes(x, lane.x), _planes(w, lane.w)
+    (x_mask, x_sign), (w_mask, w_sign) = mask_and_sign(x, lane.x), mask_and_sign(w, lane.w)
     live = x_mask & w_mask
     return Cat(live, live & (x_sign ^ w_sign)).as_signed()
 
@@ -68,7 +61,7 @@ def _choice(m, lane, x, w, name):
     number = decode(w, lane.w)
     if lane.x.is_bipolar:
         return Mux(x[0], number, 0)
-    mask, sign = _planes(x, lane.x)
+    mask, sign = mask_and_sign(x, lane.x)
     return Mux(mask, Mux(sign, 0, number << 1), number)
 
 
@@ -143,10 +136,8 @@ def _sign(number: Value) -> Value:
 
 
 _TERMS: dict[type[plan.Lane], Callable[..., Value]] = {
-    plan.MismatchLane: _mismatch,
     plan.ConditionalLane: _conditional,
     plan.GatedConditionalLane: _gated_conditional,
-    plan.GatedLane: _gated,
     plan.StillLane: _still,
     plan.ChoiceLane: _choice,
     plan.ProductLane: _product,

@@ -1,14 +1,16 @@
 """The folded matrix-vector unit."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwbnn.plan import MatrixVectorStage
+from hwbnn.plan import FusedThresholds, MatrixVectorStage
 from hwbnn.rtl.bank import BankReader, load_ports
-from hwbnn.rtl.codes import encode, payload
+from hwbnn.rtl.cells import Cells, cells
+from hwbnn.rtl.codes import encode, encode_level, extended, payload
 from hwbnn.rtl.constants import ConstantReader
 from hwbnn.rtl.control import BeatControl
 from hwbnn.rtl.dot import DotProduct
@@ -88,31 +90,65 @@ class MatrixVectorUnit(wiring.Component):
         # Terms and sums run free; flags run beside them. With one beat per row every valid beat ends a row.
         complete = stage.sum_latency + 1 + stage.keeps_sums
         ends = flags(m, issue & last, complete + stage.tail_latency, name="ends")
-        valid, starts = ends[stage.sum_latency], Const(1)
+        valid, starts = ends[stage.sum_latency], ends
         if sf > 1:
             valid = flags(m, issue, stage.sum_latency, name="valid")[-1]
-            starts = flags(m, issue & first, stage.sum_latency, name="starts")[-1]
-        start, idle = 0, stage.lane.idle_activation
-        if stage.skips == "activations" and idle:  # what the beats that were left out would have added
-            start = delayed(m, control.left_out, stage.sum_latency, name="left_out") * (idle * stage.fold.simd)
-        sums = data.ArrayLayout(range(stage.sums[0], stage.sums[1] + 1), pe)
-        totals, bits = Signal(sums, name="totals", reset_less=True), stage.lane.x.bits
+            starts = flags(m, issue & first, stage.sum_latency, name="starts")
+        bits = stage.lane.x.bits
         weights = data.View(data.ArrayLayout(stage.fold.simd * stage.lane.w.bits, pe), w[:stage.weight_bits])
+        dots = []
         for p in range(pe):
             m.submodules[f"pe_{p}"] = dot = DotProduct(stage.dot)
             own = Cat(x.word_select(k * pe + p, bits) for k in range(stage.fold.simd)) if stage.apart else x
             if stage.taps is not None:
                 own = self._chosen(x, w[stage.weight_bits:], 0 if stage.taps_are_shared else p)
             m.d.comb += [dot.x.as_value().eq(own), dot.w.as_value().eq(weights[p])]
-            with m.If(valid):
-                m.d.sync += totals[p].eq(Mux(starts, start, totals[p]) + dot.sum)
+            dots.append(dot)
+        totals: Any = Signal(data.ArrayLayout(stage.total_bits, pe), name="totals", reset_less=True)
+        start = self._start(m, control, starts)
+        after = self._added(m, cells(platform), dots, totals, start, starts[stage.sum_latency])
+        with m.If(valid):
+            m.d.sync += totals.eq(Cat(after))
         if stage.keeps_sums:
-            partial, totals = totals, Signal(sums, name="complete", reset_less=True)
+            partial, totals = totals, Signal(totals.shape(), name="complete", reset_less=True)
             with m.If(ends[complete - 1]):
                 m.d.sync += totals.eq(partial)
         m.d.comb += [fifo.w_en.eq(ends[-1]), fifo.w_data.eq(self._tail(m, totals, ends, complete))]
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
+
+    def _start(self, m: Module, control: BeatControl, starts: list[Value]) -> list[Value]:
+        """Return what each accumulator starts from, in the cycle of the last of ``starts``."""
+        stage = self._stage
+        thresholds, idle = stage.thresholds, stage.lane.idle_activation
+        if isinstance(thresholds, FusedThresholds):
+            m.submodules.thresholds = reader = ConstantReader(thresholds.table)
+            if stage.loadable:
+                wiring.connect(m, wiring.flipped(self.load_thresholds), reader.load)
+            m.d.comb += reader.advance.eq(starts[stage.sum_latency - thresholds.table.latency])
+            return [start.as_signed() for start in data.View(
+                data.ArrayLayout(thresholds.start_bits, stage.fold.pe), reader.data)]
+        start: Value = Const(0)
+        if stage.skips == "activations" and idle:  # what the beats that were left out would have added
+            start = delayed(m, control.left_out, stage.sum_latency, name="left_out") * (idle * stage.fold.simd)
+        return [start] * stage.fold.pe
+
+    def _added(self, m: Module, made_of: Cells, dots: Sequence[DotProduct], totals: data.View, start: Sequence[Value],
+               first: Value) -> list[Value]:
+        """Return what the accumulators hold after the beat whose sums are given out."""
+        stage = self._stage
+        spares = [dot.spare if stage.dot.has_spare else None for dot in dots]
+        if stage.sf > 1:
+            width = stage.total_bits
+            return [Cat(bits) for bits in made_of.accumulate(m, [
+                (list(totals[p]), extended(dot.sum, width), extended(start[p], width), spare)
+                for p, (dot, spare) in enumerate(zip(dots, spares, strict=True))], first)]
+        if isinstance(stage.thresholds, FusedThresholds):
+            width = stage.thresholds.total_bits
+            return [bits[width - 1] for bits in made_of.add(m, [
+                (extended(start[p], width), extended(dot.sum, width), spare)
+                for p, (dot, spare) in enumerate(zip(dots, spares, strict=True))])]
+        return [Cat(extended(dot.sum, stage.total_bits)) for dot in dots]
 
     def _chosen(self, x: Value, taps: Value, p: int) -> Value:
         """Return the inputs that PE number ``p`` of a shift layer chooses among those of all taps."""
@@ -194,12 +230,19 @@ class MatrixVectorUnit(wiring.Component):
     def _tail(self, m: Module, totals: data.View, ends: list[Value], complete: int) -> data.View:
         """Return what leaves the unit, ``stage.tail_latency`` cycles after :py:`totals`, ``complete`` after issue."""
         stage = self._stage
+        if isinstance(stage.thresholds, FusedThresholds):
+            codes = Signal(payload(stage.o), name="codes")
+            for p in range(stage.fold.pe):
+                reached = ~totals[p][-1] ^ int(stage.thresholds.inverts[0])
+                m.d.comb += codes[p].eq(encode_level(reached, stage.o.levels))
+            return codes
+        sums = data.View(data.ArrayLayout(range(stage.sums[0], stage.sums[1] + 1), stage.fold.pe), totals.as_value())
         if stage.thresholds is not None:
             m.submodules.thresholds = tail = threshold_lanes(stage.thresholds)
             if stage.loadable:
                 wiring.connect(m, wiring.flipped(self.load_thresholds), tail.load)
             m.d.comb += [tail.advance.eq(ends[complete - stage.lead]),
-                         tail.numbers.eq(totals)]
+                         tail.numbers.eq(sums)]
             return tail.codes
         table = stage.offset_table
         assert table is not None  # one or the other
@@ -212,7 +255,7 @@ class MatrixVectorUnit(wiring.Component):
         for p in range(stage.fold.pe):
             # scale is 1, 2, -1 or -2: written as a multiplication it would take a DSP block on families that have them
             scale = stage.lane.scale
-            total = totals[p] << abs(scale) - 1
+            total = sums[p] << abs(scale) - 1
             value = offsets[p] + total if scale > 0 else offsets[p] - total
             m.d.sync += numbers[p].eq(encode(value, stage.o.levels))
         return numbers

@@ -1,4 +1,4 @@
-"""What is simulated: the emitted Verilog of a build directory, its plan, and what golden says about images."""
+"""What is simulated: the behavioural Verilog of a build directory, its plan, and what golden says about images."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +33,7 @@ class Design:
     plan : :class:`Plan`
         How it is built.
     verilog : :class:`~pathlib.Path`
-        The emitted file, or a netlist, with top module :data:`TOPLEVEL`.
+        The emitted file in its behavioural form, or a netlist, with top module :data:`TOPLEVEL`.
     sealed : :class:`bool`
         Whether cycles cannot be seen, but values alone: behind a serial line.
     blind : :class:`bool`
@@ -67,7 +67,7 @@ class Design:
         if plan.loader is not None and weights is None:
             weights = WeightImage.of(directory)
         network = directory.network if weights is None else weights.network
-        return cls(network, plan, directory.verilog, weights=weights)
+        return cls(network, plan, directory.behavioural, weights=weights)
 
     @cached_property
     def config(self) -> NDArray[np.uint8]:

@@ -11,11 +11,13 @@ from hwbnn.errors import UserError
 from hwbnn.sim import cells
 from hwbnn.sim.design import TOPLEVEL
 from hwbnn.sim.taps import Tap
+from hwbnn_boards import board
 
-__all__ = ["NETLISTS", "Line", "has_stream", "line_of", "netlist_of"]
+__all__ = ["NETLISTS", "Line", "cells_of", "has_stream", "line_of", "netlist_of"]
 
-NETLISTS = ("synth", "placed")
-"""The accelerator after Yosys, with the Verilog's ports; the whole design for the board after nextpnr."""
+NETLISTS = ("cells", "synth", "placed")
+"""The Verilog that is synthesized, of its family's cells; the accelerator after Yosys, with the same ports; the whole
+design for the board after nextpnr."""
 
 _INSIDE, _OUTSIDE = "/*verilator tracing_off*/", "/*verilator tracing_on*/"  # waveforms end at the pins of cells
 _FILE = "synth/netlists.json"
@@ -39,7 +41,7 @@ def netlist_of(directory: BuildDirectory, kind: str, design: Path, *, above: str
     Parameters
     ----------
     kind : :class:`str`
-        One of :data:`NETLISTS`.
+        One of :data:`NETLISTS` that ``hwbnn synth`` leaves.
     design : :class:`~pathlib.Path`
         Where to; a file that has that content already stays as it is.
     above : :class:`str`
@@ -57,7 +59,18 @@ def netlist_of(directory: BuildDirectory, kind: str, design: Path, *, above: str
     if not file.exists() or sha256(file.read_bytes()).hexdigest() != known:
         raise UserError(f"Netlist {file} must be the one that was synthesized, and it is missing or was changed; "
                         f"make it again with `hwbnn synth {directory.path}`")
-    text = _LONG.sub(_shortened, file.read_text())
+    return _with_models(family, _LONG.sub(_shortened, file.read_text()), design, above)
+
+
+def cells_of(directory: BuildDirectory, design: Path) -> Path:
+    """Put the Verilog that is synthesized and models of its family's cells into one file, ``design``, and return that.
+
+    Raises as :func:`netlist_of`.
+    """
+    return _with_models(board(directory.manifest.board).family, directory.verilog.read_text(), design, "")
+
+
+def _with_models(family: str, text: str, design: Path, above: str) -> Path:
     content = f"{_INSIDE}\n{cells.models(family, text)}\n{_OUTSIDE}\n{text}\n{above}"
     if not design.exists() or design.read_text() != content:
         write_atomic(design, content)
@@ -86,8 +99,8 @@ def _shortened(name: re.Match[str]) -> str:
 
 
 def _record(directory: BuildDirectory, kind: str) -> dict[str, Any]:
-    if kind not in NETLISTS:
-        raise UserError(f"Netlist must be {' or '.join(NETLISTS)}, not {kind}")
+    if kind not in NETLISTS[1:]:
+        raise UserError(f"Netlist must be {' or '.join(NETLISTS[1:])}, not {kind}")
     record = directory.read_json(_FILE, "hwbnn synth")
     if record.get("format") != _FORMAT:
         raise UserError(f"File {directory / _FILE} must have format {_FORMAT}, not {record.get('format')}; "

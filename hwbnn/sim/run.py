@@ -21,7 +21,7 @@ from hwbnn.sim.beats import values_of, width
 from hwbnn.sim.cocotb_engine import CocotbEngine
 from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.design import TOPLEVEL, Design
-from hwbnn.sim.netlist import NETLISTS, has_stream, line_of, netlist_of
+from hwbnn.sim.netlist import NETLISTS, cells_of, has_stream, line_of, netlist_of
 from hwbnn.sim.partial import Outcome, Partial
 from hwbnn.sim.placed import LineEngine, driven
 from hwbnn.sim.profile import profile
@@ -99,10 +99,11 @@ def simulate(directory: BuildDirectory, x: ArrayLike, *, engine: str = "cocotb",
         and beside it lists of signals for GTKWave (``.gtkw``) and Surfer (``.sucl``); or a ``.saif`` file, which
         :func:`hwbnn.sim.activity.read_saif` reads.
     netlist : :class:`str`
-        ``rtl`` runs the emitted Verilog; ``synth`` what Yosys made of it, with its ports and stages; ``placed`` the
-        whole design for the board after nextpnr, images and results going over its serial line. The last two are what
-        ``hwbnn synth`` left, run on the engines ``compiled`` and ``cocotb``, and all about them is kept below
-        ``netlist/`` instead of here. A serial line has neither stalls nor latencies to compare.
+        ``rtl`` runs the emitted Verilog in its behavioural form; ``cells`` as it is synthesized, of its family's cells;
+        ``synth`` what Yosys made of it, with its ports and stages; ``placed`` the whole design for the board after
+        nextpnr, images and results going over its serial line. The last two are what ``hwbnn synth`` left. Netlists run
+        on the engines ``compiled`` and ``cocotb``, and all about them is kept below ``netlist/`` instead of here. A
+        serial line has neither stalls nor latencies to compare.
     resume : :class:`bool`
         Go on with a simulation that was interrupted: of the same images, with the same options.
     weights : :class:`~hwbnn.plan.WeightImage`
@@ -272,6 +273,8 @@ def _design(directory: BuildDirectory, netlist: str, weights: WeightImage | None
     if netlist not in NETLISTS:
         raise UserError(f"Netlist must be one of rtl, {', '.join(NETLISTS)}, not {netlist}")
     home = BuildDirectory(directory / "netlist" / netlist)
+    if netlist == "cells":
+        return replace(design, verilog=cells_of(directory, home / "design.v")), home
     if netlist == "synth":
         file = netlist_of(directory, netlist, home / "design.v")
         streams = stage_streams(design)

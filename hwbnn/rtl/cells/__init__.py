@@ -6,16 +6,36 @@ has the methods of :class:`Plain`, which is their meaning; the tests prove each 
 combinational.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 from hwbnn.rtl.cells.ecp5 import Ecp5
 from hwbnn.rtl.cells.ice40 import Ice40
-from hwbnn.rtl.cells.plain import Bits, Cells, Plain
+from hwbnn.rtl.cells.plain import Bits, Cells, GatedLane, Lane, Plain
 from hwbnn.rtl.cells.xilinx import Xilinx
 
-__all__ = ["Bits", "Cells", "Ecp5", "Ice40", "Plain", "Xilinx", "cells"]
+__all__ = ["FAMILIES", "Bits", "Cells", "Ecp5", "Family", "GatedLane", "Ice40", "Lane", "Plain", "Xilinx", "cells"]
 
-_FAMILIES: dict[str, type[Cells]] = {"ecp5": Ecp5, "ice40": Ice40, "xilinx": Xilinx}
+FAMILIES: dict[str, type[Cells]] = {"ecp5": Ecp5, "ice40": Ice40, "xilinx": Xilinx}
+"""The cells of families that have their own, by Yosys' name of the family."""
+
+_ALIASES = {"ice5": "ice40"}  # Amaranth's name of UltraPlus
 
 
-def cells(family: str | None) -> Cells:
-    """The cells of a family, the behavioural ones where it has none of its own."""
-    return _FAMILIES.get(family or "", Plain)()
+@dataclass(frozen=True)
+class Family:
+    """A platform to elaborate for that is a family of chips, and no board.
+
+    Parameters
+    ----------
+    family : :class:`str`
+        Yosys' name; any that has no cells of its own has the behavioural ones.
+    """
+
+    family: str
+
+
+def cells(platform: Any) -> Cells:
+    """The cells of the family of a platform: a :class:`Family`, a board's, or None and others for the behavioural."""
+    family = str(getattr(platform, "family", "")).lower()
+    return FAMILIES.get(_ALIASES.get(family, family), Plain)()

@@ -18,6 +18,7 @@ from hwbnn.rtl.cells.plain import Bits, Plain
 __all__ = ["Ecp5"]
 
 LENGTH = 16  # CCU2C of a chain: longer ones are slow and hard to place
+_FEW = 3  # lanes for which a chain, which must begin and end, does not pay
 
 Bit = Value | tuple[Value, Value]  # a bit, or a lane that makes one
 
@@ -86,13 +87,18 @@ class Ecp5(Plain):
     """Three lanes or one adder bit of a pair a CCU2C."""
 
     def count(self, m, groups):
-        chains = [_Chain(m), _Chain(m)]  # one for pairs of lanes, one for pairs of their sums
+        if sum(map(len, groups)) <= _FEW:
+            return Plain().count(m, groups)
+        # One chain for pairs of lanes, and one for pairs of their sums: from group to group these would lengthen it.
+        chains = [_Chain(m), _Chain(m)] if len(groups) > 1 else [_Chain(m)] * 2
         result = [_count(chains, list(group)) for group in groups]
         for chain in chains:
             chain.close()
         return [_plain(m, bits) for bits in result]
 
     def gate(self, m, groups):
+        if sum(map(len, groups)) <= _FEW:
+            return Plain().gate(m, groups)
         chain, result = _Chain(m), []
         for group in groups:
             total, twos = None, []

@@ -6,10 +6,7 @@ from operator import add
 
 from amaranth import Cat, Module, Mux, Signal, Value
 
-__all__ = ["GROUP", "QUAD", "Bits", "Cells", "Lane", "Plain", "gated_term", "number"]
-
-GROUP = 7  # lanes that are counted at once: 3 bits, on every family two adders deep
-QUAD = 4  # gated lanes that are added at once
+__all__ = ["Bits", "Cells", "GatedLane", "Lane", "Plain", "gated_term", "number"]
 
 Bits = list[Value]  # of a number, least significant first
 Lane = tuple[Value, Value]  # activation and weight
@@ -20,11 +17,11 @@ class Cells:
     """The functions; each takes all its instances at once, so that they can share chains."""
 
     def count(self, m: Module, groups: Sequence[Sequence[Lane]]) -> list[Bits]:
-        """For each group of at most :data:`GROUP` lanes, how many of them differ: 1 to 3 bits."""
+        """For each group of at most :data:`hwbnn.plan.count.GROUP` lanes, how many of them differ: 1 to 3 bits."""
         raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
     def gate(self, m: Module, groups: Sequence[Sequence[GatedLane]]) -> list[tuple[Value, Bits]]:
-        """For each group of at most :data:`QUAD` lanes, the sum of 1 - x·w as one bit and the bits of weight 2.
+        """For groups of at most :data:`hwbnn.plan.count.QUAD` lanes, the sum of 1 - x·w: a bit, and bits of weight 2.
 
         Zeros must be stored as 0 in activations' signs and as 1 in weights' signs.
         """

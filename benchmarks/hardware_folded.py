@@ -1,0 +1,102 @@
+"""Folded accelerators: look-up tables per lane, whole, from the family's primitives and left to synthesis.
+
+A row is ``NETWORK-LANES-FAMILY``, ``ternary-FAMILY`` or ``binary-FAMILY``. The networks are lfcW1A1 and cnvW1A1
+(``$HWBNN_DATA``), folded by the solver for so many cycles per frame that they come to about that number of lanes (sum
+of PE times SIMD), from AXI4-Stream to AXI4-Stream with everything between; ``ternary`` and ``binary`` are one
+matrix-vector unit behind AXI4-Stream, 512 by 128 with 64 by 16 lanes, activations, weights and results of these
+levels. The emitted Verilog goes through Yosys, flat: made for the family (``cells``), and, of the units, also without
+cells (``plain``), the same plan where ``+`` is left to synthesis. The weights of the networks make that slow: minutes
+each.
+
+Look-up tables are LUT4 and two per CCU2C on ECP5, LUT6 (a LUT6_2 is one) on Xilinx, SB_LUT4 on iCE40, with what
+memories of look-up tables take.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from hwbnn import ir
+from hwbnn.fold import Goal, solve
+from hwbnn.plan import Fold, MatrixVectorStage, Plan, lower
+from hwbnn.rtl import verilog
+from hwbnn.synth.families import FAMILIES
+from hwbnn.synth.tools import Tools
+
+SYNTHESIS = {"ecp5": "synth_ecp5 -nowidelut", "ice40": "synth_ice40",
+             "xilinx": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf"}
+CYCLES = {"lfc-256": 20_000, "lfc-2848": 1_024, "cnv-316": 240_000, "cnv-4096": 16_000}
+UNITS = {"ternary": ir.TERNARY, "binary": ir.BIPOLAR}
+ROWS = tuple(f"{size}-{family}" for size in (*CYCLES, *UNITS) for family in SYNTHESIS)
+TITLES = {"lfc": "lfcW1A1", "cnv": "cnvW1A1", "ternary": "ternary unit", "binary": "binary unit"}
+COUNTED = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6, "SB_LUT4": 1, "LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT5": 1,
+           "LUT6": 1, "LUT6_2": 1, "RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "SRL16E": 1,
+           "SRLC32E": 1}
+
+
+def unit(levels: ir.Levels) -> Plan:
+    rng = np.random.default_rng(0)
+    weights = rng.choice(levels.values(), (128, 512))
+    limits = np.sort(rng.integers(-30, 31, (128, len(levels) - 1)))
+    net = ir.Network("unit", ir.Input("x", (512,), (512,), levels), (
+        ir.MatMul("fc", ("x",), ("acc",), weights, levels),
+        ir.Threshold("act", ("acc",), ("y",), limits, levels)), (ir.Output("o", "y", (128,)),))
+    return lower(net, {"fc": Fold(16, 64)})
+
+
+def published(size: str) -> Plan:
+    import bnn_pynq  # of the tests
+    net = getattr(bnn_pynq, size.partition("-")[0])(os.environ["HWBNN_DATA"])[0]
+    goal = Goal.of(target_fps=1e8 / CYCLES[size])
+    return solve(net, goal, clock_hz=100_000_000, technology="ecp5-85").plan
+
+
+def count(text: str, family: str) -> dict[str, int]:
+    """Cells of a flat synthesis."""
+    with tempfile.TemporaryDirectory() as folder:
+        tools = Tools(Path(folder), lambda line: None)
+        (tools.directory / "source.v").write_text(text)
+        adapt = FAMILIES[family].adapt if family in FAMILIES else ""
+        (tools.directory / "flat.ys").write_text(
+            f"read_verilog source.v\n{adapt}\n{SYNTHESIS[family]} -top accelerator\ntee -q -o cells.json stat -json\n")
+        tools.run("yosys", ["-q", "flat.ys"], step="flat")
+        return json.loads((tools.directory / "cells.json").read_text())["design"]["num_cells_by_type"]
+
+
+def measure(row: str) -> dict:
+    size, _, family = row.rpartition("-")
+    plan = unit(UNITS[size]) if size in UNITS else published(size)
+    stages = [stage for stage in plan.stages if isinstance(stage, MatrixVectorStage)]
+    found = {"lanes": sum(stage.fold.lanes for stage in stages), "interval": plan.cycles.interval,
+             "flip_flops": sum(stage.flip_flops for stage in plan.parts),
+             "folds": {stage.name: [stage.fold.pe, stage.fold.simd] for stage in stages}}
+    for form, of in {"cells": family, **({"plain": None} if size in UNITS else {})}.items():
+        cells = count(verilog(plan, family=of), family)
+        found[form] = {"luts": sum(COUNTED.get(kind, 0) * number for kind, number in cells.items()), "by_type": cells}
+    return found
+
+
+def section(rows: dict[str, dict]) -> list[str]:
+    lines = ["## Folded", "",
+             "Whole accelerators by Yosys, flat; LUT4 and two per CCU2C on ECP5, LUT6 on Xilinx (a LUT6_2 is one),",
+             "with memories of look-up tables. *Plain* is the same plan with adders left to synthesis.", "",
+             "| accelerator | family | lanes | cycles | LUT | per lane | plain, per lane | FF per lane | commit |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    for name, row in rows.items():
+        size, _, family = name.rpartition("-")
+        lanes, luts = row["lanes"], row["cells"]["luts"]
+        plain = f"{row['plain']['luts'] / lanes:.2f}" if "plain" in row else ""
+        cells = [TITLES[size.partition("-")[0]], family, f"{lanes:,}", f"{row['interval']:,}", f"{luts:,}",
+                 f"**{luts / lanes:.2f}**", plain, f"{row['flip_flops'] / lanes:.1f}",
+                 row["commit"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    folds = {}
+    for name, row in rows.items():
+        size = name.rpartition("-")[0]
+        folds[f"{TITLES[size.partition('-')[0]]}, {row['lanes']:,} lanes"] = ", ".join(
+            f"{layer} {pe}x{simd}" for layer, (pe, simd) in row["folds"].items())
+    lines += ["", "Foldings (PE x SIMD):", "", *(f"- {name}: {text}" for name, text in folds.items())]
+    return lines

@@ -1,0 +1,53 @@
+"""Closed forms for lanes that are counted on a family's own cells, in LUT4, as :mod:`hwbnn.rtl.cells` makes them.
+
+On ECP5 a half of a CCU2C is one: an adder of k bits takes k + 1 halves, since its carry goes in and the last one's
+comes out between them. On iCE40 an adder takes as many logic cells, but groups of lanes are full adders of LUT4.
+Families without cells of their own are taken to come to what iCE40 does.
+"""
+
+from hwbnn.plan import Count, Dot, GatedCount
+
+__all__ = ["CHAIN_HALVES", "accumulator_luts", "count_luts", "gated_luts"]
+
+CHAIN_HALVES = 32  # of a chain on ECP5
+
+
+def _three(lanes: int, each: int) -> int:
+    """Full adders of LUT4 for up to three lanes; ``each`` is 1 where two inputs make a lane."""
+    return (0, each, 2, 2 + 2 * each)[lanes]
+
+
+def _group(lanes: int, family: str, *, plain: bool) -> int:
+    if family == "ecp5":
+        return (0, not plain, 2, 2, 5, 5, 7, 7)[lanes]
+    each = 0 if plain else 1
+    if lanes <= 3:
+        return _three(lanes, each)
+    return _three(3, each) + _three(lanes - 4, each) + 4
+
+
+def count_luts(count: Count, family: str, *, plain: bool = False) -> int:
+    """LUT4 of a count of lanes of two bits, or of ``plain`` bits."""
+    total = sum(_group(lanes, family, plain=plain) for lanes in count.groups)
+    total += 0 if plain else count.lanes - sum(count.groups)  # carries are made in front of their registers
+    for sums in count.levels[:-1]:
+        total += sum(sums[n].bit_length() + 1 for n in range(0, len(sums) - 1, 2))
+    return total
+
+
+def gated_luts(dot: Dot, count: GatedCount, family: str) -> int:
+    """LUT4 of the sum of gated terms."""
+    if family == "ecp5":
+        lanes = 2 * count.lanes
+    else:
+        both = dot.lane.x.is_ternary and dot.lane.w.is_ternary
+        lanes = (3 if both else 2) * count.lanes - len(count.groups)
+    total = lanes + count_luts(count.ones, family, plain=True) + count_luts(count.twos, family, plain=True)
+    return total + (count.twos.high.bit_length() + 1 if count.joins else 0)
+
+
+def accumulator_luts(bits: int, family: str, *, adds: bool) -> float:
+    """LUT4 of an accumulator of ``bits`` bits, which ``adds`` or takes its start and a single beat."""
+    if family == "ecp5":
+        return bits + 1.0
+    return 2.0 * bits if adds else 1.0 * bits
