@@ -2,8 +2,8 @@
 
 A row is ``NETWORK-LANES-FAMILY``, ``ternary-FAMILY`` or ``binary-FAMILY``. The networks are lfcW1A1 and cnvW1A1
 (``$HWBNN_DATA``), folded by the solver for so many cycles per frame that they come to about that number of lanes (sum
-of PE times SIMD), or by hand, from AXI4-Stream to AXI4-Stream with everything between; ``ternary`` and ``binary`` are one
-matrix-vector unit behind AXI4-Stream, 512 by 128 with 64 by 16 lanes, activations, weights and results of these
+of PE times SIMD), or by hand, from AXI4-Stream to AXI4-Stream with everything between; ``ternary`` and ``binary`` are
+one matrix-vector unit behind AXI4-Stream, 512 by 128 with 64 by 16 lanes, activations, weights and results of these
 levels. The emitted Verilog goes through Yosys, flat: made for the family (``cells``), and, of the units, also without
 cells (``plain``), the same plan where ``+`` is left to synthesis. The weights of the networks make that slow: minutes
 each.
