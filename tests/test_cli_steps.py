@@ -160,7 +160,7 @@ def test_check_accepts_what_the_issue_writes():
     ("compile m.onnx --bord x",
      "No such option: --bord (Possible options: --board, --fold, --folds); see `hwbnn compile --help`"),
     ("synt b", "Command must be one that hwbnn has, not synt; did you mean synth?"),
-    ("estimate", "Missing argument 'BUILD'; see `hwbnn estimate --help`"),
+    ("synth", "Missing argument 'BUILD'; see `hwbnn synth --help`"),
 ])
 def test_check_refuses_others(line, said):
     with pytest.raises(UserError, match=f"^{re.escape(said)}$"):

@@ -122,7 +122,7 @@ def test_every_stage_has_a_path(name):
 def test_wider_sums_are_deeper():
     net = mlp((64, 16, 4), inputs=ir.BIPOLAR)
     stages = [lower(net, {"fc0": Fold(4, simd), "fc1": Fold(2, 2)}).stage("fc0") for simd in (4, 64)]
-    carries = [max(path.carry for path in paths(stage) if path.what == "sum") for stage in stages]
+    carries = [max(path.carry for path in paths(stage) if path.what == "count") for stage in stages]
     assert carries[0] < carries[1]
     assert isinstance(stages[0], MatrixVectorStage)
 

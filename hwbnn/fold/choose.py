@@ -124,7 +124,7 @@ def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, be
     if max_luts is not None:
         limits[OWN_LUTS] = max_luts
     kept, fastest = np.zeros(len(limits)), 0
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         found = _fastest(search, limits - kept, fastest)
         if found is None:
             break
@@ -132,7 +132,7 @@ def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, be
         over = np.maximum(search.used(search.plan(folds).parts) - limits, 0)
         if not over.any():
             return folds
-        kept += over
+        kept += over * 2**attempt  # more and more: what is kept may be far from enough to change the folding
     raise UserError(_too_small(search, tech, max_luts))
 
 

@@ -45,7 +45,8 @@ class _WeightsFrom(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         x, other, weights = ctx.saved_tensors
-        by_x, by_weights = ctx.layer.gradients(grad, x, other, weights, ctx.needs_input_grad[1])
+        with torch.autocast(grad.device.type, grad.dtype, enabled=grad.dtype != torch.float32):  # as forward had it
+            by_x, by_weights = ctx.layer.gradients(grad, x, other, weights, ctx.needs_input_grad[1])
         by_bias = None
         if ctx.needs_input_grad[4]:
             by_bias = grad.sum(dim=[axis for axis in range(grad.ndim) if axis != 1])
