@@ -64,7 +64,8 @@ def summarize(build: Build) -> None:
     measured = simulation["measured"]
     estimate = build.estimated
     assert estimate is not None  # the commands above made it
-    luts, cells = estimate.resources.mapped_luts, synthesis.accelerator
+    luts, registers = estimate.resources.mapped_luts, estimate.resources.mapped_flip_flops
+    cells = synthesis.accelerator
     _, energy = estimate.headline
     console.table(f"{build.network.name} on {build.board.title}", ["", ">predicted", ">seen", ""], [
         ("Accuracy, PyTorch", console.percent(training["accuracy"]["test"]) if training else None, None, ""),
@@ -78,8 +79,8 @@ def summarize(build: Build) -> None:
         ("LUTs of the accelerator", figure(luts), cells.lut, _deviation(luts, cells.lut)),
         ("LUTs placed, with the host link", None, synthesis.placed["lut"].used,
          f"{console.percent(synthesis.placed['lut'].used / synthesis.placed['lut'].available, 1)} of the chip"),
-        ("Flip-flops of the accelerator", build.plan.flip_flops, cells.ff,
-         _deviation(estimate.resources.flip_flops, cells.ff)),
+        ("Flip-flops of the accelerator", figure(registers), cells.ff,
+         f"{_deviation(registers, cells.ff)}, of {build.plan.flip_flops:,} in the Verilog"),
         ("Clock, MHz", f"{synthesis.clock_hz / 1e6:g}", f"{synthesis.fmax_hz / 1e6:.1f}",
          _verdict(synthesis.met, "reached", "missed")),
         ("Energy per inference", str(energy), None,
