@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +22,7 @@ from hwbnn.classify import classifier
 from hwbnn.cost import pace, technology
 from hwbnn.errors import UserError
 from hwbnn.fold import Goal, record, solve
-from hwbnn.plan import Fold, UnitOptions
+from hwbnn.plan import Fold, Plan, UnitOptions
 from hwbnn.rtl import verilog
 from hwbnn_boards import board as find_board
 from hwbnn_boards.footprint import footprint
@@ -98,8 +100,7 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
     folding = solve(network, goal, clock_hz=target.clock_hz, technology=target.technology,
                     beside=lambda image, result: footprint(target, image, result), options=options, pace=registers)
     lut_memory = technology(target.technology).lut_memory is not None
-    text = verilog(folding.plan, family=target.family, lut_memory=lut_memory)
-    behaviour = verilog(folding.plan, lut_memory=lut_memory)
+    text, behaviour = _both_forms(folding.plan, target.family, lut_memory)
     manifest = Manifest(
         board=target.name, clock_hz=target.clock_hz, target_fps=target_fps, output=output,
         folds={name: fold.record for name, fold in folding.folds.items()},
@@ -142,6 +143,31 @@ def _usable(path: str | os.PathLike) -> Path:
             raise UserError(f"Build directory must be new, empty or an earlier build, and {path} holds {others[0]}; "
                             "name another with -o")
     return path
+
+
+def _both_forms(plan: Plan, family: str, lut_memory: bool) -> tuple[str, str]:
+    """Return the Verilog of the family's cells and that of none, made at the same time where processes can fork."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return verilog(plan, family=family, lut_memory=lut_memory), verilog(plan, lut_memory=lut_memory)
+    context = multiprocessing.get_context("fork")
+    received, sent = context.Pipe(duplex=False)
+
+    def make():
+        with suppress(BaseException):  # made again below, where it is told
+            sent.send(verilog(plan, lut_memory=lut_memory))
+
+    other = context.Process(target=make, daemon=True)
+    other.start()
+    sent.close()
+    try:
+        text = verilog(plan, family=family, lut_memory=lut_memory)
+        try:
+            return text, received.recv()
+        except EOFError:
+            return text, verilog(plan, lut_memory=lut_memory)
+    finally:
+        other.terminate()
+        other.join()
 
 
 def _same_hardware(path: Path, manifest: Manifest, text: str) -> bool:
