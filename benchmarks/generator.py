@@ -5,8 +5,8 @@
     python benchmarks/generator.py table                               # generator.md of what was measured
 
 lfcW1A1 is compiled with ``--fit``, cnvW1A1 with ``--fit`` and, to be placed, for fewer look-up tables, since nextpnr
-does not route a chip that is nearly full. Times are those of the clock, and of processors, child processes included. Each row is
-kept in ``calibration/generator.json`` as soon as it is measured; builds stay in ``--builds``, where a second call of
+does not route a chip that is nearly full. Times are those of the clock, and of processors, child processes included.
+Each row is kept in ``calibration/generator.json`` as soon as it is measured; builds stay in ``--builds``, where a second call of
 ``place`` finds what an earlier one has placed.
 """
 
@@ -68,7 +68,8 @@ def child(name: str, what: str, path: str):
     net, start, begun = network(name), time.process_time(), time.perf_counter()
     build = hwbnn.compile(net, path, board=BOARD, **GOALS[what][name])
     own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    taken = {"wall": time.perf_counter() - begun, "seconds": time.process_time() - start + others.ru_utime + others.ru_stime,
+    taken = {"wall": time.perf_counter() - begun,
+             "seconds": time.process_time() - start + others.ru_utime + others.ru_stime,
              "mebibytes": max(own.ru_maxrss, others.ru_maxrss) / 1024}
     print(json.dumps({**taken, **filled(build), "commit": commit(),
                       "folds": {key: [fold.pe, fold.simd] for key, fold in build.folds.items()}}))
@@ -95,7 +96,8 @@ def measure(what: str, name: str, builds: Path) -> dict:
 
 _HEAD = f"""# Large networks
 
-Written by `python benchmarks/generator.py table`; its docstring says how the rows are measured. Board: {BOARD} (LFE5U-85F).
+Written by `python benchmarks/generator.py table`; its docstring says how the rows are measured.
+Board: {BOARD} (LFE5U-85F).
 
 ## Compiling
 
