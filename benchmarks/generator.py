@@ -6,8 +6,8 @@
 
 lfcW1A1 is compiled with ``--fit``, cnvW1A1 with ``--fit`` and, to be placed, for fewer look-up tables, since nextpnr
 does not route a chip that is nearly full. Times are those of the clock, and of processors, child processes included.
-Each row is kept in ``calibration/generator.json`` as soon as it is measured; builds stay in ``--builds``, where a second call of
-``place`` finds what an earlier one has placed.
+Each row is kept in ``calibration/generator.json`` as soon as it is measured; builds stay in ``--builds``, where a
+second call of ``place`` finds what an earlier one has placed.
 """
 
 import argparse
