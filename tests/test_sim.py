@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -11,6 +10,7 @@ import pytest
 import zoo
 from hypothesis import given
 from hypothesis import strategies as st
+from marks import ICARUS
 
 from hwbnn import golden, ir, rtl
 from hwbnn.builddir import BuildDirectory, Manifest
@@ -20,7 +20,6 @@ from hwbnn.sim import Measured, Mismatch, SimulationResult, simulate
 from hwbnn.sim.beats import beats_of, values_of
 from hwbnn.sim.design import Design
 
-ICARUS = pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 FOLDS = {"fc0": Fold(3, 4), "fc1": Fold(1, 2)}
 
 

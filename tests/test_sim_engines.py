@@ -1,6 +1,5 @@
 """The cocotb and the compiled engine on a small design, right and wrong in every way they watch for."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from marks import ICARUS
 from standin import frames, standin, sums, traffic
 
 from hwbnn.errors import UserError
@@ -16,7 +16,6 @@ from hwbnn.sim.cocotb_engine import CocotbEngine
 from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.taps import Tap
 
-ICARUS = pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 pytestmark = pytest.mark.cocotb
 
 FAULTS = {

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zoo
+from marks import ICARUS
 from test_cli import call, refused
 from test_sim import build, images
 
@@ -20,7 +20,6 @@ from hwbnn.sim import toolchain
 from hwbnn.sim.export import FILES, export
 
 pytestmark = pytest.mark.skipif(find_spec("cocotbext") is None, reason="cocotbext-axi is not installed")
-ICARUS = pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 
 
 @pytest.fixture

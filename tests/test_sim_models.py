@@ -2,18 +2,17 @@
 
 import random
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from cell_models import BlockRam, block_ram, block_ram_bench, draw, icarus, memories, twins_bench
 from gowin_models import Bsram, bsram, bsram_bench
 from gowin_models import draw as draw_bsram
+from marks import ICARUS
 
 from hwbnn.sim import cells
 from hwbnn.synth.tools import Tools
 
-ICARUS = pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 ECP5 = (Path(cells.__file__).with_name("models") / "ecp5.v").read_text()
 
 MODES = ("NORMAL", "WRITETHROUGH", "READBEFOREWRITE")

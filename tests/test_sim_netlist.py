@@ -2,12 +2,12 @@
 
 import json
 import re
-import shutil
 from hashlib import sha256
 
 import numpy as np
 import pytest
 import zoo
+from marks import ICARUS
 from test_synth import build
 
 from hwbnn import golden, rtl
@@ -22,7 +22,6 @@ from hwbnn.synth.stages import count
 from hwbnn.synth.tools import Tools
 from hwbnn_boards import board as find_board
 
-ICARUS = pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 BLIND = r"^Check must be outputs for a netlist without streams between stages, not layers$"
 NETWORKS = {
     "block": (lambda: zoo.mlp((64, 40, 10), classes=True, seed=9), {"fc0": Fold(2, 8), "fc1": Fold(1, 4)}),

@@ -1,11 +1,11 @@
 """Stalls of every kind, gaps, frames back to back and resets at any beat: results stay exact and in order."""
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import zoo
+from marks import ICARUS
 from test_sim import FOLDS, build, images
 
 from hwbnn import golden, ir
@@ -18,7 +18,6 @@ from hwbnn.sim.compiled_engine import CompiledEngine
 from hwbnn.sim.design import TOPLEVEL, Design
 from hwbnn.sim.streams import stage_streams, taps
 
-ICARUS = pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 ENGINES = [
     pytest.param("amaranth", "verilator", 20),
     pytest.param("compiled", "verilator", 400, marks=pytest.mark.cocotb),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zoo
+from marks import ICARUS
 from test_cli import call, refused
 from test_sim import FOLDS, build, images
 
@@ -21,7 +22,6 @@ from hwbnn.sim.faults import flipped
 from hwbnn.sim.registers import Flip, reachable, registers_of
 from hwbnn.sim.upsets import EFFECTS, Upsets, register_campaign
 
-ICARUS = pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 NET = zoo.tiny()
 X = images(NET, 40)
 

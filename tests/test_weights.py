@@ -2,11 +2,11 @@
 
 """Retrained weights for a build: what may differ, the file, simulation with it, and loading it over the host link."""
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from marks import ICARUS
 from zoo import mlp
 
 import hwbnn
@@ -136,7 +136,7 @@ def test_simulation_loads_weights_first(tmp_path):
 
 
 @pytest.mark.cocotb
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+@ICARUS
 def test_icarus_loads_weights_right_after_power_up(tmp_path):
     made = build(tmp_path / "build")
     file = WeightImage.of(made.directory, network(1)).write(tmp_path / "w.bin")

@@ -90,7 +90,7 @@ def check_memory(name: str, options: UnitOptions, tech: Technology) -> None:
     lacking, is_lacking = lacks.get(options.weights, ("", False))
     if is_lacking:
         styles = [style for style in ("block", "distributed", "logic", "spram")
-                  if not lacks.get(style, ("", False))[1]]
+                  if not lacks.get(style, ("", False))[1] and not (style == "logic" and options.loadable)]
         raise UserError(f"Weights of {name} must be {', '.join(styles[:-1])} or {styles[-1]} on {tech.title}, which "
                         f"has no {lacking}, not {options.weights}")
 

@@ -126,12 +126,12 @@ class Quantized(nn.Module):
 
     def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         """Do what the plain layer does."""
-        raise NotImplementedError
+        raise NotImplementedError  # every subclass defines it
 
     def gradients(self, grad: Tensor, x: Tensor, other: Tensor, weights: Tensor, by_x: bool
                   ) -> tuple[Tensor | None, Tensor]:
         """Return the gradients by ``x``, if ``by_x``, and by the weights, the latter as though ``x`` were ``other``."""
-        raise NotImplementedError
+        raise NotImplementedError  # every subclass defines it
 
     def forward(self, x: Tensor) -> Tensor:
         if self.quantize_input is not None:
