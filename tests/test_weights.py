@@ -107,8 +107,8 @@ def test_what_is_not_loadable_must_not_differ(tmp_path):
 
 
 @pytest.mark.parametrize("board, weights, styles, lacks", [
-    ("ulx3s-85f", "spram", "block, distributed or logic", "SPRAM"),
-    ("icebreaker", "distributed", "block, logic or spram", "LUT memory"),
+    ("ulx3s-85f", "spram", "block or distributed", "SPRAM"),
+    ("icebreaker", "distributed", "block or spram", "LUT memory"),
 ])
 def test_memories_that_the_chip_lacks_are_refused(tmp_path, board, weights, styles, lacks):
     with pytest.raises(UserError, match=rf"^Weights of fc0 must be {styles} on Lattice [^,]+, which has no {lacks}, "
