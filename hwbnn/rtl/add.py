@@ -6,12 +6,12 @@ from amaranth.lib import stream, wiring
 from hwbnn.plan import AddStage
 from hwbnn.rtl.codes import decode, encode, payload
 from hwbnn.rtl.fifo import OutputFifo
-from hwbnn.rtl.ports import ports
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["Add"]
 
 
-class Add(wiring.Component):
+class Add(StreamUnit[AddStage]):
     """Add the numbers of two streams lane by lane; their levels may differ.
 
     Latency is ``stage.latency``, II one cycle per beat. A combinational path leads from valid of either input to
@@ -25,18 +25,6 @@ class Add(wiring.Component):
 
     i_0: stream.Interface
     i_1: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: AddStage):
-        if not isinstance(stage, AddStage):
-            raise TypeError(f"Add stage must be an AddStage, not {stage!r}")
-        self._stage = stage
-        super().__init__(ports(stage))
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

@@ -3,21 +3,20 @@
 from typing import Any
 
 from amaranth import Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, wiring
 
 from hwbnn.plan import AffineStage
-from hwbnn.rtl.bank import load_ports
 from hwbnn.rtl.codes import decode, encode, payload
 from hwbnn.rtl.constants import ConstantReader
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
 from hwbnn.rtl.tree import add_planes
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["AffineUnit"]
 
 
-class AffineUnit(wiring.Component):
+class AffineUnit(StreamUnit[AffineStage]):
     """Replace each number x of channel c by ``multipliers[c] · x + offsets[c]``.
 
     Beats carry the channels in order, over and over. Registers stand before the product, after it (or within it), and
@@ -32,29 +31,7 @@ class AffineUnit(wiring.Component):
         Where they are loadable.
     """
 
-    i: stream.Interface
-    o: stream.Interface
     load_constants: Any  # a port, of those that are loadable only
-
-    def __init__(self, stage: AffineStage):
-        if not isinstance(stage, AffineStage):
-            raise TypeError(f"AffineUnit stage must be an AffineStage, not {stage!r}")
-        self._stage = stage
-        super().__init__({
-            "i": In(stream.Signature(payload(stage.i))),
-            "o": Out(stream.Signature(payload(stage.o))),
-            **load_ports(stage),
-        })
-
-    @property
-    def stage(self) -> AffineStage:
-        """What it computes."""
-        return self._stage
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

@@ -1,18 +1,18 @@
 """The number of the greatest channel."""
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from hwbnn.plan import ArgMaxStage
 from hwbnn.rtl.codes import decode, payload
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["ArgMaxUnit"]
 
 
-class ArgMaxUnit(wiring.Component):
+class ArgMaxUnit(StreamUnit[ArgMaxStage]):
     """Give out, for each vector, the number of its greatest channel, the lowest among equals.
 
     The lanes of a beat are compared pairwise with registers after each level; the winner is compared with
@@ -26,28 +26,6 @@ class ArgMaxUnit(wiring.Component):
     o : :py:`Out(stream.Signature(payload(stage.o)))`
         One channel number per vector.
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: ArgMaxStage):
-        if not isinstance(stage, ArgMaxStage):
-            raise TypeError(f"ArgMaxUnit stage must be an ArgMaxStage, not {stage!r}")
-        self._stage = stage
-        super().__init__({
-            "i": In(stream.Signature(payload(stage.i))),
-            "o": Out(stream.Signature(payload(stage.o))),
-        })
-
-    @property
-    def stage(self) -> ArgMaxStage:
-        """What it computes."""
-        return self._stage
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

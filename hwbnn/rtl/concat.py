@@ -1,17 +1,17 @@
 """Channels of several streams joined, and channels of one chosen."""
 
 from amaranth import Array, Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 
 from hwbnn.plan import ConcatStage, SliceStage
 from hwbnn.rtl.codes import payload, recoded
 from hwbnn.rtl.fifo import OutputFifo
-from hwbnn.rtl.ports import ports
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["Concat", "Slice"]
 
 
-class Concat(wiring.Component):
+class Concat(StreamUnit[ConcatStage]):
     """Give out, pixel by pixel, the channels of each input after those of the one before.
 
     Latency is ``stage.latency``, II one cycle per output beat. Where beats are whole pixels, a combinational path
@@ -23,19 +23,6 @@ class Concat(wiring.Component):
     i_0, i_1, ... : :py:`In(stream.Signature(payload(...)))`
     o : :py:`Out(stream.Signature(payload(stage.o)))`
     """
-
-    o: stream.Interface
-
-    def __init__(self, stage: ConcatStage):
-        if not isinstance(stage, ConcatStage):
-            raise TypeError(f"Concat stage must be a ConcatStage, not {stage!r}")
-        self._stage = stage
-        super().__init__(ports(stage))
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()
@@ -66,31 +53,12 @@ class Concat(wiring.Component):
         return m
 
 
-class Slice(wiring.Component):
+class Slice(StreamUnit[SliceStage]):
     """Keep channels ``stage.start`` up to and without ``stage.stop`` of each pixel, drop the others.
 
     Latency is ``stage.latency``, II one cycle per input beat. What is dropped needs no place. No combinational
     path between ports but from storage to ``o.payload``.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(payload(stage.i)))`
-    o : :py:`Out(stream.Signature(payload(stage.o)))`
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: SliceStage):
-        if not isinstance(stage, SliceStage):
-            raise TypeError(f"Slice stage must be a SliceStage, not {stage!r}")
-        self._stage = stage
-        super().__init__(ports(stage))
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

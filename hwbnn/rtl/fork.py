@@ -1,15 +1,14 @@
 """One stream for several readers."""
 
 from amaranth import Cat, Module, Signal
-from amaranth.lib import stream, wiring
 
 from hwbnn.plan import ForkStage
-from hwbnn.rtl.ports import ports
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["Fork"]
 
 
-class Fork(wiring.Component):
+class Fork(StreamUnit[ForkStage]):
     """Offer each beat to every reader; each takes its copy when it likes, and waits for the others with the next.
 
     Latency is 0, II one cycle per beat. Combinational paths lead from :py:`i` to each output and from each
@@ -21,19 +20,6 @@ class Fork(wiring.Component):
     o_0, o_1, ... : :py:`Out(stream.Signature(payload(stage.i)))`
         As many as ``stage.count``.
     """
-
-    i: stream.Interface
-
-    def __init__(self, stage: ForkStage):
-        if not isinstance(stage, ForkStage):
-            raise TypeError(f"Fork stage must be a ForkStage, not {stage!r}")
-        self._stage = stage
-        super().__init__(ports(stage))
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, memory, wiring
 
 from hwbnn.plan import FusedThresholds, MatrixVectorStage
-from hwbnn.rtl.bank import BankReader, load_ports
+from hwbnn.rtl.bank import BankReader
 from hwbnn.rtl.cells import Cells, cells
 from hwbnn.rtl.codes import encode, encode_level, extended, payload
 from hwbnn.rtl.constants import ConstantReader
@@ -17,11 +16,12 @@ from hwbnn.rtl.dot import DotProduct
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
 from hwbnn.rtl.thresholds import threshold_lanes
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["MatrixVectorUnit"]
 
 
-class MatrixVectorUnit(wiring.Component):
+class MatrixVectorUnit(StreamUnit[MatrixVectorStage]):
     """Multiply each vector of a stream by a constant matrix, PE rows and SIMD columns per cycle.
 
     Where the matrix is grouped, vectors take turns with its parts; where it is depthwise, PEs have inputs of their own.
@@ -41,31 +41,9 @@ class MatrixVectorUnit(wiring.Component):
         Those of ``stage.banks``.
     """
 
-    i: stream.Interface
-    o: stream.Interface
     load_weights: Any  # a port, of those that are loadable only
     load_thresholds: Any  # a port, of those that are loadable only
     load_offsets: Any  # a port, of those that are loadable only
-
-    def __init__(self, stage: MatrixVectorStage):
-        if not isinstance(stage, MatrixVectorStage):
-            raise TypeError(f"MatrixVectorUnit stage must be a MatrixVectorStage, not {stage!r}")
-        self._stage = stage
-        super().__init__({
-            "i": In(stream.Signature(payload(stage.i))),
-            "o": Out(stream.Signature(payload(stage.o))),
-            **load_ports(stage),
-        })
-
-    @property
-    def stage(self) -> MatrixVectorStage:
-        """What it computes."""
-        return self._stage
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

@@ -1,42 +1,23 @@
 """A border around a feature map."""
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 
 from hwbnn import pack
 from hwbnn.plan import PadStage
 from hwbnn.rtl.codes import payload, recoded
 from hwbnn.rtl.fifo import OutputFifo
-from hwbnn.rtl.ports import ports
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["Pad"]
 
 
-class Pad(wiring.Component):
+class Pad(StreamUnit[PadStage]):
     """Surround each frame by constant pixels, once its first beat is offered.
 
     Latency is ``stage.latency``, counted from that offer; II one cycle per output beat. No combinational path
     between ports but from storage to ``o.payload``.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(payload(stage.i)))`
-    o : :py:`Out(stream.Signature(payload(stage.o)))`
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: PadStage):
-        if not isinstance(stage, PadStage):
-            raise TypeError(f"Pad stage must be a PadStage, not {stage!r}")
-        self._stage = stage
-        super().__init__(ports(stage))
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first offer of a frame to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

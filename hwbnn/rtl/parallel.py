@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from amaranth import Cat, Const, Module, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwbnn.plan import Adder, AdderGraph, AtLeast, ParallelStage
@@ -11,6 +11,7 @@ from hwbnn.rtl.cells import Bits, cells
 from hwbnn.rtl.codes import encode, encode_level, payload
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["AdderPipeline", "ParallelUnit"]
 
@@ -96,7 +97,7 @@ def _at_least(x: Sequence[Value], limit: int) -> Value:
     return reached
 
 
-class ParallelUnit(wiring.Component):
+class ParallelUnit(StreamUnit[ParallelStage]):
     """Multiply each vector of a stream by a constant matrix, one vector per cycle.
 
     Every cycle in which the output FIFO has credit a beat of :py:`i` is taken, and leaves ``stage.latency`` cycles
@@ -110,25 +111,6 @@ class ParallelUnit(wiring.Component):
     o : :py:`Out(stream.Signature(payload(stage.o)))`
         Codes of output levels, or of dot products.
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: ParallelStage):
-        if not isinstance(stage, ParallelStage):
-            raise TypeError(f"ParallelUnit stage must be a ParallelStage, not {stage!r}")
-        self._stage = stage
-        super().__init__({"i": In(stream.Signature(payload(stage.i))), "o": Out(stream.Signature(payload(stage.o)))})
-
-    @property
-    def stage(self) -> ParallelStage:
-        """What it computes."""
-        return self._stage
-
-    @property
-    def latency(self) -> int:
-        """Cycles from an input transfer to its output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

@@ -1,41 +1,22 @@
 """The greatest, the least or the sum of successive beats."""
 
 from amaranth import Array, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 
 from hwbnn.plan import PoolStage
 from hwbnn.rtl.codes import decode, encode, payload
 from hwbnn.rtl.fifo import OutputFifo
-from hwbnn.rtl.ports import ports
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["Pool"]
 
 
-class Pool(wiring.Component):
+class Pool(StreamUnit[PoolStage]):
     """Turn every ``stage.taps`` beats into one: lane by lane the maximum, the minimum or the sum.
 
     Latency is ``stage.latency``, II one cycle per input beat. No combinational path between ports but from storage
     to ``o.payload``.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(payload(stage.i)))`
-    o : :py:`Out(stream.Signature(payload(stage.o)))`
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: PoolStage):
-        if not isinstance(stage, PoolStage):
-            raise TypeError(f"Pool stage must be a PoolStage, not {stage!r}")
-        self._stage = stage
-        super().__init__(ports(stage))
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

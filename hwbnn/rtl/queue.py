@@ -5,7 +5,7 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwbnn.plan import FifoStage
-from hwbnn.rtl.ports import ports
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["BranchFifo", "Queue"]
 
@@ -86,28 +86,9 @@ class Queue(wiring.Component):
         return m
 
 
-class BranchFifo(wiring.Component):
+class BranchFifo(StreamUnit[FifoStage]):
     """A :class:`Queue` as ``stage`` describes it.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(payload(stage.i)))`
-    o : :py:`Out(stream.Signature(payload(stage.o)))`
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: FifoStage):
-        if not isinstance(stage, FifoStage):
-            raise TypeError(f"BranchFifo stage must be a FifoStage, not {stage!r}")
-        self._stage = stage
-        super().__init__(ports(stage))
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

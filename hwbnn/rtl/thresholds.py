@@ -3,17 +3,18 @@
 from typing import Any
 
 from amaranth import Cat, Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwbnn.plan import SearchedThresholds, Thresholds, ThresholdStage
-from hwbnn.rtl.bank import load_port, load_ports
+from hwbnn.rtl.bank import load_port
 from hwbnn.rtl.codes import decode, encode_level, payload
 from hwbnn.rtl.constants import ConstantReader
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
 from hwbnn.rtl.search import ThresholdSearch
 from hwbnn.rtl.tree import add_up
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["ThresholdLanes", "ThresholdUnit", "threshold_lanes"]
 
@@ -75,7 +76,7 @@ class ThresholdLanes(wiring.Component):
         return m
 
 
-class ThresholdUnit(wiring.Component):
+class ThresholdUnit(StreamUnit[ThresholdStage]):
     """Replace each number of a stream by the output level of its channel.
 
     Beats carry the channels in order, over and over. Latency is ``stage.latency``, II one cycle per beat.
@@ -91,29 +92,7 @@ class ThresholdUnit(wiring.Component):
         Where they are loadable.
     """
 
-    i: stream.Interface
-    o: stream.Interface
     load_thresholds: Any  # a port, of those that are loadable only
-
-    def __init__(self, stage: ThresholdStage):
-        if not isinstance(stage, ThresholdStage):
-            raise TypeError(f"ThresholdUnit stage must be a ThresholdStage, not {stage!r}")
-        self._stage = stage
-        super().__init__({
-            "i": In(stream.Signature(payload(stage.i))),
-            "o": Out(stream.Signature(payload(stage.o))),
-            **load_ports(stage),
-        })
-
-    @property
-    def stage(self) -> ThresholdStage:
-        """What it computes."""
-        return self._stage
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

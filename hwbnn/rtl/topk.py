@@ -1,18 +1,18 @@
 """The numbers of the greatest channels."""
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 
 from hwbnn.plan import TopKStage
 from hwbnn.rtl.codes import decode, payload
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import flags
-from hwbnn.rtl.ports import ports
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["TopKUnit"]
 
 
-class TopKUnit(wiring.Component):
+class TopKUnit(StreamUnit[TopKStage]):
     """Give out, for each vector, the numbers of its k greatest channels, greatest first, the lowest first among equals.
 
     Each channel is compared with all entries of a sorted list at once; those that it exceeds move on by one place, and
@@ -26,25 +26,6 @@ class TopKUnit(wiring.Component):
     o : :py:`Out(stream.Signature(payload(stage.o)))`
         k channel numbers per vector.
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: TopKStage):
-        if not isinstance(stage, TopKStage):
-            raise TypeError(f"TopKUnit stage must be a TopKStage, not {stage!r}")
-        self._stage = stage
-        super().__init__(ports(stage))
-
-    @property
-    def stage(self) -> TopKStage:
-        """What it computes."""
-        return self._stage
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

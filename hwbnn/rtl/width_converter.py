@@ -1,44 +1,22 @@
 """Streams of few lanes to streams of many, and back."""
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from hwbnn.plan import JoinStage, PartStage
 from hwbnn.rtl.codes import payload
 from hwbnn.rtl.fifo import OutputFifo
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["Join", "Part"]
 
 
-class Join(wiring.Component):
+class Join(StreamUnit[JoinStage]):
     """Put ``stage.ratio`` beats side by side into one, the first at the lowest lanes.
 
     Latency is ``stage.latency``, II one cycle per input beat. No combinational path between ports but from
     storage to ``o.payload``.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(payload(stage.i)))`
-    o : :py:`Out(stream.Signature(payload(stage.o)))`
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: JoinStage):
-        if not isinstance(stage, JoinStage):
-            raise TypeError(f"Join stage must be a JoinStage, not {stage!r}")
-        self._stage = stage
-        super().__init__({
-            "i": In(stream.Signature(payload(stage.i))),
-            "o": Out(stream.Signature(payload(stage.o))),
-        })
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()
@@ -62,34 +40,12 @@ class Join(wiring.Component):
         return m
 
 
-class Part(wiring.Component):
+class Part(StreamUnit[PartStage]):
     """Give out each beat in ``stage.ratio`` parts, the lowest lanes first.
 
     Latency is 0, II one cycle per output beat. Combinational paths lead from :py:`i` to :py:`o` and from
     ``o.ready`` to ``i.ready``; what stands before and behind must not add to the latter.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(payload(stage.i)))`
-    o : :py:`Out(stream.Signature(payload(stage.o)))`
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: PartStage):
-        if not isinstance(stage, PartStage):
-            raise TypeError(f"Part stage must be a PartStage, not {stage!r}")
-        self._stage = stage
-        super().__init__({
-            "i": In(stream.Signature(payload(stage.i))),
-            "o": Out(stream.Signature(payload(stage.o))),
-        })
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()

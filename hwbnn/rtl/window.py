@@ -1,49 +1,25 @@
 """Sliding windows, and all else that only moves values, out of a circular buffer."""
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import memory, wiring
 
 from hwbnn.plan import WindowStage
 from hwbnn.rtl.codes import payload
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
-from hwbnn.rtl.ports import ports
+from hwbnn.rtl.unit import StreamUnit
 
 __all__ = ["WindowUnit"]
 
 
-class WindowUnit(wiring.Component):
+class WindowUnit(StreamUnit[WindowStage]):
     """Give out the beats of each frame in the order of ``stage``'s loops.
 
     Beats are written as they come while the buffer has room; a beat is read once it is there, every cycle if the
     output FIFO has room; what the window has passed is given up. Counters say how far the beat to be read lies behind
     the last one written, and how many are held; addresses step by constants. Latency is ``stage.latency``, II
     ``stage.ii`` cycles per frame. No combinational path between ports but from storage to ``o.payload``.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(payload(stage.i)))`
-    o : :py:`Out(stream.Signature(payload(stage.o)))`
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, stage: WindowStage):
-        if not isinstance(stage, WindowStage):
-            raise TypeError(f"WindowUnit stage must be a WindowStage, not {stage!r}")
-        self._stage = stage
-        super().__init__(ports(stage))
-
-    @property
-    def stage(self) -> WindowStage:
-        """What it does."""
-        return self._stage
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the first input transfer to the first output transfer, without stalls."""
-        return self._stage.latency
 
     def elaborate(self, platform):
         m = Module()
