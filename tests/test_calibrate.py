@@ -20,8 +20,7 @@ from hwbnn.calibrate.table import of_sample, stages_of
 from hwbnn.calibrate.validate import Check, validate
 from hwbnn.cost import Quantity, Unknown
 from hwbnn.cost.depth import paths, spread
-from hwbnn.cost.forms import forms
-from hwbnn.cost.resources import fixed_cells
+from hwbnn.cost.resources import terms
 from hwbnn.cost.technology import parse
 from hwbnn.errors import UserError
 
@@ -33,8 +32,8 @@ DELAYS = (2e-9, 1.3e-9, 0.28e-9, 0.2e-9)
 def made_up(sample: Sample, noise: float = 1.0) -> Row:
     """A row whose cells and frequency follow from the models with known coefficients."""
     stages = stages_of(Row(sample.network, sample.name, "", "", True, Measured({}, {}, ())), ICE)
-    cells = sum(fixed_cells(s, ICE)[0] + sum(TRUE[n] * (getattr(forms(s), n) + (fixed_cells(s, ICE)[1] if n ==
-                "registers" else 0)) for n in TRUE) for s in stages)
+    cells = sum(fixed + sum(TRUE[name] * amounts[name] for name in TRUE)
+                for fixed, amounts in (terms(stage, ICE) for stage in stages))
     base, level, carry, wire = DELAYS
     seconds = max(base + level * p.levels + carry * p.carry + wire * spread(stages) for s in stages for p in paths(s))
     cells = round(noise * cells)

@@ -7,7 +7,7 @@ from zoo import UINT4, mlp
 
 from hwbnn import fold, ir
 from hwbnn.cost import technology
-from hwbnn.cost.forms import dot_forms
+from hwbnn.cost.datapath import dot_forms
 from hwbnn.cost.resources import multiplications, of_stage, stage_cost
 from hwbnn.errors import UserError
 from hwbnn.fold.datapaths import variants

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from hwbnn.calibrate.corpus import WHOLE
 from hwbnn.calibrate.table import Row, Table, stages_of
 from hwbnn.cost.depth import paths, spread
-from hwbnn.cost.forms import forms
-from hwbnn.cost.resources import fixed_cells
+from hwbnn.cost.resources import terms as terms_of
 from hwbnn.cost.technology import Technology
 from hwbnn.synth.reports import cells
 
@@ -24,6 +23,7 @@ FOLDS = 4
 """Fits that leave out every fourth network each."""
 
 LARGE = 30  # cells of a stage for which errors are stated; a cell or two of a tiny one say nothing
+LUT_PERCENTILES = (8, 100)  # what does not fit must not be said to: the upper end is the most that was seen
 TERMS = ("datapath", "control", "rom", "chains", "registers")
 MAPPED = ("datapath", "control", "rom")
 DELAYS = ("base", "level", "carry", "spread")
@@ -41,7 +41,8 @@ class Fit:
     measured, model : values per row; ``model`` is by the fit that had not seen the row's network.
     terms : names of the coefficients.
     coefficients : of the fit on all rows.
-    low, high : 5th and 95th percentile of measured over modelled, at most and at least 1.
+    percentiles : of measured over modelled, between which the interval lies.
+    low, high : these, at most and at least 1.
     """
 
     rows: tuple[Row, ...]
@@ -49,6 +50,7 @@ class Fit:
     model: NDArray[np.float64]
     terms: tuple[str, ...]
     coefficients: tuple[float, ...]
+    percentiles: tuple[float, float] = (5, 95)
 
     @cached_property
     def ratio(self) -> NDArray[np.float64]:
@@ -65,11 +67,11 @@ class Fit:
 
     @property
     def low(self) -> float:
-        return _interval(self.ratio)[0]
+        return self._interval(self.ratio)[0]
 
     @property
     def high(self) -> float:
-        return _interval(self.ratio)[1]
+        return self._interval(self.ratio)[1]
 
     def errors(self, *, whole: bool) -> NDArray[np.float64]:
         """Relative errors, of whole accelerators or of stages."""
@@ -82,13 +84,13 @@ class Fit:
         for fold in range(FOLDS):
             out = self.networks % FOLDS == fold
             if out.any() and not out.all():
-                low, high = _interval(self.ratio[~out])
+                low, high = self._interval(self.ratio[~out])
                 inside += ((self.ratio[out] >= low) & (self.ratio[out] <= high)).tolist()
         return float(np.mean(inside)) if inside else float("nan")
 
-
-def _interval(ratio: NDArray[np.float64]) -> tuple[float, float]:
-    return min(float(np.quantile(ratio, 0.05)), 1.0), max(float(np.quantile(ratio, 0.95)), 1.0)
+    def _interval(self, ratio: NDArray[np.float64]) -> tuple[float, float]:
+        low, high = np.percentile(ratio, self.percentiles)
+        return min(float(low), 1.0), max(float(high), 1.0)
 
 
 def nonnegative(a: NDArray, b: NDArray) -> NDArray:
@@ -105,7 +107,8 @@ def nonnegative(a: NDArray, b: NDArray) -> NDArray:
 
 
 def _held_out(rows: tuple[Row, ...], measured: NDArray, terms: tuple[str, ...],
-              solve: Callable[[NDArray], NDArray], predict: Callable[[NDArray], NDArray]) -> Fit:
+              solve: Callable[[NDArray], NDArray], predict: Callable[[NDArray], NDArray],
+              percentiles: tuple[float, float] = (5, 95)) -> Fit:
     """Fit on all rows, and predict each by a fit that left its network out. ``solve`` takes a mask of rows."""
     networks = np.array([row.network for row in rows])
     model = np.zeros(len(rows))
@@ -114,7 +117,7 @@ def _held_out(rows: tuple[Row, ...], measured: NDArray, terms: tuple[str, ...],
         if out.any() and not out.all():
             model[out] = predict(solve(~out))[out]
     everything = solve(np.ones(len(rows), bool))
-    return Fit(rows, measured, model, terms, tuple(everything.tolist()))
+    return Fit(rows, measured, model, terms, tuple(everything.tolist()), percentiles)
 
 
 def synthesized(row: Row, tech: Technology) -> int:
@@ -143,13 +146,11 @@ def luts(table: Table, tech: Technology, *, mapped: bool) -> Fit:
     count = synthesized if mapped else packed_luts
     rows = tuple(row for row in table.rows if count(row, tech) >= LARGE)
     measured = np.array([count(row, tech) for row in rows], float)
-    parts = [stages_of(row, tech) for row in rows]
     fitted = MAPPED if mapped or tech.counts == "yosys" else _FITTED.get(tech.family,
                                                                           ("datapath", "control", "rom", "chains"))
-    fixed = np.array([sum(fixed_cells(stage, tech)[0] for stage in stages) for stages in parts])
-    terms = np.array([[sum(getattr(forms(stage, tech.family), name)
-                           + (fixed_cells(stage, tech)[1] if name == "registers" else 0)
-                           for stage in stages) for name in fitted] for stages in parts], float)
+    parts = [[terms_of(stage, tech) for stage in stages_of(row, tech)] for row in rows]
+    fixed = np.array([sum(luts for luts, _ in stages) for stages in parts])
+    terms = np.array([[sum(amounts[name] for _, amounts in stages) for name in fitted] for stages in parts], float)
     weight = 1 / (measured + 20)
     stage = np.array([row.stage != WHOLE for row in rows], bool)
 
@@ -157,7 +158,7 @@ def luts(table: Table, tech: Technology, *, mapped: bool) -> Fit:
         use = chosen & stage  # a whole accelerator is the sum of its stages: it only tests
         return nonnegative((terms * weight[:, None])[use], ((measured - fixed) * weight)[use])
 
-    return _held_out(rows, measured, fitted, solve, lambda x: fixed + terms @ x)
+    return _held_out(rows, measured, fitted, solve, lambda x: fixed + terms @ x, LUT_PERCENTILES)
 
 
 def delays(table: Table, tech: Technology, memory: float) -> Fit | None:

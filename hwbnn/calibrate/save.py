@@ -59,8 +59,9 @@ def _entry(place: str, value: float | str, unit: str, kind: str, conditions: str
 
 def _spread(section: str, fit: Fit, source: str) -> str:
     what = "percentile of measured over modelled, on networks left out of the fit"
-    return (_entry(f"{section}.low", fit.low, "1", "fitted", f"5th {what}", source)
-            + _entry(f"{section}.high", fit.high, "1", "fitted", f"95th {what}", source))
+    low, high = fit.percentiles
+    return (_entry(f"{section}.low", fit.low, "1", "fitted", f"{low}th {what}", source)
+            + _entry(f"{section}.high", fit.high, "1", "fitted", f"{high}th {what}", source))
 
 
 def _lut_model(section: str, fit: Fit, source: str) -> str:

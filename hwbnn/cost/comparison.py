@@ -15,10 +15,11 @@ from math import prod
 
 from hwbnn import ir
 from hwbnn.cost.asic import Asic, asic
-from hwbnn.cost.forms import PRODUCT_LUTS, Forms, dot_forms
+from hwbnn.cost.datapath import MULTIPLIER_LUTS, dot_forms
 from hwbnn.cost.gating import LayerRest, resting_of_layers
 from hwbnn.cost.quantity import Figure, Quantity, Unknown, total
 from hwbnn.cost.technology import Technology
+from hwbnn.cost.terms import Forms
 from hwbnn.plan import MatrixVectorStage, ParallelStage, Plan, lane_for
 from hwbnn.plan.dot import Dot
 
@@ -135,7 +136,7 @@ def _luts(kind: Kind, plan: Plan, tech: Technology) -> Figure:
             dot = Dot(lane_for(kind.levels, kind.levels), stage.fold.simd)
             total = Forms(datapath=2.0 * dot.bits * (stage.sf > 1))
             form += (dot_forms(dot, family=tech.family) + total) * stage.fold.pe
-    soft = sum(PRODUCT_LUTS * a * b for a, b, *_ in (*form.multipliers, *form.asked))
+    soft = sum(MULTIPLIER_LUTS * a * b for a, b, *_ in (*form.multipliers, *form.asked))
     cells = model.datapath.value * (form.datapath + soft) + model.chains.value * form.chains
     return Quantity(cells * model.low.value, cells, cells * model.high.value, tech.mapped_lut,
                     "calibrated closed form of products and sums", (model.datapath.source,))

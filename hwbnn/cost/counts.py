@@ -7,9 +7,9 @@ Families without cells of their own are taken to come to what iCE40 does.
 
 from hwbnn.plan import Count, Dot, GatedCount
 
-__all__ = ["CHAIN_HALVES", "accumulator_luts", "count_luts", "gated_luts"]
+__all__ = ["accumulator_luts", "count_luts", "gated_luts"]
 
-CHAIN_HALVES = 32  # of a chain on ECP5
+
 
 
 def _three(lanes: int, each: int) -> int:

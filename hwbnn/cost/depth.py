@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log2
 
-from hwbnn.cost.forms import CHAIN_BITS, GROUP
+from hwbnn.cost.datapath import CHAIN_BITS, GROUP
 from hwbnn.cost.quantity import Figure, Quantity, Unknown
 from hwbnn.cost.technology import DelayModel, Technology
 from hwbnn.plan import (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hwbnn.cost.forms import multiplier_bits
+from hwbnn.cost.elementwise import multiplier_bits
 from hwbnn.plan import (
     AddStage,
     AffineStage,

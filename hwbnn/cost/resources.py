@@ -6,27 +6,31 @@ what held-out residuals showed.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from hwbnn.cost.forms import PRODUCT_LUTS, Forms, forms
+from hwbnn.cost.datapath import MULTIPLIER_LUTS
+from hwbnn.cost.fabric import still_bits, storage_luts
+from hwbnn.cost.forms import forms
 from hwbnn.cost.quantity import Figure, Quantity, Unknown, total
 from hwbnn.cost.technology import LutModel, Technology
+from hwbnn.cost.terms import Forms
 from hwbnn.errors import UserError
-from hwbnn.plan import Stage
-from hwbnn.plan.records import ceil_div
+from hwbnn.plan import AddStage, MatrixVectorStage, PipelineStage, Stage
+from hwbnn.plan.records import Memory, ceil_div
 
 __all__ = [
     "Fit", "Resources", "Use", "chip_share", "fit_of", "fixed_cells", "multiplications", "of_stage", "of_stages",
-    "stage_cost", "summed", "uses",
+    "stage_cost", "summed", "terms", "uses",
 ]
 
 Fit = Literal["yes", "no", "uncertain"]
 MAPPED_SPREAD = (0.92, 1.02)  # whole accelerators of the calibration's corpus; synthesis finds more to merge
-CALIBRATION = "benchmarks/estimates.py table: Yosys after nextpnr's packing, whole accelerators"
+CALIBRATION = "benchmarks/accuracy.md: flip-flops after synthesis"
 
 
+SUMS = (MatrixVectorStage, AddStage)  # whose output has a register that holds bits that never change
 _SPRAM = "SB_SPRAM256KA"
 _NO_SPRAM = Quantity.exact(0, _SPRAM)
 
@@ -100,54 +104,85 @@ class Use:
 def fixed_cells(stage: Stage, tech: Technology) -> tuple[float, int]:
     """LUTs and lone flip-flops that need no calibration: LUT memory, and multipliers where they are LUTs.
 
-    Where the family has no LUT memory, a memory is flip-flops and a multiplexer of about one LUT4 per bit.
+    Where the family has no LUT memory, a memory is flip-flops, with what chooses the word that is read or written.
     """
-    luts, registers = 0.0, 0
-    for memory in stage.memories:
-        if memory.style != "distributed":
+    luts, registers, memory = 0.0, 0, tech.lut_memory
+    for part in stage.memories:
+        if part.style != "distributed":
             continue
-        if tech.lut_memory is None:
-            luts += memory.width * (memory.depth - 1)
-            registers += memory.bits
+        width = _width(part, stage)
+        if memory is None:
+            luts += storage_luts(width, part.depth)
+            registers += width * part.depth
         else:
-            luts += tech.lut_memory.primitives(memory.width, memory.depth) * tech.lut_memory.luts.value
-    _, soft = multiplications(forms(stage, tech.family), tech)
-    return luts + sum(PRODUCT_LUTS * a * b for a, b in soft), registers
+            rows = ceil_div(part.depth, memory.deepest)
+            luts += memory.primitives(part.width, part.depth) * memory.luts.value + storage_luts(part.width, rows)
+    form = forms(stage, tech.family)
+    _, soft = multiplications(form, tech)
+    return luts + _joining_luts(form, tech) + sum(MULTIPLIER_LUTS * a * b for a, b in soft), registers
+
+
+def _width(part: Memory, stage: Stage) -> int:
+    """Bits of a word that flip-flops hold: synthesis leaves out those of the output that never change."""
+    own = isinstance(stage, PipelineStage) and part == stage.fifo
+    return part.width - stage.o.lanes * still_bits(stage.o.levels) if own else part.width
+
+
+def terms(stage: Stage, tech: Technology) -> tuple[float, dict[str, float]]:
+    """Cells of a stage that need no calibration, and by the name of its coefficient the amount of each term."""
+    form = forms(stage, tech.family)
+    luts, registers = fixed_cells(stage, tech)
+    return luts, {"datapath": form.datapath, "control": form.control, "rom": form.rom, "chains": form.chains,
+                  "registers": form.registers + form.carries + registers}
 
 
 def multiplications(form: Forms, tech: Technology) -> tuple[int, list[tuple[int, int]]]:
     """The hard multipliers that multiplications take, and the operands of those that become look-up tables."""
+    hard, soft = 0, []
+    for a, b, wanted in _multiplications(form, tech):
+        if wanted:
+            hard += _parts(a, b, tech)
+        else:
+            soft.append((a, b))
+    return hard, soft
+
+
+def _multiplications(form: Forms, tech: Technology) -> Iterator[tuple[int, int, bool]]:
+    """Operands of each multiplication, and whether hard multipliers make it."""
     inferred = [(a, b, a + b, tech.multiplies_in_dsp) for a, b in form.multipliers]
     asked = [(a, b, bits, True) for a, b, bits in form.asked]
-    if tech.multiplier is None:
-        return 0, [(a, b) for a, b, *_ in (*inferred, *asked)]
-    size, least = tech.multiplier.operand.value, tech.multiplier.least_product.value
-    hard, soft = 0, []
     for a, b, bits, wanted in (*inferred, *asked):
-        if bits < least or min(a, b) < 2 or not wanted:
-            soft.append((a, b))
-        else:
-            hard += ceil_div(a, size) * ceil_div(b, size)
-    return hard, soft
+        yield a, b, wanted and tech.multiplier is not None and bits >= tech.multiplier.least_product.value and \
+            min(a, b) >= 2
+
+
+def _parts(a: int, b: int, tech: Technology) -> int:
+    """Hard multipliers of a product of two widths."""
+    size = tech.multiplier.operand.value if tech.multiplier else 1
+    return ceil_div(a, size) * ceil_div(b, size)
+
+
+def _joining_luts(form: Forms, tech: Technology) -> int:
+    """Look-up tables that add up what several hard multipliers make of one product."""
+    size = tech.multiplier.operand.value if tech.multiplier else 0
+    return sum((_parts(a, b, tech) - 1) * max(0, a + b - size)
+               for a, b, wanted in _multiplications(form, tech) if wanted)
 
 
 def of_stage(stage: Stage, tech: Technology) -> Resources:
     """Return what one stage takes."""
-    form = forms(stage, tech.family)
-    luts, registers = fixed_cells(stage, tech)
-    amounts = (form.datapath, form.control, form.rom, form.chains, form.registers + registers)
+    form, (luts, amounts) = forms(stage, tech.family), terms(stage, tech)
 
     def modelled(model: LutModel, unit: str) -> Figure:
         if not model.known:
             return model.datapath.figure().scale(1, unit)
-        coefficients = (model.datapath, model.control, model.rom, model.chains, model.registers)
-        cells = luts + sum(c.value * amount for c, amount in zip(coefficients, amounts, strict=True))
+        cells = luts + sum(getattr(model, name).value * amount for name, amount in amounts.items())
         return Quantity(math.floor(cells * model.low.value), round(cells), math.ceil(cells * model.high.value), unit,
                         "calibrated closed form", (model.datapath.source,))
 
-    mapped = stage.flip_flops - form.merged
+    mapped = stage.flip_flops - form.merged - isinstance(stage, SUMS) * stage.o.lanes * still_bits(stage.o.levels)
     if tech.lut_memory is None:
-        mapped += sum(memory.bits for memory in stage.memories if memory.style == "distributed")
+        mapped += sum(_width(part, stage) * part.depth for part in stage.memories if part.style == "distributed")
     blocks = sum(tech.block_memory.blocks(m.width, m.depth, written=m.written) for m in stage.memories
                  if m.style == "block")
     dsp, _ = multiplications(form, tech)
@@ -177,7 +212,7 @@ def stage_cost(stage: Stage, tech: Technology | None) -> float:
     if tech is None:
         form = forms(stage)
         memory = sum(memory.bits for memory in stage.memories if memory.style not in ("logic", "spram"))
-        products = sum(PRODUCT_LUTS * a * b for a, b, *_ in (*form.multipliers, *form.asked))
+        products = sum(MULTIPLIER_LUTS * a * b for a, b, *_ in (*form.multipliers, *form.asked))
         return form.datapath + form.control + form.rom + products + memory / 16
     return chip_share(of_stage(stage, tech), tech)
 

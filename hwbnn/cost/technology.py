@@ -133,6 +133,11 @@ class LutMemory:
         """Primitives for ``depth`` words of ``width`` bits."""
         return -(-depth // self.words.value) * -(-width // self.bits.value)
 
+    @property
+    def deepest(self) -> int:
+        """Words of the deepest memory whose words need no choosing."""
+        return 64 if self.words.value > 16 else self.words.value
+
 
 @dataclass(frozen=True)
 class Multiplier:
