@@ -201,7 +201,8 @@ class DelayModel:
     """Calibrated coefficients of the clock period: ``base + level · levels + carry · bits + spread · log2(cells)``.
 
     In seconds, of the slowest :class:`hwbnn.cost.depth.Path` of a stage; ``memory`` is how much later than a
-    flip-flop's the output of a block memory comes, for paths that start there. ``low`` and ``high`` are what the
+    flip-flop's the output of a block memory comes, for paths that start there, and ``multiplier`` what a hard
+    multiplier takes, for paths that pass one. ``low`` and ``high`` are what the
     frequency is multiplied by for the interval.
     """
 
@@ -210,6 +211,7 @@ class DelayModel:
     carry: Constant
     spread: Constant
     memory: Constant
+    multiplier: Constant
     low: Constant
     high: Constant
 
