@@ -11,7 +11,20 @@ import numpy as np
 import pytest
 
 from hwbnn import cost
-from hwbnn.calibrate import MEASURED, WHOLE, Measured, Row, Table, delays, extend, luts, measured_on, nonnegative, save
+from hwbnn.calibrate import (
+    MEASURED,
+    WHOLE,
+    Late,
+    Measured,
+    Row,
+    Table,
+    delays,
+    extend,
+    luts,
+    measured_on,
+    nonnegative,
+    save,
+)
 from hwbnn.calibrate import table as tables
 from hwbnn.calibrate.corpus import Sample, network, plan, samples
 from hwbnn.calibrate.harness import bare, serial
@@ -35,7 +48,8 @@ def made_up(sample: Sample, noise: float = 1.0) -> Row:
     cells = sum(fixed + sum(TRUE[name] * amounts[name] for name in TRUE)
                 for fixed, amounts in (terms(stage, ICE) for stage in stages))
     base, level, carry, wire = DELAYS
-    seconds = max(base + level * p.levels + carry * p.carry + wire * spread(stages) for s in stages for p in paths(s))
+    seconds = max(base + level * path.levels + carry * path.carry + wire * spread(stages)
+                  for stage in stages for path in paths(stage, ICE))
     cells = round(noise * cells)
     return Row(sample.network, sample.name, "", "", True, Measured(
         {"SB_LUT4": cells, "SB_DFF": sum(s.flip_flops for s in stages)}, {"ICESTORM_LC": cells},
@@ -81,7 +95,7 @@ def test_fits_find_the_coefficients_again(table):
     assert dict(zip(found.terms, found.coefficients, strict=True)) == pytest.approx(TRUE, rel=0.01)
     assert max(found.errors(whole=False)) < 0.03 and max(found.errors(whole=True)) < 0.03
     assert len(found.coefficients) <= 4 and found.whole.sum() == len({row.network for row in table.rows})
-    speed = delays(table, ICE, 0.0)
+    speed = delays(table, ICE, Late())
     assert speed is not None and np.median(speed.errors(whole=True)) < 0.02
 
 
@@ -96,7 +110,7 @@ def test_intervals_cover_what_was_left_out(table):
 
 def test_without_placement_there_is_no_frequency(table):
     bare_rows = tuple(replace(row, measured=replace(row.measured, fmax=())) for row in table.rows)
-    assert delays(Table(table.target, table.tools, bare_rows), ICE, 0.0) is None
+    assert delays(Table(table.target, table.tools, bare_rows), ICE, Late()) is None
 
 
 def test_a_network_is_left_out_as_a_whole(table):

@@ -130,6 +130,7 @@ def test_wider_sums_are_deeper():
 def test_a_path_for_reading():
     assert str(Path("sum", 2, 7)) == "sum: 2 levels, 7 bits of carry"
     assert str(Path("weight memory", 1, memory=True)) == "weight memory: block memory, 1 level"
+    assert str(Path("product", 1, 15, multiplier=True)) == "product: multiplier, 1 level, 15 bits of carry"
 
 
 @pytest.mark.parametrize("technology", cost.names())

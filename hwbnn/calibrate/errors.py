@@ -9,7 +9,7 @@ import numpy as np
 from hwbnn.calibrate.corpus import samples
 from hwbnn.calibrate.fit import LARGE, delays, flip_flops, luts, packed_luts
 from hwbnn.calibrate.measure import digest
-from hwbnn.calibrate.save import memory_delay
+from hwbnn.calibrate.save import late
 from hwbnn.calibrate.table import Row, Table, of_sample, stages_of
 from hwbnn.cost.resources import Resources, Use, of_stages
 from hwbnn.cost.technology import Technology
@@ -40,8 +40,7 @@ def _median(values: Iterable[float], limit: float, what: str) -> Figure:
 def figures(table: Table) -> list[Figure]:
     """The figures that a target is held to."""
     tech = find_technology(table.target)
-    packed, memory = luts(table, tech, mapped=False), memory_delay(tech)
-    speed = delays(table, tech, memory[0] if memory else 0.0)
+    packed, speed = luts(table, tech, mapped=False), delays(table, tech, late(tech))
     tool = "nextpnr's" if tech.counts == "nextpnr" else "Yosys'"
     large = [row for row in table.rows if packed_luts(row, tech) >= LARGE]
     used = {row.key: of_stages(stages_of(row, tech), tech) for row in table.rows}

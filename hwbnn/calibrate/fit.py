@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from hwbnn.calibrate.corpus import WHOLE
 from hwbnn.calibrate.table import Row, Table, stages_of
-from hwbnn.cost.depth import paths, spread
+from hwbnn.cost.depth import Path, paths, spread
 from hwbnn.cost.resources import terms as terms_of
 from hwbnn.cost.technology import Technology
 from hwbnn.synth.reports import cells
 
-__all__ = ["DELAYS", "FOLDS", "LARGE", "MAPPED", "TERMS", "Fit", "delays", "flip_flops", "luts", "nonnegative",
+__all__ = ["DELAYS", "FOLDS", "LARGE", "MAPPED", "TERMS", "Fit", "Late", "delays", "flip_flops", "luts", "nonnegative",
            "packed_luts", "synthesized"]
 
 FOLDS = 4
@@ -29,6 +29,18 @@ MAPPED = ("datapath", "control", "rom")
 DELAYS = ("base", "level", "carry", "spread")
 _FITTED = {"ice40": ("datapath", "control", "rom", "registers")}
 _CELL = {"ecp5": "TRELLIS_COMB", "ice40": "ICESTORM_LC", "nexus": "OXIDE_COMB"}
+
+
+@dataclass(frozen=True)
+class Late:
+    """Seconds that the output of a block memory comes later than a flip-flop's, and that a hard multiplier takes."""
+
+    memory: float = 0.0
+    multiplier: float = 0.0
+
+    def of(self, path: Path) -> float:
+        """Seconds that a path takes besides what is fitted."""
+        return path.memory * self.memory + path.multiplier * self.multiplier
 
 
 @dataclass(frozen=True)
@@ -161,15 +173,15 @@ def luts(table: Table, tech: Technology, *, mapped: bool) -> Fit:
     return _held_out(rows, measured, fitted, solve, lambda x: fixed + terms @ x, LUT_PERCENTILES)
 
 
-def delays(table: Table, tech: Technology, memory: float) -> Fit | None:
+def delays(table: Table, tech: Technology, late: Late) -> Fit | None:
     """Fit the clock period on the median of the seeds; None where nothing was placed.
 
     Values are frequencies in Hz. Which path decides depends on the coefficients, so both are found in turns.
 
     Parameters
     ----------
-    memory : :class:`float`
-        Seconds that the output of a block memory comes later than a flip-flop's.
+    late : :class:`Late`
+        What is known of paths through memories and multipliers.
     """
     rows, measured = [], []
     for row in table.rows:
@@ -180,8 +192,8 @@ def delays(table: Table, tech: Technology, memory: float) -> Fit | None:
     if len(rows) < 2 * len(DELAYS):
         return None
     hertz = np.array(measured)
-    choices = [np.array([[1.0, path.levels, path.carry, reach, path.memory * memory] for stage in stages_of(row, tech)
-                         for path in paths(stage)]) for row in rows for reach in [spread(stages_of(row, tech))]]
+    choices = [np.array([[1.0, path.levels, path.carry, reach, late.of(path)] for stage in stages_of(row, tech)
+                         for path in paths(stage, tech)]) for row in rows for reach in [spread(stages_of(row, tech))]]
 
     def rows_of(x: NDArray) -> NDArray:
         """The terms of the path of each row that is slowest by ``x``."""

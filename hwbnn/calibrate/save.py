@@ -5,25 +5,32 @@ from importlib import resources
 from pathlib import Path
 
 from hwbnn.builddir import write_atomic
-from hwbnn.calibrate.fit import TERMS, Fit, delays, luts
+from hwbnn.calibrate.fit import TERMS, Fit, Late, delays, luts
 from hwbnn.calibrate.table import Table
 from hwbnn.calibrate.targets import MEASURED
 from hwbnn.cost.technology import Technology
 from hwbnn.cost.technology import technology as find_technology
 
-__all__ = ["save"]
+__all__ = ["late", "save"]
 
-#: By how many seconds a block memory's output comes later than a flip-flop's, by technology or family, with its source.
-_MEMORY = {
-    "ecp5": (5.09e-9, "nextpnr-ecp5 0.11.1 --25k, critical path: 5.61 ns of a DP16KD, 0.52 ns of a TRELLIS_FF"),
-    "ice40-up5k": (0.0, "nextpnr-ice40 0.11.1 --up5k, critical path: 1.18 ns of a SB_RAM40_4K, 1.39 ns of a flip-flop"),
-    "ice40": (1.61e-9, "nextpnr-ice40 0.11.1 --hx8k, critical path: 2.15 ns of a SB_RAM40_4K, 0.54 ns of a flip-flop"),
+#: What comes later than a flip-flop's output, in seconds with the source, by technology or family and kind.
+_LATE = {
+    ("ecp5", "memory"): (5.09e-9, "nextpnr-ecp5 0.11.1 --25k: 5.61 ns of a DP16KD, 0.52 ns of a TRELLIS_FF"),
+    ("ecp5", "multiplier"): (5.45e-9, "nextpnr-ecp5 0.11.1 --25k: 3.93 ns of a MULT18X18D, 1.52 ns of its wire"),
+    ("ice40-up5k", "memory"): (0.0, "nextpnr-ice40 0.11.1 --up5k: 1.18 ns of a SB_RAM40_4K, 1.39 ns of a flip-flop"),
+    ("ice40", "memory"): (1.61e-9, "nextpnr-ice40 0.11.1 --hx8k: 2.15 ns of a SB_RAM40_4K, 0.54 ns of a flip-flop"),
 }
+_WHAT = {"memory": "how much later than that of a flip-flop the output of a block memory comes",
+         "multiplier": "what a hard multiplier takes"}
 
 
-def memory_delay(tech: Technology) -> tuple[float, str] | None:
-    """How much later the output of a block memory comes, where that is known."""
-    return _MEMORY.get(tech.name) or _MEMORY.get(tech.family)
+def _late(tech: Technology, kind: str) -> tuple[float, str] | None:
+    return _LATE.get((tech.name, kind)) or _LATE.get((tech.family, kind))
+
+
+def late(tech: Technology) -> Late:
+    """How much later the output of a block memory or a multiplier comes; 0 where that is not known."""
+    return Late(*((_late(tech, kind) or (0.0,))[0] for kind in _WHAT))
 
 
 def save(table: Table) -> list[Path]:
@@ -36,10 +43,9 @@ def save(table: Table) -> list[Path]:
     source = f"hwbnn calibrate --target {table.target}, benchmarks/calibration/{table.target}.json; {tools}"
     sections = {section: _lut_model(section, luts(table, tech, mapped=section == "mapped_lut_model"), source)
                 for section in ("lut_model", "mapped_lut_model")}
-    memory = memory_delay(tech)
-    delay = delays(table, tech, memory[0] if memory else 0.0)
+    delay = delays(table, tech, late(tech))
     if delay is not None:
-        sections["delay_model"] = _delay_model(delay, source, memory)
+        sections["delay_model"] = _delay_model(delay, source, tech)
     written = []
     for name in MEASURED[table.target]:
         file = Path(str(resources.files("hwbnn.cost.technologies") / f"{name}.toml"))
@@ -75,12 +81,13 @@ def _lut_model(section: str, fit: Fit, source: str) -> str:
     return "".join(parts) + _spread(section, fit, source)
 
 
-def _delay_model(fit: Fit, source: str, memory: tuple[float, str] | None) -> str:
-    units = {"base": "clock to output, setup and a wire", "level": "a look-up table and its wire",
+def _delay_model(fit: Fit, source: str, tech: Technology) -> str:
+    units = {"base": "clock to output, setup and a wire", "level": "a look-up table or a chain, and its wire",
              "carry": "a bit of a carry chain", "spread": "wires, per doubling of the flip-flops"}
     parts = [_entry(f"delay_model.{name}", value, "s", "fitted", units[name], source)
              for name, value in zip(fit.terms, fit.coefficients, strict=True)]
-    what = "how much later than that of a flip-flop the output of a block memory comes"
-    parts.append(_entry("delay_model.memory", memory[0], "s", "measured", what, memory[1]) if memory else
-                 _entry("delay_model.memory", 0, "s", "assumed", what + ": part of the base", source))
+    for kind, what in _WHAT.items():
+        known = _late(tech, kind)
+        parts.append(_entry(f"delay_model.{kind}", known[0], "s", "measured", what, known[1]) if known else
+                     _entry(f"delay_model.{kind}", 0, "s", "assumed", what + ": part of the base", source))
     return "".join(parts) + _spread("delay_model", fit, source)

@@ -1,25 +1,31 @@
 """Logic depth of each component between two flip-flops, and the frequency that follows from it.
 
-A path is so many levels of look-up tables and so many bits of a carry chain; it may start at a block memory, whose
-output is late. Wires grow with the size of a component, by a term in the logarithm of its flip-flops. Which paths a
-component has is known from its record; the delays are fitted to nextpnr (``hwbnn calibrate``).
+A path is so many levels of look-up tables, a carry chain being one, and so many bits of a chain; it may start at a
+block memory, whose output is late, or pass a hard multiplier. Wires grow with the size of a component, by a term in
+the logarithm of its flip-flops. Which paths a component has is known from its record; the delays are fitted to nextpnr
+(``hwbnn calibrate``).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log2
 
-from hwbnn.cost.datapath import CHAIN_BITS, GROUP
+from hwbnn.cost.datapath import CHAIN_BITS, CHAIN_HALVES, GROUP
+from hwbnn.cost.elementwise import multiplier_bits
+from hwbnn.cost.fabric import fabric
 from hwbnn.cost.quantity import Figure, Quantity, Unknown
 from hwbnn.cost.technology import DelayModel, Technology
 from hwbnn.plan import (
     Adder,
+    AffineStage,
     ArgMaxStage,
     ConditionalLane,
     Count,
     EventControl,
+    FrameInputStage,
     FusedThresholds,
     MatrixVectorStage,
+    PadStage,
     ParallelStage,
     PipelineStage,
     PoolStage,
@@ -30,7 +36,7 @@ from hwbnn.plan import (
 )
 from hwbnn.plan.dot import Dot
 from hwbnn.plan.records import index_bits, span_bits
-from hwbnn.plan.tables import SearchedThresholds, Thresholds
+from hwbnn.plan.tables import SearchedThresholds, Table, Thresholds
 from hwbnn.plan.tree import Tree
 
 __all__ = ["Path", "fmax", "paths", "period", "slowest", "spread"]
@@ -45,22 +51,26 @@ class Path:
     what : :class:`str`
         For reading: ``sum``, ``compare``, ``counter``, ...
     levels : :class:`int`
-        Look-up tables in a row, carry chains not counted.
+        Look-up tables and carry chains in a row.
     carry : :class:`int`
         Bits of carry chains in a row.
     memory : :class:`bool`
         Whether it starts at the output of a block memory.
+    multiplier : :class:`bool`
+        Whether it passes a hard multiplier.
     """
 
     what: str
     levels: int
     carry: int = 0
     memory: bool = False
+    multiplier: bool = False
 
     def __str__(self) -> str:
         """``sum: 2 levels, 7 bits of carry``."""
-        parts = [*(["block memory"] if self.memory else []), f"{self.levels} level{'s' if self.levels != 1 else ''}",
-                 *([f"{self.carry} bits of carry"] if self.carry else [])]
+        parts = [name for name, there in (("block memory", self.memory), ("multiplier", self.multiplier)) if there]
+        parts.append(f"{self.levels} level{'s' if self.levels != 1 else ''}")
+        parts += [f"{self.carry} bits of carry"] if self.carry else []
         return f"{self.what}: {', '.join(parts)}"
 
 
@@ -84,7 +94,7 @@ def _tree(tree: Tree, lane: int, what: str) -> list[Path]:
 
 def _thresholds(t: Thresholds) -> list[Path]:
     bits = span_bits(t.low, t.high + 1)
-    found = [Path("compare", 1, bits if bits >= CHAIN_BITS else 0, memory=t.table.style == "block")]
+    found = [Path("compare", 1, bits if bits >= CHAIN_BITS else 0), *_constants(t.table)]
     if not isinstance(t, SearchedThresholds):
         found += _tree(t.tree, 0, "count of thresholds")
     return found
@@ -119,43 +129,83 @@ def _counter(states: int) -> Path:
     return Path("counter", 2 + (bits > 4), bits if bits >= CHAIN_BITS else 0)
 
 
-def paths(stage: Stage) -> tuple[Path, ...]:
-    """The paths of ``stage`` that may be its slowest."""
+def _logic(depth: int) -> int:
+    """Levels of a table of constants in logic: 16 words are one, and each twice as many one more."""
+    return 1 + max(0, index_bits(depth) - 4)
+
+
+def _constants(table: Table) -> list[Path]:
+    """From the place, and the class of the pixel where there are borders, to the word."""
+    if not table.bank.has_memory:
+        return []
+    if table.style != "logic":  # into the register behind it
+        return [Path("constants", 0, memory=table.style == "block" and not table.bank.pace.output)]
+    before = 0 if table.borders is None else 2 + index_bits(len(table.borders.columns)) // 4
+    return [Path("constants", before + _logic(table.bank.shape[0]), index_bits(table.bank.depth) * (before > 0))]
+
+
+def _matrix(stage: MatrixVectorStage, tech: Technology | None) -> list[Path]:
+    constant = not stage.has_weight_memory and not stage.loadable
+    chained = tech is not None and fabric(tech.family).paired  # rows share chains, which are as long as they may be
+    found = [*_dot(stage.dot, constant=constant), _counter(stage.sf), _counter(stage.weight_depth)]
+    if stage.sf > 1:
+        rows = stage.fold.pe if chained else 1
+        found.append(Path("accumulator", 2, min(CHAIN_HALVES, rows * (stage.total_bits + 1))))
+    if stage.has_weight_memory and stage.weight_style == "block":
+        found.append(Path("weight memory", 0, memory=not stage.pace.output))
+    elif stage.has_weight_memory and stage.weight_style == "logic":
+        found.append(Path("weights", _logic(stage.weight_bank.shape[0])))
+    if stage.has_input_memory and stage.input_style == "block":
+        found.append(Path("input memory", 1, memory=not stage.pace.output))
+    if isinstance(stage.control, EventControl):
+        found.append(Path("live inputs", 2 + (stage.input_lanes * stage.lane.x.bits).bit_length() // 2))
+    if isinstance(stage.thresholds, FusedThresholds):
+        found += [Path("start", 1, stage.thresholds.total_bits), *_constants(stage.thresholds.table)]
+    elif stage.thresholds is not None:
+        found += _thresholds(stage.thresholds)
+    else:
+        assert stage.offset_table is not None  # where there are no thresholds
+        found += [Path("offset", 1, stage.o.levels.bits), *_constants(stage.offset_table)]
+    return found
+
+
+def _affine(stage: AffineStage, tech: Technology | None) -> list[Path]:
+    """A hard multiplier and the sum of its parts, or rows of adders, two by two."""
+    x, y = stage.i.levels.bits, multiplier_bits(stage)
+    found = [Path("offset", 1, stage.o.levels.bits), *_constants(stage.table)]
+    if stage.planes is not None:
+        return [*found, Path("planes", stage.planes.every, stage.planes.every * (x + y))]
+    hard = tech is None or (tech.multiplier is not None and tech.multiplies_in_dsp)
+    if hard:
+        several = tech is not None and tech.multiplier is not None and max(x, y) > tech.multiplier.operand.value
+        return [*found, Path("product", int(several), (x + y) // 2 * several, multiplier=True)]
+    return [*found, Path("product", 2 + index_bits(x), x + y)]
+
+
+def paths(stage: Stage, tech: Technology | None = None) -> tuple[Path, ...]:
+    """The paths of ``stage`` that may be its slowest; without a chip on one that has hard multipliers."""
     found = [Path("handshake", 2)]
     if isinstance(stage, PipelineStage):
         level = stage.fifo_depth.bit_length()
-        found.append(Path("credits", 3, level if level >= CHAIN_BITS else 0))
+        found.append(Path("credits", 2 + (level >= CHAIN_BITS), level if level >= CHAIN_BITS else 0))
     if isinstance(stage, MatrixVectorStage):
-        constant = not stage.has_weight_memory and not stage.loadable
-        found += _dot(stage.dot, constant=constant)
-        found += [_counter(stage.sf), _counter(stage.weight_depth)]
-        if stage.sf > 1:
-            found.append(Path("accumulator", 1, stage.total_bits))
-        if stage.has_weight_memory and stage.weight_style == "block":
-            found.append(Path("weight memory", 0, memory=not stage.pace.output))
-        if stage.has_input_memory and stage.input_style == "block":
-            found.append(Path("input memory", 1, memory=not stage.pace.output))
-        if isinstance(stage.control, EventControl):
-            found.append(Path("live inputs", 2 + (stage.input_lanes * stage.lane.x.bits).bit_length() // 2))
-        if isinstance(stage.thresholds, FusedThresholds):
-            found.append(Path("start", 1, stage.thresholds.total_bits, memory=stage.thresholds.table.style == "block"))
-        elif stage.thresholds is not None:
-            found += _thresholds(stage.thresholds)
-        else:
-            found.append(Path("offset", 1, stage.o.levels.bits))
+        found += _matrix(stage, tech)
     elif isinstance(stage, ParallelStage):
         graph = stage.graph
         widest = max((node.bits for node in graph.nodes if isinstance(node, Adder)), default=0)
         found.append(Path("adders", graph.spacing, graph.spacing * widest if widest >= CHAIN_BITS else 0))
     elif isinstance(stage, ThresholdStage):
         found += _thresholds(stage.thresholds)
+    elif isinstance(stage, AffineStage):
+        found += _affine(stage, tech)
     elif isinstance(stage, ArgMaxStage):
-        rounds = max(1, (stage.i.lanes - 1).bit_length())
-        found.append(Path("compare", 2 * rounds, stage.value_bits * rounds))
+        found.append(Path("compare", 3, stage.split or stage.value_bits))
     elif isinstance(stage, TopKStage):
         found.append(Path("compare", 2, stage.value_bits))
     elif isinstance(stage, PoolStage):
         found.append(Path("compare", 2, stage.value_bits if stage.value_bits >= CHAIN_BITS else 0))
+    elif isinstance(stage, FrameInputStage | PadStage):
+        found.append(Path("position", 3))
     elif isinstance(stage, WindowStage):
         found += [Path("address", 3 + len(stage.loops) // 2, index_bits(stage.depth)),
                   Path("buffer", 1, memory=stage.buffer.style == "block" and not stage.pace.output)]
@@ -170,14 +220,15 @@ def spread(stages: Iterable[Stage]) -> float:
 def period(path: Path, doublings: float, model: DelayModel) -> float:
     """Nominal seconds of a path in a component of ``doublings``."""
     return (model.base.value + model.level.value * path.levels + model.carry.value * path.carry
-            + model.spread.value * doublings + path.memory * model.memory.value)
+            + model.spread.value * doublings + path.memory * model.memory.value
+            + path.multiplier * model.multiplier.value)
 
 
 def slowest(stage: Stage, tech: Technology) -> Path:
     """The path that decides; without a calibration the one of most levels, four bits of carry counting as one."""
     if not tech.delay_model.known:
-        return max(paths(stage), key=lambda path: path.levels + path.carry / 4 + 3 * path.memory)
-    return max(paths(stage), key=lambda path: period(path, 0, tech.delay_model))
+        return max(paths(stage, tech), key=lambda p: p.levels + p.carry / 4 + 3 * p.memory + 4 * p.multiplier)
+    return max(paths(stage, tech), key=lambda path: period(path, 0, tech.delay_model))
 
 
 def fmax(stages: Sequence[Stage], tech: Technology) -> Figure:
