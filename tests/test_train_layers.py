@@ -69,6 +69,22 @@ def test_convolution_quantizes_then_pads_with_zeros():
     assert layer.lr_scale == 1 / glorot(2 * 9, 3 * 9)
 
 
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 2), (1, 1)])
+@pytest.mark.parametrize("stride", [1, (2, 1)])
+@pytest.mark.parametrize("padding", [0, (1, 0)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_narrow_convolution_is_a_convolution(kernel, stride, padding, bias):
+    layer = QuantConv2d(2, 3, kernel, stride=stride, padding=padding, bias=bias, weight=Sign())
+    x = torch.randint(0, 16, (4, 2, 9, 7)).float()
+    y = layer(x)
+    y.sum(dim=(0, 1)).square().sum().backward()
+    assert torch.equal(y, functional.conv2d(x, layer.weight.sign(), layer.bias, stride, padding))
+    found, layer.weight.grad = layer.weight.grad, None
+    x.requires_grad_()  # which takes torch's own way
+    layer(x).sum(dim=(0, 1)).square().sum().backward()
+    assert torch.equal(found, layer.weight.grad)
+
+
 @pytest.mark.parametrize("quantizer", [TernaryWeights(per_filter=True), ScaledSign(3),
                                        Uniform(4, signed=True, scale=0.1)])
 def test_evaluation_is_training_with_the_scale_behind_the_product(quantizer):

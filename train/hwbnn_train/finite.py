@@ -1,7 +1,5 @@
 """Finding the first tensor that is not finite, so that a training that diverges says where."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +17,9 @@ def check_step(loss: Tensor, model: nn.Module, images: Tensor, epoch: int) -> No
     gradients from the last layer to the first. ``epoch`` counts from 0.
     """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    if not _finite(nn.utils.get_total_norm([loss.detach(), *gradients], math.inf)):
+    # a sum is finite only if all of it is, and takes a fortieth of the time; finite numbers may have an infinite sum
+    sums = torch.stack([loss.detach(), *(gradient.sum() for gradient in gradients)])
+    if not (_finite(sums.sum()) or all(_finite(tensor) for tensor in (loss, *gradients))):
         _stop(_first(loss, model, images), epoch)
 
 

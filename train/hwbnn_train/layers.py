@@ -177,7 +177,26 @@ class QuantConv2d(Quantized, nn.Conv2d):
     """
 
     def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+        if self._is_narrow and x.ndim == 4 and x.device.type == "cpu" and not x.requires_grad:
+            return self._as_matrices(x, weights, bias)
         return functional.conv2d(x, weights, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    @property
+    def _is_narrow(self) -> bool:
+        """Whether an output has so few inputs that a CPU is several times faster with a product of matrices."""
+        return (self.weight[0].numel() <= 32 and self.groups == 1 and self.dilation == (1, 1)
+                and self.padding_mode == "zeros" and not isinstance(self.padding, str))
+
+    def _as_matrices(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+        above, left = (int(zeros) for zeros in self.padding)
+        down, right = self.stride
+        padded = functional.pad(x, (left, left, above, above))
+        windows = padded.unfold(2, weights.shape[2], down).unfold(3, weights.shape[3], right)  # N x C x y x x x ky x kx
+        images, _, height, width = windows.shape[:4]
+        rows = windows.permute(1, 4, 5, 0, 2, 3).reshape(-1, images * height * width)
+        y = rows.T @ weights.flatten(1).T.contiguous()  # so laid out, its gradient is fast, too
+        y = y if bias is None else y + bias
+        return y.view(images, height, width, -1).permute(0, 3, 1, 2)
 
     def gradients(self, grad, x, other, weights, by_x):
         how = (self.stride, self.padding, self.dilation, self.groups)

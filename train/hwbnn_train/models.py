@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 from torch import nn
 
 from hwbnn_train.layers import QuantConv2d, QuantLinear
@@ -89,7 +90,8 @@ def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequen
     for number, (fan_in, fan_out) in enumerate(pairwise([channels[-1] * height * width, *hidden, classes]), 1):
         layers[f"fc{number}"] = layer(fan_in, fan_out, activation())
         _add(layers, f"fc{number}_bn", norm(fan_out, 0))
-    return nn.Sequential(layers)
+    # channels innermost: pooling on a CPU is then eight times faster
+    return nn.Sequential(layers).to(memory_format=torch.channels_last)
 
 
 def _add(layers: OrderedDict[str, nn.Module], name: str, layer: nn.Module | None) -> None:
