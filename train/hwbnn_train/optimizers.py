@@ -67,7 +67,7 @@ def prepare(optimizer: Optimizer, *, slope: float = 3.0) -> Optimizer:
             for parameter in group["params"]:
                 if group["states"] is not None:
                     old = before.pop(parameter)
-                    parameter.copy_(transition(old, parameter - old, group["states"], slope))
+                    _transition(old, parameter.sub_(old), group["states"], slope)
                 elif group["limit"] is not None and group["limit"] < math.inf:
                     parameter.clamp_(-group["limit"], group["limit"])
 
@@ -117,18 +117,23 @@ def transition(w: Tensor, dw: Tensor, n: int, slope: float = 3.0) -> Tensor:
     ``dw`` the expected move is ``slope * dw``. Discrete state transition of GXNOR-Net (arXiv:1705.09283, section 2.3;
     the authors' code, where the slope is 3).
     """
+    return _transition(w, dw.clone(), n, slope)
+
+
+def _transition(w: Tensor, dw: Tensor, n: int, slope: float) -> Tensor:
+    """Return what :func:`transition` does, in the memory of ``dw``."""
     size = step(n)
-    ratio = dw / size
+    ratio = dw if size == 1.0 else dw.div_(size)
     low, high = torch.aminmax(ratio)
     whole = ratio.trunc() if low <= -1.0 or high >= 1.0 else None
     part = ratio if whole is None else ratio.sub_(whole)
-    # floor(q + v) with v uniform in 0 .. 1 is one in the direction of q with probability |q|. Here q is tanh(x), as
-    # 2 s(2x) - 1 with the logistic function s, which is several times faster on a CPU, and v is (1 + noise) / 2
-    moves = noise(part).mul_(0.5).sub_(0.5).add_(part.mul_(2.0 * slope).sigmoid_(), alpha=2.0).floor_()
+    # rounding q + v with v uniform in -1/2 .. 1/2 gives 1 in the direction of q with probability |q|; q is tanh(x), as
+    # 2 s(2x) - 1 with the logistic function s, which is several times faster on a CPU
+    moves = noise(part, center=-1.0, half=0.5).add_(part.mul_(2.0 * slope).sigmoid_(), alpha=2.0).round_()
     if whole is not None:
         moves.add_(whole)
     # exact: states are multiples of a power of two
-    return moves.mul_(size).add_(w).clamp_(-1.0, 1.0)
+    return torch.add(w, moves, alpha=size, out=dw).clamp_(-1.0, 1.0)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

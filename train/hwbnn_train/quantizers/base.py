@@ -7,12 +7,16 @@ neighbour (as in QONNX's ``Quant``).
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import Levels
 
-__all__ = ["Grid", "Quantizer", "Real", "Rectified", "noise", "sign"]
+__all__ = ["Grid", "Quantizer", "Real", "Rectified", "integers", "noise", "passing", "sign"]
+
+
+_MINUS_ONE = torch.tensor(-1.0)
 
 
 def sign(x: Tensor, magnitude: Tensor | None = None) -> Tensor:
@@ -22,20 +26,49 @@ def sign(x: Tensor, magnitude: Tensor | None = None) -> Tensor:
     have to be kept from the sign of -0.0.
     """
     x = x.detach()
-    result = torch.ge(x, 0.0, out=torch.empty_like(x)).sub_(0.5)
-    return result.mul_(2.0 if magnitude is None else 2.0 * magnitude.detach())
+    result = torch.ge(x, 0.0, out=torch.empty_like(x))
+    if magnitude is None:
+        return torch.add(_MINUS_ONE, result, alpha=2.0, out=result)
+    magnitude = magnitude.detach()
+    if magnitude.ndim:
+        return result.sub_(0.5).mul_(2.0 * magnitude)
+    return torch.add(-magnitude, result, alpha=2.0 * float(magnitude), out=result)
 
 
-def noise(x: Tensor) -> Tensor:
-    """Return random numbers for each of ``x``, uniform in -1 .. 1 (a float's rounding at the ends included).
+def passing(grad: Tensor, x: Tensor, low: float, high: float) -> Tensor:
+    """Return ``grad`` where ``low <= x <= high``, and 0 elsewhere."""
+    if x.dtype == grad.dtype == torch.float32:  # in a single pass, with bounds that do not belong to the range
+        ends = np.nextafter(np.array([low, high], np.float32), np.array([-np.inf, np.inf], np.float32))
+        return torch.ops.aten.hardtanh_backward(grad, x, *ends.tolist())
+    return grad * ((x >= low) & (x <= high)).to(grad.dtype)
 
-    Each has 16 bits of its own, which cost a quarter of the generator's work for a float on a CPU; what is below them
-    is drawn once for all. So each alone is as finely uniform as a float, and two of them depend on each other only
-    where their 16 bits agree.
+
+def integers(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return an integer of ``dtype`` for each of ``x``, drawn from all there are, any two of them independently.
+
+    With ``s`` the sum, with overflow, of one number drawn for the row (the first axis) and one for the column it is
+    ``s (2 s + 1)``, which maps all integers of so many bits to all of them, and gives rows whose draws are
+    neighbours nothing in common. The product of a row and other numbers has the mean and the variance that as many
+    draws as ``x`` has elements would give it; those would take a third of the time of a training step's products.
     """
-    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-2**63, None)
-    whole = words.view(torch.int16)[:x.numel()].reshape(x.shape).to(x.dtype)
-    return whole.add_(torch.rand((), dtype=x.dtype, device=x.device)).mul_(2.0**-15)
+    rows = len(x) if x.ndim else 1
+    columns = x.numel() // max(rows, 1)
+    count = -(-(rows + columns) * torch.iinfo(dtype).bits // 64)
+    drawn = torch.empty(count, dtype=torch.int64, device=x.device).random_(-2**63, None).view(dtype)
+    s = drawn[:rows, None] + drawn[rows:rows + columns]
+    return s.mul(2).add_(1).mul_(s).reshape(x.shape)
+
+
+def noise(x: Tensor, *, center: float = 0.0, half: float = 1.0) -> Tensor:
+    """Return a random number for each of ``x``, uniform within ``half`` around ``center`` (rounding at the ends aside).
+
+    Each has 16 bits of :func:`integers`; what is below them is drawn once for all. So each alone is as finely uniform
+    as a float, and two of them depend on each other only where their 16 bits agree.
+    """
+    unit = half * 2.0**-15
+    below = torch.rand((), dtype=x.dtype, device=x.device).mul_(unit).add_(center)
+    whole = integers(x, torch.int16).to(x.dtype)
+    return torch.add(below, whole, alpha=unit, out=whole)
 
 
 @dataclass(frozen=True)

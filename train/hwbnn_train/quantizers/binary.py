@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hwbnn.ir import BIPOLAR
-from hwbnn_train.quantizers.base import Grid, Quantizer, noise, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, noise, passing, sign
 
 __all__ = ["Sign", "StochasticSign", "sign_window", "substitute"]
 
@@ -24,8 +24,7 @@ class _SignSTE(torch.autograd.Function):
         if ctx.window == math.inf:
             return grad, None
         (x,) = ctx.saved_tensors
-        magnitude = x.abs()  # a mask of floats: products of floats and truth values are slow on a CPU
-        return torch.le(magnitude, ctx.window, out=magnitude).mul_(grad), None
+        return passing(grad, x, -ctx.window, ctx.window), None
 
 
 def sign_window(x: Tensor, window: float) -> Tensor:
@@ -102,10 +101,11 @@ class StochasticSign(Quantizer):
         self.limit = limit
 
     def forward(self, x: Tensor) -> Tensor:
-        # in training, +limit where a number drawn from -limit .. limit lies below x
-        if self.training:
-            return substitute(x, sign(torch.sub(x.detach(), noise(x), alpha=self.limit)).mul_(self.limit))
-        return substitute(x, sign(x).mul_(self.limit))
+        limit = torch.tensor(self.limit, dtype=x.dtype)
+        if not self.training:
+            return substitute(x, sign(x, limit))
+        # +limit where x plus a number drawn from -limit .. limit is at least 0
+        return substitute(x, sign(noise(x, half=self.limit).add_(x.detach()), limit))
 
     def grid(self, x: Tensor) -> Grid:
         return Grid(BIPOLAR, torch.tensor(self.limit, dtype=x.dtype))

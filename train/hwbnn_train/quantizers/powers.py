@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import Levels
-from hwbnn_train.quantizers.base import Grid, Quantizer, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, integers, passing, sign
 from hwbnn_train.quantizers.binary import substitute
 from hwbnn_train.shift import ap2
 
@@ -102,7 +102,7 @@ class _LogSTE(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
-        return grad * ((x >= 0) & (x <= ctx.high)).to(grad.dtype), None, None
+        return passing(grad, x, 0.0, ctx.high), None, None
 
 
 class LogGradient(nn.Module):
@@ -160,9 +160,8 @@ class StochasticPower(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
         # |x| / 2^e - 1 is the mantissa: a number drawn from its range carries into the exponent as often as it should
-        drawn = torch.empty((x.numel() + 1) // 2, dtype=torch.int64, device=x.device).random_(-2**63, None)
-        drawn = drawn.view(torch.int32)[:x.numel()].reshape(x.shape).bitwise_and_(_MANTISSA)
-        power = drawn.add_(x.contiguous().view(torch.int32)).bitwise_and_(~_MANTISSA).view(torch.float32)
+        drawn = integers(x, torch.int32).bitwise_and_(_MANTISSA)
+        power = drawn.add_(x.view(torch.int32)).bitwise_and_(~_MANTISSA).view(torch.float32)
         if self.low is None and self.high is None:
             return power
         low, high = (None if exponent is None else 2.0**exponent for exponent in (self.low, self.high))

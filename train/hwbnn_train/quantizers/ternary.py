@@ -80,10 +80,10 @@ class StochasticTernary(Quantizer):
         self.scale = scale
 
     def forward(self, w: Tensor) -> Tensor:
-        magnitude = w.detach().abs().div_(self.scale)
-        kept = magnitude.sub_(noise(w).abs_() if self.training else 0.5)
-        kept = torch.gt(kept, 0.0, out=kept).mul_(self.scale)
-        return substitute(w, torch.copysign(kept, w.detach(), out=kept))
+        # rounding x + v with v uniform in -1/2 .. 1/2 gives either neighbour of x as often as it should
+        drawn = noise(w, half=0.5).add_(w.detach(), alpha=1.0 / self.scale) if self.training else None
+        value = w.detach() / self.scale if drawn is None else drawn
+        return substitute(w, value.round_().clamp_(-1.0, 1.0).mul_(self.scale))
 
     def grid(self, w: Tensor) -> Grid:
         return Grid(TERNARY, torch.tensor(self.scale, dtype=w.dtype))

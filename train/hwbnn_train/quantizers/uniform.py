@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hwbnn.ir import Levels
-from hwbnn_train.quantizers.base import Grid, Quantizer
+from hwbnn_train.quantizers.base import Grid, Quantizer, passing
 
 __all__ = ["Uniform"]
 
@@ -17,15 +17,16 @@ class _RoundSTE(torch.autograd.Function):
         ctx.window = start, stop
         if ctx.window != (-math.inf, math.inf):
             ctx.save_for_backward(x)
-        return (x / scale).round_().clamp_(low, high).mul_(scale)
+        y = x.clone() if scale == 1.0 else x / scale
+        y.round_().clamp_(low, high)
+        return y if scale == 1.0 else y.mul_(scale)
 
     @staticmethod
     def backward(ctx, grad):
         start, stop = ctx.window
         if ctx.window != (-math.inf, math.inf):
             (x,) = ctx.saved_tensors
-            inside = torch.ge(x, start, out=torch.empty_like(x))  # masks of floats: truth values are slow on a CPU
-            grad = inside.mul_(torch.le(x, stop, out=torch.empty_like(x))).mul_(grad)
+            grad = passing(grad, x, start, stop)
         return grad, None, None, None, None, None
 
 
