@@ -25,6 +25,7 @@ import torch
 
 import hwbnn_train
 from hwbnn.errors import UserError
+from hwbnn_train.averaging import Average
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
 from hwbnn_train.recipes import RECIPES
@@ -140,6 +141,7 @@ def stepper(name: str) -> Callable[[], float]:
     recipe = RECIPES[name]
     model = recipe.model((1, 28, 28), 10)
     optimizer, loss_of = recipe.optimizer(model), LOSSES[recipe.loss]
+    average = Average(model, recipe.averaging) if recipe.averaging else None
     set_learning_rate(optimizer, recipe.lr)
     x, y = torch.randint(0, 256, (recipe.batch, 1, 28, 28)).float(), torch.randint(10, (recipe.batch,))
 
@@ -150,6 +152,8 @@ def stepper(name: str) -> Callable[[], float]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if average is not None:
+            average.follow(model, 10_000)
         return time.process_time() - started
 
     for _ in range(3):
@@ -229,9 +233,10 @@ def _verdict(margins: list[float]) -> str:
 
 
 def _finished(name: str) -> list[dict]:
-    """Return what the recipe's finished runs measured, of the recipe as it is now."""
+    """Return what the recipe's finished runs measured, of the recipe as it is now; choices made since then were off."""
     config = RECIPES[name].config().items()
-    return [found for found in _kept().values() if found["recipe"] == name and config <= found["config"].items()]
+    return [found for found in _kept().values() if found["recipe"] == name
+            and all(found["config"].get(key, 0) == value for key, value in config)]
 
 
 def _remarks() -> list[str]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from hwbnn.errors import UserError
 from hwbnn_train import checkpoint as checkpoints
+from hwbnn_train.averaging import Average
 from hwbnn_train.evaluation import evaluate
 from hwbnn_train.finite import check_state, check_step
 from hwbnn_train.layers import QuantLinear
@@ -117,6 +118,50 @@ def test_resumed_training_is_the_uninterrupted_one(tmp_path, whole, stopped):
     assert state.history == whole.history and state.best["epoch"] == whole.best["epoch"]
     for key, moments in whole.optimizer["state"].items():
         assert_same(state.optimizer["state"][key], moments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged(Tiny):
+    recalibration: int = 200
+    averaging: float = 0.9
+
+
+def test_average_is_what_is_deployed_and_is_resumed(tmp_path):
+    def stop(measured):
+        if measured["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    model, whole = run(tmp_path / "whole.pt", Averaged())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part.pt", Averaged(), report=stop)
+    resumed, state = run(tmp_path / "part.pt", Averaged(), resume=True)
+    assert_same(resumed.state_dict(), model.state_dict())
+    assert_same(state.average, whole.average)
+    assert_same(state.best["model"], whole.best["model"])
+    assert state.history == whole.history
+    assert not torch.equal(whole.average["fc1.weight"], whole.model["fc1.weight"])
+    model.load_state_dict(whole.best["model"])
+    assert evaluate(model, VALIDATION, squared_hinge) == (whole.best["accuracy"], whole.best["loss"])
+    assert whole.best["accuracy"] > 0.95
+
+
+def test_average_forgets_where_it_began():
+    model = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(model.weight)
+    average, mean = Average(model, 0.75), 0.0
+    for steps, value in enumerate([1.0, -2.0, 3.0, 0.5, 8.0, -1.0]):
+        torch.nn.init.constant_(model.weight, value)
+        average.follow(model, steps)
+        share = min(0.75, (1 + steps) / (10 + steps))
+        mean = share * mean + (1 - share) * value
+        assert average.model.weight.item() == pytest.approx(mean)
+
+
+def test_bad_averaging():
+    with pytest.raises(ValueError, match=r"^Recipe averaging must be at least 0 and below 1, not 1\.0$"):
+        Averaged(averaging=1.0)
+    with pytest.raises(ValueError, match=r"^Recipe averaging must go with recalibration"):
+        Averaged(recalibration=0)
 
 
 def test_interrupt_within_an_epoch_keeps_the_last_complete_one(tmp_path, whole):

@@ -27,8 +27,8 @@ class Checkpoint:
         The recipe's fields, and the seed.
     epoch : :class:`int`
         Complete epochs.
-    model, optimizer : :class:`dict`
-        Their ``state_dict``.
+    model, optimizer, average : :class:`dict`
+        Their ``state_dict``; the last one empty where weights are not averaged.
     random : :class:`dict`
         States of torch's random number generators, by device.
     best : :class:`dict`
@@ -47,6 +47,7 @@ class Checkpoint:
     best: dict[str, Any]
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    average: dict[str, Any] = field(default_factory=dict)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

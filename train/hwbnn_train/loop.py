@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hwbnn.errors import UserError
 from hwbnn_train import checkpoint as checkpoints
+from hwbnn_train.averaging import Average
 from hwbnn_train.checkpoint import Checkpoint
 from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.evaluation import Data, evaluate, recalibrate
@@ -68,12 +69,16 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         raise UserError(f"Recipe batch must be a multiple of the {place.processes} processes, not {recipe.batch}")
     loss_of = LOSSES[recipe.loss]
     optimizer = recipe.optimizer(model)
+    average = Average(model, recipe.averaging) if recipe.averaging else None
+    deployed = model if average is None else average.model
     state = Checkpoint(config, 0, {}, {}, {}, {"epoch": 0, "score": [], "accuracy": 0.0, "loss": 0.0, "model": {}})
     if resume:
         state = checkpoints.load(file, config)
         model.load_state_dict(state.model)
         optimizer.load_state_dict(state.optimizer)
         place.restore(state.random)
+        if average is not None:
+            average.model.load_state_dict(state.average)
 
     replica, draws = place.replica(model), Draws(place)
     weights = _levels(model)
@@ -98,13 +103,17 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
             loss.backward()
             check_step(loss, model, images, epoch)
             optimizer.step()
+            if average is not None:
+                average.follow(model, epoch * steps + step)
             total += loss.detach()
         place.agree(model)
         check_state(model, epoch)
 
+        if average is not None:
+            average.take_buffers(model)
         if recipe.recalibration:
-            recalibrate(model, x[:recipe.recalibration])
-        accuracy, validation_loss = evaluate(model, validation, loss_of)
+            recalibrate(deployed, x[:recipe.recalibration])
+        accuracy, validation_loss = evaluate(deployed, validation, loss_of)
         before, weights = weights, _levels(model)
         measured = {"epoch": epoch + 1, "learning rate": lr, "loss/train": float(total) / steps,
                     "loss/validation": validation_loss, "accuracy/validation": accuracy, **recipe.figures(model)}
@@ -117,8 +126,9 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         score = list(recipe.score(accuracy, validation_loss))
         if recipe.ready(model) and score > state.best["score"]:
             state.best = {"epoch": epoch + 1, "score": score, "accuracy": accuracy, "loss": validation_loss,
-                          "model": {name: tensor.clone() for name, tensor in model.state_dict().items()}}
+                          "model": {name: tensor.clone() for name, tensor in deployed.state_dict().items()}}
         state.model, state.optimizer = model.state_dict(), optimizer.state_dict()
+        state.average = {} if average is None else average.model.state_dict()
         state.random = place.random()
         state.history.append(measured)
         state.seconds += time.perf_counter() - started
@@ -133,7 +143,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
                     weight = model.get_submodule(name).weight
                     writer.add_histogram(f"weights/{name}", weight, epoch + 1)
                     writer.add_histogram(f"gradients/{name}", weight.grad, epoch + 1)
-                for found in diagnose(model, validation[0][:500]):
+                for found in diagnose(deployed, validation[0][:500]):
                     writer.add_scalar(f"dead/{found.name}", found.dead, epoch + 1)
                     writer.add_scalar(f"angle/{found.name}", found.angle, epoch + 1)
                     writer.add_scalar(f"proportionality/{found.name}", found.proportionality, epoch + 1)

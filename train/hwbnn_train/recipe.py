@@ -53,6 +53,12 @@ class Recipe:
     text: ClassVar[bool] = False
     """Whether the data must be a text, and not images."""
 
+    averaging: ClassVar[float] = 0.0
+    """Share that stays, in a step, of the mean of the weights that is deployed; 0: the weights as they are.
+
+    Recipes whose weights are averaged have a field of this name.
+    """
+
     name: str
     data: str
     epochs: int
@@ -71,6 +77,10 @@ class Recipe:
                 raise ValueError(f"Recipe {field} must be a positive integer, not {getattr(self, field)!r}")
         if not isinstance(self.recalibration, int) or self.recalibration < 0:
             raise ValueError(f"Recipe recalibration must be an integer of at least 0, not {self.recalibration!r}")
+        if not 0 <= self.averaging < 1:
+            raise ValueError(f"Recipe averaging must be at least 0 and below 1, not {self.averaging!r}")
+        if self.averaging and not self.recalibration:
+            raise ValueError("Recipe averaging must go with recalibration, as running statistics are not of the mean")
         if not 0 < self.lr_end <= self.lr:
             raise ValueError(f"Recipe lr and lr_end must satisfy 0 < lr_end <= lr, not lr={self.lr!r} and "
                              f"lr_end={self.lr_end!r}")

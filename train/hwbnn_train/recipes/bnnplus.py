@@ -24,12 +24,16 @@ class BnnPlus(Network):
         Its weight in the loss.
     beta : :class:`float`
         Steepness of the slope of the sign.
+    averaging : :class:`float`
+        As in BinaryNet's recipe, with which this one is compared.
     """
 
     name: str = "bnnplus-mlp"
     regularizer: str = "manhattan"
     rate: float = 1e-8
     beta: float = 2.0
+    recalibration: int = 5000
+    averaging: float = 0.9995
 
     def weight(self, outputs: int) -> Quantizer:
         return ScaledSign(outputs, kind=self.regularizer, rate=self.rate)

@@ -31,6 +31,8 @@ class PublishedBinaryNet(BinaryNet):
     hidden: tuple[int, ...] = (4096, 4096, 4096)
     input_dropout: float = 0.2
     hidden_dropout: float = 0.5
+    recalibration: int = 0
+    averaging: float = 0.0
 
     def activation(self) -> Quantizer:
         return Dropped(super().activation(), self.hidden_dropout) if self.hidden_dropout else super().activation()
