@@ -119,15 +119,18 @@ def run(names: list[str], seeds: tuple[int, ...], jobs: int) -> None:
 def _train(name: str, seed: int) -> dict:
     """Return what the run measured, without what is not in the table."""
     folder = RUNS / f"{name}-{seed}"
+    resume, started = (folder / "checkpoint.pt").exists(), time.process_time()
     try:
-        found = hwbnn_train.train(name, folder, seed=seed, resume=(folder / "checkpoint.pt").exists(), progress=False)
+        found = hwbnn_train.train(name, folder, seed=seed, resume=resume, progress=False)
     except UserError as error:
         if "configuration" not in str(error):
             raise
+        resume = False
         found = hwbnn_train.train(name, folder, seed=seed, progress=False)
+    processor = {} if resume else {"processor_seconds": round(time.process_time() - started, 1)}
     kept = ("recipe", "seed", "accuracy", "loss", "accuracy_real_weights", "best_epoch", "seconds", "parameters",
             "figures", "config", "versions")
-    return {**{key: found[key] for key in kept if key in found},
+    return {**{key: found[key] for key in kept if key in found}, **processor,
             "stored": sum(layer["stored"] for layer in found["layers"])}
 
 
@@ -201,7 +204,7 @@ def table() -> None:
              "training images, mean and range over the seeds. Step: median time of a training step over that of the",
              "same network with real numbers, in turns, one thread. Papers' figures are test errors of their own,",
              "larger networks.", "",
-             "| recipe | seeds | test accuracy | with real weights | bar | minutes a run | step | paper |",
+             "| recipe | seeds | test accuracy | with real weights | bar | processor minutes | step | paper |",
              "|---|---|---|---|---|---|---|---|"]
     for name, row in ROWS.items():
         found = _finished(name)
@@ -209,7 +212,8 @@ def table() -> None:
         if not found and not ratio:
             continue
         real = [m["accuracy_real_weights"]["test"] for m in found if "accuracy_real_weights" in m]
-        minutes = f"{statistics.mean(m['seconds'] for m in found) / 60:.1f}" if found else ""
+        seconds = [m["processor_seconds"] for m in found if "processor_seconds" in m]
+        minutes = f"{statistics.mean(seconds) / 60:.1f}" if seconds else ""
         lines.append(f"| {name} | {len(found)} | {_spread([m['accuracy']['test'] for m in found])} | {_spread(real)} | "
                      f"{_bar(row, found)} | {minutes} | {ratio} | {row.paper} |")
     lines += _remarks() + _language()
