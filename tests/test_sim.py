@@ -21,6 +21,7 @@ from hwbnn.sim.beats import beats_of, values_of
 from hwbnn.sim.design import Design
 
 FOLDS = {"fc0": Fold(3, 4), "fc1": Fold(1, 2)}
+_EMITTED: dict[tuple[str, str], str] = {}
 
 
 def build(path, net, folds=FOLDS, *, faulty: ir.Network | None = None, stages=None) -> BuildDirectory:
@@ -29,11 +30,19 @@ def build(path, net, folds=FOLDS, *, faulty: ir.Network | None = None, stages=No
     directory.path.mkdir(exist_ok=True)
     ir.save(net, directory / "network.npz")
     (directory / "rtl").mkdir(exist_ok=True)
-    (directory / "rtl/accelerator.v").write_text(rtl.verilog(lower(faulty or net, folds)))
+    (directory / "rtl/accelerator.v").write_text(_verilog(faulty or net, folds))
     directory.write_json("build.json", Manifest(
         board="ulx3s-85f", clock_hz=25_000_000, target_fps=None, output="class",
         folds={name: fold.record for name, fold in folds.items()}, network=ir.digest(net)))
     return directory
+
+
+def _verilog(net: ir.Network, folds) -> str:
+    """Emitted once, as most tests take the same few networks."""
+    key = ir.digest(net), str(folds)
+    if key not in _EMITTED:
+        _EMITTED[key] = rtl.verilog(lower(net, folds))
+    return _EMITTED[key]
 
 
 def images(net, count, seed=0):
