@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from hwbnn.build import Build, on_target
+from hwbnn.build.asic import Asic, of_library
 from hwbnn.build.estimation import synthesized
 from hwbnn.calibrate import validate
 from hwbnn.cli import console, views
@@ -45,6 +46,8 @@ def estimate(
                                                               "binary, and its zeros.")] = False,
     roof: Annotated[bool, typer.Option("--roofline",
                                        help="Show how far each layer is from the chip's limits.")] = False,
+    asic: Annotated[str | None, typer.Option("--asic", metavar="osu018|FILE.lib", show_default=False,
+                                             help="Show area and energy as gates of a Liberty library.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Show energy by layer and cause.")] = False,
     validating: Annotated[int | None, typer.Option("--validate", metavar="N", show_default=False,
                                                    help="With --target and without a build: measure N parts of the "
@@ -95,6 +98,9 @@ def estimate(
         views_asked["zeros"] = [vars(row) for row in rest]
     if roof:
         views_asked["roofline"] = roofline(plan, tech).to_json()
+    made = None if asic is None else _as_gates(plan, asic, result)
+    if made is not None:
+        views_asked["asic"] = made.to_json()
     if as_json:
         console.print_json({**result.to_json(), **views_asked})
         return
@@ -106,6 +112,13 @@ def estimate(
         views.zeros(rest, images)
     if roof:
         views.roofline(roofline(plan, tech), result.title)
+    if made is not None:
+        views.asic(made)
+
+
+def _as_gates(plan: Plan, library: str, result: Estimate) -> Asic:
+    with console.spinner("Mapping to gates"):
+        return of_library(plan, library, result.timing.interval)
 
 
 def _of_build(path: str, tier: str, images: str | None, data_root: str | None, command: str

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
+from hwbnn.build.asic import Asic
 from hwbnn.cli import console
 from hwbnn.cost import Estimate, Figure, Quantity, Unknown, technology
 from hwbnn.cost.asic import scaled
 from hwbnn.cost.comparison import Precision
+from hwbnn.cost.energy import Energy
 from hwbnn.cost.gating import LayerRest, operations_table
 from hwbnn.cost.roofline import Roofline
 from hwbnn.report.text import nominal
 
-__all__ = ["breakdown", "clock", "comparison", "roofline", "tier", "zeros"]
+__all__ = ["asic", "breakdown", "clock", "comparison", "roofline", "tier", "zeros"]
 
 _NODES = ("130", "90", "65", "45", "32", "16", "7")
 
@@ -48,6 +50,22 @@ def comparison(rows: Sequence[Precision], title: str) -> None:
     console.table("Its energy per inference in other processes, each at its usual supply: scaled, +-30 %",
                   ["precision", *(f">{node} nm" for node in _NODES)],
                   [(row.name, *(nominal(scaled(row.energy, node)) for node in _NODES)) for row in rows])
+
+
+def asic(found: Asic) -> None:
+    """Stages as gates of a library."""
+    energy = found.energy
+    console.table(f"Gates of {found.library}, memories included, without wires; energy per inference",
+                  ["stage", ">gates", ">area", ">leakage", ">clock", ">toggles", ">energy"],
+                  [(stage.name, stage.gates, console.count(stage.area), *map(nominal, _causes(stage.energy)))
+                   for stage in found.stages],
+                  footer=["total", str(found.gates), console.count(found.area), *map(nominal, _causes(energy))])
+    console.facts([("Energy", f"[bold]{energy.total}[/bold]; toggles are assumed, 0.1 to 0.5 a net and cycle")])
+
+
+def _causes(energy: Energy) -> tuple[Figure, ...]:
+    assert energy.static is not None and energy.clock is not None  # a library gives both
+    return energy.static, energy.clock, energy.datapath, energy.total
 
 
 def zeros(rows: Sequence[LayerRest], images: str | None) -> None:
