@@ -178,7 +178,7 @@ class LutModel:
     """Calibrated coefficients of the LUT closed forms and the spread of their held-out residuals.
 
     ``lut_model`` counts cells of the chip after packing, ``mapped_lut_model`` LUTs as synthesis counts them.
-    The terms of :class:`hwbnn.cost.forms.Forms` are multiplied by the coefficients of the same names and added;
+    The terms of :class:`hwbnn.cost.terms.Forms` are multiplied by the coefficients of the same names and added;
     ``low`` and ``high`` are what the sum is multiplied by for the interval.
     """
 

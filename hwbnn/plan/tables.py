@@ -249,7 +249,7 @@ class Thresholds:
 def searches(count: int, bits: int, lanes: int, words: int) -> bool:
     """Tell whether ``count`` thresholds of ``bits`` bits are cheaper searched than compared all at once.
 
-    Both in LUT4 by the laws of :mod:`hwbnn.cost.forms`, for chips that differ: a register of the search, which keeps
+    Both in LUT4 by the laws of :mod:`hwbnn.cost.datapath`, for chips that differ: a register of the search, which keeps
     numbers waiting, counts as one (nothing on ECP5, more on iCE40), and each bit of width of a block memory as 11, its
     share of a chip's. A compare is as wide as its number, and a sum takes two for each threshold.
     """
