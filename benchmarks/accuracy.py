@@ -4,6 +4,7 @@ Everything comes from the tables that ``hwbnn calibrate --target NAME`` keeps in
 networks left out of the fit, but for the time of an estimate, which is measured here: CPU seconds, the least of five.
 """
 
+import json
 import math
 import sys
 import time
@@ -17,7 +18,7 @@ import numpy as np
 import zoo
 
 from hwbnn import cost, ir
-from hwbnn.calibrate import MEASURED, Table, figures, luts, outdated
+from hwbnn.calibrate import MEASURED, Table, current, figures, luts, outdated
 from hwbnn.calibrate.fit import synthesized
 from hwbnn.calibrate.table import stages_of
 from hwbnn.cost.energy import PINS_PER_LUT
@@ -124,10 +125,22 @@ stays unknown.
 """
 
 
+ENERGY = """\
+## Energy by closed forms and by the netlist's toggles
+
+Made by `python benchmarks/energy.py`: networks of the test zoo on the iCE40UP5K at 12 MHz, so many products a cycle in each
+layer; nanojoules per inference.
+
+| network, products a cycle | closed forms | toggles | error | error of the datapath |
+|---|---|---|---|---|
+"""
+
+
 def target_section(target: str, table: Table) -> str:
     """What is known of one target."""
-    tools = ", ".join(f"{tool} {version}" for tool, version in table.tools.items())
-    networks, old = len({row.network for row in table.rows}), outdated(table)
+    tools, old = ", ".join(f"{tool} {version}" for tool, version in table.tools.items()), outdated(table)
+    table = current(table)
+    networks = len({row.network for row in table.rows})
     missing = f" {old} rows of the corpus are still to be measured, or were on earlier hardware." if old else ""
     scope = f"{len(table.rows)} rows of {networks} networks; {tools}; holds for {', '.join(MEASURED[target])}."
     lines = [f"## {target}", "", scope + missing,
@@ -135,6 +148,30 @@ def target_section(target: str, table: Table) -> str:
     words = {True: "yes", False: "no", None: ""}
     lines += [f"| {figure.what} | {figure.reach} | {figure.value} | {words[figure.met]} |" for figure in figures(table)]
     return "\n".join(lines) + "\n"
+
+
+def ranks(values: list[float]) -> np.ndarray:
+    """The place of each value, equal ones sharing the middle of theirs."""
+    found = np.array(values)
+    return np.array([(np.sum(found < value) + np.sum(found <= value) - 1) / 2 for value in found])
+
+
+def spearman(x: list[float], y: list[float]) -> float:
+    """Correlation of ranks."""
+    return float(np.corrcoef(ranks(x), ranks(y))[0, 1])
+
+
+def energy_section() -> str:
+    """Closed forms against the netlist's toggles, network by network (``benchmarks/energy.py``)."""
+    rows = json.loads((TABLES / "energy.json").read_text())
+    text = ENERGY + "".join(
+        f"| {what} | {1e9 * row['model']:.2f} | {1e9 * row['activity']:.2f} | {row['model'] / row['activity'] - 1:+.0%} | "
+        f"{row['model datapath'] / row['activity datapath'] - 1:+.0%} |\n" for what, row in rows.items())
+    inside = sum(row["model low"] <= row["activity"] <= row["model high"] for row in rows.values())
+    found = [spearman([row["model" + part] for row in rows.values()], [row["activity" + part] for row in rows.values()])
+             for part in ("", " datapath")]
+    return text + (f"\nSpearman's rank correlation of {len(rows)} rows (at least 0.9): {found[0]:.3f}, of the datapath alone "
+                   f"{found[1]:.3f}. The interval of the closed forms holds {inside} of them.\n")
 
 
 def page() -> str:
@@ -147,11 +184,13 @@ def page() -> str:
             continue
         table = Table.read(path)
         sections.append(target_section(target, table))
-        formulas += finn_rows(table)
+        formulas += finn_rows(current(table))
     sections.append(FORMULA + "".join(f"{line}\n" for line in formulas))
     sections.append(BOARD + "".join(
         f"| {what} | {measured:.3g} | {figure.nominal:.3g} ({figure.low:.3g} to {figure.high:.3g}) | "
         f"{figure.nominal / measured - 1:+.0%} |\n" for what, measured, figure in tinyvision()))
+    if (TABLES / "energy.json").exists():
+        sections.append(energy_section())
     weights, took = seconds()
     sections.append(f"## Time\n\nA network of {weights:,} weights, from its folding to its estimate: "
                     f"{1e3 * took:.0f} ms of one core (at most 100 ms).\n")

@@ -230,7 +230,7 @@ def test_images_must_fit(model, tmp_path):
         f"Images must have shape N x 8 for tiny, and those of {tmp_path / 'wide.npy'} are 3 x 9"
     np.save(tmp_path / "none.npy", np.zeros((0, 8)))
     assert refused("eval", model, "--images", tmp_path / "none.npy") == \
-        f"Images must be at least one, and {tmp_path / 'none.npy'} holds none"
+        f"Images must be at least one, and {tmp_path / 'none.npy'} holds none; name others with --images"
     np.save(tmp_path / "big.npy", np.full((3, 8), 99))
     assert refused("eval", model, "--images", tmp_path / "big.npy") == \
         "Images must hold integers 0..15, not 99..99 of int64"

@@ -1,13 +1,13 @@
 """How wrong the estimates of a target are, on networks that were not in the fit, figure by figure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
 
 from hwbnn.calibrate.corpus import samples
-from hwbnn.calibrate.fit import LARGE, delays, flip_flops, luts, packed_luts
+from hwbnn.calibrate.fit import FOLDS, LARGE, delays, flip_flops, luts, packed_luts
 from hwbnn.calibrate.measure import digest
 from hwbnn.calibrate.save import late
 from hwbnn.calibrate.table import Row, Table, of_sample, stages_of
@@ -16,7 +16,9 @@ from hwbnn.cost.technology import Technology
 from hwbnn.cost.technology import technology as find_technology
 from hwbnn.synth.reports import cells
 
-__all__ = ["Figure", "figures", "outdated"]
+__all__ = ["Figure", "current", "figures", "outdated"]
+
+FEW = 40  # rows on which no fit stands
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,22 @@ def _wrong_fits(rows: list[Row], used: dict[tuple[int, str], Resources], tech: T
     return wrong, tried
 
 
+def current(table: Table) -> Table:
+    """The rows whose hardware is what the generator makes now; all where these are too few for a fit."""
+    marks = dict(_marks(table))
+    kept = tuple(row for row in table.rows if row.digest == marks.get(row.key))
+    enough = len({row.network for row in kept}) >= FOLDS and len(kept) >= FEW
+    return replace(table, rows=kept if enough else table.rows)
+
+
 def outdated(table: Table) -> int:
     """Rows that were measured on other hardware than the generator makes now, or are still missing."""
-    known, tech = {row.key: row.digest for row in table.rows}, find_technology(table.target)
-    return sum(known.get((sample.network, sample.name)) != digest(of_sample(sample, tech), tech.family)
-               for sample in samples(table.target))
+    known = {row.key: row.digest for row in table.rows}
+    return sum(known.get(key) != mark for key, mark in _marks(table))
 
+
+def _marks(table: Table) -> Iterator[tuple[tuple[int, str], str]]:
+    """Number and name of each sample with the digest of its hardware of today."""
+    tech = find_technology(table.target)
+    for sample in samples(table.target):
+        yield (sample.network, sample.name), digest(of_sample(sample, tech), tech.family)

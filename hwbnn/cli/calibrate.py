@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hwbnn.calibrate import MEASURED, NETWORKS, Table, extend, figures, measured_on, save
+from hwbnn.calibrate import MEASURED, NETWORKS, Table, current, extend, figures, measured_on, save
 from hwbnn.cli import console
 from hwbnn.cli.options import single
 from hwbnn.cost import technology
@@ -43,6 +43,8 @@ def calibrate(
                            progress=lambda name, done, total: report(done, total))
     else:
         found = Table.read(path)
+    found = current(found)  # a fit on other hardware says nothing
+    found.write(path)
     files = save(found)
     rows = [(figure.what, figure.reach, figure.value, {True: "yes", False: "no", None: ""}[figure.met])
             for figure in figures(found)]

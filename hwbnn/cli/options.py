@@ -57,7 +57,7 @@ def read_images(spec: str, net: ir.Network, data_root: str | None = None) -> Ima
     x, labels = datasets.images(spec, data_root)
     shape = net.input.graph_shape
     if not len(x):
-        raise UserError(f"Images must be at least one, and {spec} holds none")
+        raise UserError(f"Images must be at least one, and {spec} holds none; name others with --images")
     if x.shape[1:] != shape and np.prod(x.shape[1:]) == np.prod(shape):
         x = x.reshape(len(x), *shape)  # a flat network takes a set of pictures, and the other way round
     if x.shape[1:] != shape:

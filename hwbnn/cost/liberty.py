@@ -76,8 +76,9 @@ def read(path: Path = OSU018) -> Library:
     try:
         text = path.read_text()
     except FileNotFoundError:
-        raise UserError(f"Library {path} must exist, and it does not; install it with `apt-get install {_PACKAGE}`"
-                        ) from None
+        ours = path.name == OSU018.name
+        mend = f"install it with `apt-get install {_PACKAGE}`" if ours else "name another with --asic"
+        raise UserError(f"Library {path} must exist, and it does not; {mend}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Library {path} must be readable, and it is not: {error}") from None
     try:
