@@ -128,8 +128,8 @@ stays unknown.
 ENERGY = """\
 ## Energy by closed forms and by the netlist's toggles
 
-Made by `python benchmarks/energy.py`: networks of the test zoo on the iCE40UP5K at 12 MHz, so many products a cycle in each
-layer; nanojoules per inference.
+Made by `python benchmarks/energy.py`: networks of the test zoo on the iCE40UP5K at 12 MHz, so many products a cycle in
+each layer; nanojoules per inference.
 
 | network, products a cycle | closed forms | toggles | error | error of the datapath |
 |---|---|---|---|---|
@@ -164,14 +164,15 @@ def spearman(x: list[float], y: list[float]) -> float:
 def energy_section() -> str:
     """Closed forms against the netlist's toggles, network by network (``benchmarks/energy.py``)."""
     rows = json.loads((TABLES / "energy.json").read_text())
-    text = ENERGY + "".join(
-        f"| {what} | {1e9 * row['model']:.2f} | {1e9 * row['activity']:.2f} | {row['model'] / row['activity'] - 1:+.0%} | "
-        f"{row['model datapath'] / row['activity datapath'] - 1:+.0%} |\n" for what, row in rows.items())
+    text = ENERGY
+    for what, row in rows.items():
+        errors = [f"{row['model' + part] / row['activity' + part] - 1:+.0%}" for part in ("", " datapath")]
+        text += f"| {what} | {1e9 * row['model']:.2f} | {1e9 * row['activity']:.2f} | {' | '.join(errors)} |\n"
     inside = sum(row["model low"] <= row["activity"] <= row["model high"] for row in rows.values())
-    found = [spearman([row["model" + part] for row in rows.values()], [row["activity" + part] for row in rows.values()])
+    found = [spearman(*([row[tier + part] for row in rows.values()] for tier in ("model", "activity")))
              for part in ("", " datapath")]
-    return text + (f"\nSpearman's rank correlation of {len(rows)} rows (at least 0.9): {found[0]:.3f}, of the datapath alone "
-                   f"{found[1]:.3f}. The interval of the closed forms holds {inside} of them.\n")
+    return text + (f"\nSpearman's rank correlation of {len(rows)} rows (at least 0.9): {found[0]:.3f}, of the datapath "
+                   f"alone {found[1]:.3f}. The interval of the closed forms holds {inside} of them.\n")
 
 
 def page() -> str:

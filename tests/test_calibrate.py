@@ -18,11 +18,13 @@ from hwbnn.calibrate import (
     Measured,
     Row,
     Table,
+    current,
     delays,
     extend,
     luts,
     measured_on,
     nonnegative,
+    outdated,
     save,
 )
 from hwbnn.calibrate import table as tables
@@ -151,6 +153,19 @@ def test_rows_are_measured_once_and_again_when_the_hardware_changes(tmp_path, mo
     assert len(calls) == count + 2
     extend(path, ICE, networks=range(1), place=True)  # rows without a frequency are made again
     assert len(calls) == 2 * count + 2 and all(row.placed for row in Table.read(path).rows)
+
+
+def test_a_fit_stands_on_hardware_of_today(table, monkeypatch):
+    few = [sample for sample in CORPUS if sample.network in (2, 4, 6, 8, 10)]
+    for name, stand_in in {"samples": lambda target: few, "of_sample": lambda sample, tech: sample,
+                           "digest": lambda sample, family: sample.name}.items():
+        monkeypatch.setitem(current.__globals__, name, stand_in)
+    marks = {(sample.network, sample.name): sample.name for sample in few[:-2]}
+    mixed = replace(table, rows=tuple(replace(row, digest=marks.get(row.key, "old")) for row in table.rows))
+    assert outdated(mixed) == 2
+    assert current(mixed) == mixed  # too few for a fit: all stay
+    monkeypatch.setitem(current.__globals__, "FEW", len(marks))
+    assert {row.key for row in current(mixed).rows} == set(marks)
 
 
 @pytest.mark.parametrize("content, message", [
