@@ -160,12 +160,14 @@ def test_a_fit_stands_on_hardware_of_today(table, monkeypatch):
     for name, stand_in in {"samples": lambda target: few, "of_sample": lambda sample, tech: sample,
                            "digest": lambda sample, family: sample.name}.items():
         monkeypatch.setitem(current.__globals__, name, stand_in)
+    current.__globals__["_marks"].cache_clear()
     marks = {(sample.network, sample.name): sample.name for sample in few[:-2]}
     mixed = replace(table, rows=tuple(replace(row, digest=marks.get(row.key, "old")) for row in table.rows))
     assert outdated(mixed) == 2
     assert current(mixed) == mixed  # too few for a fit: all stay
     monkeypatch.setitem(current.__globals__, "FEW", len(marks))
     assert {row.key for row in current(mixed).rows} == set(marks)
+    current.__globals__["_marks"].cache_clear()
 
 
 @pytest.mark.parametrize("content, message", [

@@ -1,7 +1,8 @@
 """How wrong the estimates of a target are, on networks that were not in the fit, figure by figure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import median
 
 import numpy as np
@@ -92,7 +93,7 @@ def _wrong_fits(rows: list[Row], used: dict[tuple[int, str], Resources], tech: T
 
 def current(table: Table) -> Table:
     """The rows whose hardware is what the generator makes now; all where these are too few for a fit."""
-    marks = dict(_marks(table))
+    marks = _marks(table.target)
     kept = tuple(row for row in table.rows if row.digest == marks.get(row.key))
     enough = len({row.network for row in kept}) >= FOLDS and len(kept) >= FEW
     return replace(table, rows=kept if enough else table.rows)
@@ -101,11 +102,11 @@ def current(table: Table) -> Table:
 def outdated(table: Table) -> int:
     """Rows that were measured on other hardware than the generator makes now, or are still missing."""
     known = {row.key: row.digest for row in table.rows}
-    return sum(known.get(key) != mark for key, mark in _marks(table))
+    return sum(known.get(key) != mark for key, mark in _marks(table.target).items())
 
 
-def _marks(table: Table) -> Iterator[tuple[tuple[int, str], str]]:
-    """Number and name of each sample with the digest of its hardware of today."""
-    tech = find_technology(table.target)
-    for sample in samples(table.target):
-        yield (sample.network, sample.name), digest(of_sample(sample, tech), tech.family)
+@cache
+def _marks(target: str) -> dict[tuple[int, str], str]:
+    """Number and name of each sample to the digest of its hardware of today."""
+    tech = find_technology(target)
+    return {(sample.network, sample.name): digest(of_sample(sample, tech), tech.family) for sample in samples(target)}
