@@ -136,11 +136,16 @@ class Quantized(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.quantize_input is not None:
             x = self.quantize_input(x)
-        weights, bias = self.quantize_weight(self.weight), self.offset()
+        bias = self.offset()
         if self.training:
-            y = self._in_training(x, weights, bias)
+            weights, scale = self.quantize_weight.factors(self.weight)
+            if scale is None:
+                y = self._in_training(x, weights, bias)
+            else:
+                y = self._in_training(x, weights, None) * self.along_channels(scale, x)
+                y = y if bias is None else y + self.along_channels(bias, x)
             return y if self.quantize_error is None else _OnGradient.apply(y, self.quantize_error)
-        scale = self.quantize_weight.grid(self.weight).scale
+        weights, scale = self.quantize_weight(self.weight), self.quantize_weight.grid(self.weight).scale
         y = self.product(x, weights / scale, None) * self.along_channels(scale, x)
         return y if bias is None else y + self.along_channels(bias, x)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-__all__ = ["ShiftAdaMax", "ShiftBatchNorm", "ap2"]
+__all__ = ["ShiftAdaMax", "ShiftBatchNorm", "ap2", "ap2_of_magnitudes"]
 
 
 def ap2(x: Tensor) -> Tensor:
@@ -20,10 +20,21 @@ def ap2(x: Tensor) -> Tensor:
         fraction, exponent = torch.frexp(x)  # |fraction| in 0.5 .. 1
         power = torch.ldexp(torch.ones_like(x), exponent - (fraction.abs() < 2**-0.5).to(exponent.dtype))
         return torch.copysign(power, x) * (x != 0)
-    # a fraction above that of sqrt(2) carries into the exponent; then only the exponent and the sign are kept
+    # then only the exponent and the sign are kept, which are the upper nine bits
     bits = x.detach().view(torch.int32)
-    power = ((bits & 0x7FFFFFFF) + (0x800000 - 0x3504F4)).bitwise_and_(0x7F800000)
-    return power.bitwise_or_(bits & -0x80000000).view(torch.float32)
+    return (bits + _CARRY).bitwise_and_(-0x800000).view(torch.float32)
+
+
+# a fraction above that of sqrt(2) carries into the exponent
+_CARRY = 0x800000 - 0x3504F4
+
+
+def ap2_of_magnitudes(x: Tensor, *, out: Tensor) -> Tensor:
+    """Write :func:`ap2` of the positive numbers ``x`` to ``out``."""
+    if x.dtype != torch.float32:
+        return out.copy_(ap2(x))
+    torch.add(x.view(torch.int32), _CARRY, out=out.view(torch.int32)).bitwise_and_(-0x800000)
+    return out
 
 
 class _ShiftNorm(torch.autograd.Function):
@@ -36,16 +47,17 @@ class _ShiftNorm(torch.autograd.Function):
         power = ap2(c)
         inverse = (torch.mean(c * power, dim=0) + eps).rsqrt()
         s, g = ap2(inverse), ap2(gamma)
-        ctx.save_for_backward(c * s, power, s, g)
+        ctx.save_for_backward(power, s, g)
         ctx.mark_non_differentiable(mean, inverse)
-        return c * (s * g) + beta, mean, inverse
+        return torch.addcmul(beta, c, s * g), mean, inverse
 
     @staticmethod
     def backward(ctx, grad, *_):
-        normalized, power, s, g = ctx.saved_tensors
-        correction = power * s.square() * (power * grad).mean(dim=0)
-        return (g * s * (grad - grad.mean(dim=0) - correction), (ap2(normalized) * grad).sum(dim=0), grad.sum(dim=0),
-                None)
+        power, s, g = ctx.saved_tensors
+        along, total = (power * grad).sum(dim=0), grad.sum(dim=0)
+        by_x = grad - total / len(grad)
+        by_x.addcmul_(power, s.square() * along / len(grad), value=-1).mul_(g * s)
+        return by_x, s * along, total, None  # AP2(c s) is AP2(c) s, as s is a power of two
 
 
 class ShiftBatchNorm(nn.Module):
@@ -148,8 +160,9 @@ class ShiftAdaMax(Optimizer):
                     state["exp_avg"], state["exp_inf"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
                 state["step"] += 1
                 state["exp_avg"].lerp_(parameter.grad, 1 - first)
-                state["exp_inf"].mul_(second)
-                torch.maximum(state["exp_inf"], parameter.grad.abs(), out=state["exp_inf"])
+                magnitude = parameter.grad.abs()
+                torch.maximum(state["exp_inf"].mul_(second), magnitude, out=state["exp_inf"])
                 rate = ap2(torch.tensor(group["lr"] / (1 - first ** float(state["step"]))))
-                parameter.sub_(state["exp_avg"] / (ap2(state["exp_inf"]) + 2**-27) * rate)
+                below = ap2_of_magnitudes(state["exp_inf"], out=magnitude).add_(2**-27)
+                parameter.addcdiv_(state["exp_avg"], below, value=-float(rate))
         return loss

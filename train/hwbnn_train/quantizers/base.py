@@ -107,6 +107,14 @@ class Quantizer(nn.Module):
     lr_scale: float = 1.0
     obstacle = "they are real numbers"
 
+    def factors(self, w: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return weights, and what a layer multiplies its product with them by (per output or for all; None: 1).
+
+        For use in training. Output and gradients are those of a product with the quantized weights; a scale that
+        multiplies few outputs instead of many weights saves time.
+        """
+        return self(w), None
+
     def grid(self, x: Tensor) -> Grid:
         """Return the values that quantizing ``x`` in evaluation mode gives; the export writes them."""
         raise NotImplementedError

@@ -6,25 +6,42 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import BIPOLAR, Levels
-from hwbnn_train.quantizers.base import Grid, Quantizer, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, passing, sign
 
 __all__ = ["LearnedActivationBits", "LearnedBits", "LearnedWeightBits"]
 
 
 class _Between(torch.autograd.Function):
-    """``(1 - a) low + a high``; the gradient by ``x`` passes where ``passed``, that by the bits is ``high - low``."""
+    """``(1 - a) low + a high``, in their memory; by ``x`` the gradient passes within ``passed``, by the bits it is
+    that times ``high - low``.
+    """
 
     @staticmethod
     def forward(ctx, x, bits, low, high, passed):
-        share = bits - bits.floor()
-        difference = high - low
-        ctx.save_for_backward(difference, passed)
-        return difference * share + low
+        ctx.passed, difference = passed, high.sub_(low)
+        ctx.save_for_backward(x, difference)
+        return low.add_(difference, alpha=float(bits - bits.floor()))
 
     @staticmethod
     def backward(ctx, grad):
-        difference, passed = ctx.saved_tensors
-        return grad if passed is None else grad * passed, (grad * difference).sum(), None, None, None
+        x, difference = ctx.saved_tensors
+        by_x = grad if ctx.passed is None else passing(grad, x, *ctx.passed)
+        return by_x, torch.dot(grad.flatten(), difference.flatten()), None, None, None
+
+
+class _Passing(torch.autograd.Function):
+    """``value``, whose gradient goes to ``x`` where ``passed``."""
+
+    @staticmethod
+    def forward(ctx, x, value, passed):
+        ctx.passed = passed
+        ctx.save_for_backward(x)
+        return value
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad if ctx.passed is None else passing(grad, x, *ctx.passed), None, None
 
 
 class LearnedBits(Quantizer):
@@ -79,8 +96,8 @@ class LearnedBits(Quantizer):
         """Return the nearest of the levels of so many bits."""
         raise NotImplementedError  # every subclass defines it
 
-    def passed(self, x: Tensor) -> Tensor | None:
-        """Return where the gradient passes; None for everywhere."""
+    def passed(self) -> tuple[float, float] | None:
+        """Return the range in which the gradient passes; None for everywhere."""
         return None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,9 +107,11 @@ class LearnedBits(Quantizer):
                 self.bits.clamp_(1.0, float(self.most))
             below = self.whole if fixed else math.floor(self.current)
             low = self.exact(x, below)
-            high = low if fixed or below == self.most else self.exact(x, below + 1)
-            passed = self.passed(x)
-        return _Between.apply(x, self.bits.detach() if fixed else self.bits, low, high, passed)
+        if fixed:
+            return _Passing.apply(x, low, self.passed())
+        with torch.no_grad():
+            high = low.clone() if below == self.most else self.exact(x, below + 1)
+        return _Between.apply(x, self.bits, low, high, self.passed())
 
     def extra_repr(self) -> str:
         return f"bits={self.current:.3g}, most={self.most}, lr_scale={self.lr_scale}"
@@ -107,9 +126,11 @@ class LearnedWeightBits(LearnedBits):
 
     @staticmethod
     def _scale(w: Tensor, bits: int) -> Tensor:
-        magnitude = w.detach().abs()
-        scale = magnitude.mean() if bits == 1 else magnitude.max() / 2**(bits - 1)
-        return scale.clamp(min=1e-12)
+        w = w.detach()
+        if bits == 1:
+            return w.abs().mean().clamp(min=1e-12)
+        low, high = torch.aminmax(w)
+        return (torch.maximum(-low, high) / 2**(bits - 1)).clamp(min=1e-12)
 
     def exact(self, x: Tensor, bits: int) -> Tensor:
         scale = self._scale(x, bits)
@@ -153,8 +174,8 @@ class LearnedActivationBits(LearnedBits):
         scale = self._scale(bits)
         return (x / scale).round_().clamp_(0, 2**bits - 1).mul_(scale)
 
-    def passed(self, x: Tensor) -> Tensor:
-        return (x >= 0) & (x <= self.range)
+    def passed(self) -> tuple[float, float]:
+        return 0.0, float(self.range)
 
     def grid(self, x: Tensor) -> Grid:
         return Grid(Levels.unsigned(self.whole), self._scale(self.whole).clone())

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hwbnn.ir import Levels
 from hwbnn_train.quantizers.base import Grid, Quantizer, integers, passing, sign
 from hwbnn_train.quantizers.binary import substitute
-from hwbnn_train.shift import ap2
+from hwbnn_train.shift import ap2, ap2_of_magnitudes
 
 __all__ = ["LogActivation", "LogGradient", "LogWeights", "StochasticPower"]
 
@@ -40,8 +40,9 @@ class LogWeights(Quantizer):
         self.low = high + 1 - 2**(bits - 1)
 
     def forward(self, w: Tensor) -> Tensor:
-        magnitude = ap2(w.detach().abs()).clamp_(2.0**self.low, 2.0**self.high)
-        return substitute(w, magnitude.mul_(sign(w)))
+        magnitude = w.detach().abs()
+        power = ap2_of_magnitudes(magnitude, out=magnitude).clamp_(2.0**self.low, 2.0**self.high)
+        return substitute(w, power.mul_(sign(w)))
 
     def grid(self, w: Tensor) -> Grid:
         high = 2**(self.high - self.low)
@@ -96,8 +97,8 @@ class _LogSTE(torch.autograd.Function):
     def forward(ctx, x, low, high):
         ctx.save_for_backward(x)
         ctx.high = high
-        power = ap2(x).clamp_(max=high)
-        return power.mul_((power >= low).to(x.dtype))
+        # of powers of two, those above 3/4 of one are those from it on
+        return torch.threshold_(ap2(x).clamp_(max=high), 0.75 * low, 0.0)
 
     @staticmethod
     def backward(ctx, grad):
@@ -128,8 +129,9 @@ class LogGradient(nn.Module):
     @torch.no_grad()
     def forward(self, g: Tensor) -> Tensor:
         power = ap2(g)
-        least = power.abs().amax() * 2.0 ** (2 - 2**(self.bits - 1))
-        return power.mul_((power.abs() >= least).to(g.dtype))
+        low, high = torch.aminmax(power)
+        least = float(torch.maximum(-low, high)) * 2.0 ** (2 - 2**(self.bits - 1))
+        return torch.nn.functional.hardshrink(power, 0.75 * least)  # of powers of two the same as all below the least
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"

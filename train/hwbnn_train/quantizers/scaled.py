@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import BIPOLAR
-from hwbnn_train.quantizers.base import Grid, Quantizer, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, passing, sign
 from hwbnn_train.quantizers.binary import substitute
 
 __all__ = ["LossAware", "MeanScaledSign", "ScaledSign", "SwishSign"]
@@ -62,62 +62,45 @@ def _row_sums(w: Tensor) -> Tensor:
     return w.abs().sum(dim=tuple(range(1, w.ndim)), keepdim=True)  # faster than a norm on a CPU
 
 
+def _mean_magnitudes(w: Tensor) -> Tensor:
+    """Return the mean magnitude of each filter, shaped to broadcast against the weights; never 0."""
+    return _row_sums(w).div_(w[0].numel()).clamp_(min=1e-12)
+
+
 def _row_dots(x: Tensor, y: Tensor) -> Tensor:
     """Return the sum of products of each filter, shaped to broadcast against the weights."""
     return (x * y).sum(dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
-class _Scaled(torch.autograd.Function):
-    """``scale * sign(w)`` with a scale for each filter; both gradients, ``dq/dw = scale``."""
+class _MeanFactors(torch.autograd.Function):
+    """The signs of weights and the mean magnitude of each filter, with the gradients of both."""
 
     @staticmethod
-    def forward(ctx, w, scale):
-        value = sign(w, scale)
-        ctx.save_for_backward(value, scale)
-        return value
+    def forward(ctx, w):
+        signs, scale = sign(w), _mean_magnitudes(w)
+        ctx.save_for_backward(w, signs)
+        return signs, scale
 
     @staticmethod
-    def backward(ctx, grad):
-        value, scale = ctx.saved_tensors
-        return grad * scale, _row_dots(grad, value) / scale
-
-
-class _MeanScaled(torch.autograd.Function):
-    """``scale * sign(w)`` with the mean magnitude as the scale; the gradient through both."""
-
-    @staticmethod
-    def forward(ctx, w, scale):
-        value = sign(w, scale)
-        ctx.save_for_backward(w, value, scale)
-        return value
-
-    @staticmethod
-    def backward(ctx, grad):
-        w, value, scale = ctx.saved_tensors
-        result = grad * scale
-        low, high = torch.aminmax(w)
-        if low < -1.0 or high > 1.0:
-            result.mul_(w.abs() <= 1.0)
-        # sign(w) / n * sum g sign(w), the signs being values over the scale
-        return result.addcmul_(value, _row_dots(grad, value) / scale.square() / w[0].numel()), None
+    def backward(ctx, by_signs, by_scale):
+        w, signs = ctx.saved_tensors
+        return passing(by_signs, w, -1.0, 1.0).addcmul_(signs, by_scale / w[0].numel())
 
 
 class _Distance(torch.autograd.Function):
     """The sum of ``|scale - |w||`` or of its squares."""
 
     @staticmethod
-    def forward(ctx, w, scale, squared):
-        signs = sign(w, scale)
-        difference = w - signs  # sign(w) (|w| - scale)
-        total = (difference.square() if squared else difference.abs()).sum()
-        slope = difference.mul_(2.0) if squared else difference.sgn_()
-        ctx.save_for_backward(slope, signs, scale)
-        return total
+    def forward(ctx, w, scale, signs, squared):
+        difference = torch.addcmul(w, signs, scale, value=-1)  # sign(w) (|w| - scale)
+        slope = 2.0 * difference if squared else difference.sgn()
+        ctx.save_for_backward(slope, signs)
+        return torch.dot(difference.flatten(), slope.flatten()) * (0.5 if squared else 1.0)
 
     @staticmethod
     def backward(ctx, grad):
-        slope, signs, scale = ctx.saved_tensors
-        return slope * grad, -grad * _row_dots(slope, signs) / scale, None
+        slope, signs = ctx.saved_tensors
+        return slope * grad, -grad * _row_dots(slope, signs), None, None
 
 
 class ScaledSign(Quantizer):
@@ -147,6 +130,7 @@ class ScaledSign(Quantizer):
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(filters))
         self.kind, self.rate = kind, rate
+        self._signs: tuple[tuple[int, int], Tensor] | None = None
 
     def initialize(self, w: Tensor) -> None:
         self.alpha.copy_(w.abs().flatten(1).mean(dim=1))
@@ -155,10 +139,18 @@ class ScaledSign(Quantizer):
         return self.alpha.abs().clamp(min=1e-6).reshape(-1, *[1] * (w.ndim - 1))
 
     def forward(self, w: Tensor) -> Tensor:
-        return _Scaled.apply(w, self._scale(w))
+        signs, scale = self.factors(w)
+        return signs * scale
+
+    def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        signs = sign(w)
+        self._signs = (w.data_ptr(), w._version), signs  # for the penalty of the same step
+        return substitute(w, signs), self._scale(w)
 
     def penalty(self, w: Tensor) -> Tensor:
-        return self.rate * _Distance.apply(w, self._scale(w), self.kind == "euclidean")
+        known, self._signs = self._signs, None
+        signs = known[1] if known is not None and known[0] == (w.data_ptr(), w._version) else sign(w)
+        return self.rate * _Distance.apply(w, self._scale(w), signs, self.kind == "euclidean")
 
     def grid(self, w: Tensor) -> Grid:
         return Grid(BIPOLAR, self._scale(w).detach())
@@ -177,15 +169,15 @@ class MeanScaledSign(Quantizer):
     The slope of ``|w|`` is taken as 1 at 0, as the sign is.
     """
 
-    @staticmethod
-    def _scale(w: Tensor) -> Tensor:
-        return _row_sums(w).div_(w[0].numel()).clamp_(min=1e-12)
-
     def forward(self, w: Tensor) -> Tensor:
-        return _MeanScaled.apply(w, self._scale(w.detach()))
+        signs, scale = self.factors(w)
+        return signs * scale
+
+    def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        return _MeanFactors.apply(w)
 
     def grid(self, w: Tensor) -> Grid:
-        return Grid(BIPOLAR, self._scale(w.detach()))
+        return Grid(BIPOLAR, _mean_magnitudes(w.detach()))
 
 
 class LossAware(Quantizer):
@@ -211,8 +203,7 @@ class LossAware(Quantizer):
     def update(self, w: Tensor, second_moment: Tensor) -> None:
         """Take the scale from the weights and the optimizer's second moment of their gradients."""
         d = second_moment.sqrt().add_(1e-8)
-        total = d.sum()
-        self.alpha.copy_((d.mul_(w).abs_().sum() / total).clamp(min=1e-12))
+        self.alpha.copy_((torch.dot(d.flatten(), w.abs().flatten()) / d.sum()).clamp(min=1e-12))
 
     def forward(self, w: Tensor) -> Tensor:
         return substitute(w, sign(w, self.alpha))

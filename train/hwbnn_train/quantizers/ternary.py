@@ -49,8 +49,7 @@ class TernaryWeights(Quantizer):
 
     def forward(self, w: Tensor) -> Tensor:
         kept, alpha = self._parts(w)
-        value = kept.mul_(alpha)
-        return substitute(w, torch.copysign(value, w.detach(), out=value))
+        return substitute(w, kept.mul_(alpha).mul_(torch.sign(w.detach())))
 
     def grid(self, w: Tensor) -> Grid:
         return Grid(TERNARY, self._parts(w)[1])
@@ -95,16 +94,19 @@ class StochasticTernary(Quantizer):
 class _TrainedTernary(torch.autograd.Function):
     @staticmethod
     def forward(ctx, w, positive, negative, threshold):
-        delta = threshold * w.abs().amax()
+        low, high = torch.aminmax(w)
+        delta = threshold * torch.maximum(-low, high)
         above, below = torch.gt(w, delta, out=torch.empty_like(w)), torch.lt(w, -delta, out=torch.empty_like(w))
         ctx.save_for_backward(above, below, positive, negative)
-        return above * positive - below * negative
+        return (above * positive).sub_(below, alpha=float(negative))
 
     @staticmethod
     def backward(ctx, grad):
         above, below, positive, negative = ctx.saved_tensors
-        slope = 1.0 + above * (positive - 1.0) + below * (negative - 1.0)
-        return grad * slope, (grad * above).sum(), -(grad * below).sum(), None
+        slope = torch.add(torch.ones(()), above, alpha=float(positive) - 1.0).add_(below, alpha=float(negative) - 1.0)
+        flat = grad.flatten()
+        by_positive, by_negative = torch.dot(flat, above.flatten()), -torch.dot(flat, below.flatten())
+        return slope.mul_(grad), by_positive, by_negative, None
 
 
 class TrainedTernary(Quantizer):
