@@ -6,7 +6,14 @@ from torch import Tensor
 from hwbnn.ir import Levels
 from hwbnn_train.quantizers.base import Grid, Quantizer
 
-__all__ = ["QFormat", "fixed_point"]
+__all__ = ["QFormat", "fixed_point", "nearest"]
+
+
+def nearest(x: Tensor, unit: float, low: int, high: int) -> Tensor:
+    """Return what :func:`fixed_point` does without drawing, and without a gradient."""
+    # floats from 2^23 to 2^24 are the integers: adding and taking away 1.5 * 2^23 rounds, in two passes
+    large = 1.5 * 2.0**23 * unit
+    return x.clamp(low * unit, high * unit).add_(large).sub_(large)
 
 
 class _FixedPoint(torch.autograd.Function):
@@ -15,9 +22,7 @@ class _FixedPoint(torch.autograd.Function):
         if stochastic:
             y = x / unit
             return y.add_(torch.rand_like(y)).floor_().clamp_(low, high).mul_(unit)
-        # floats from 2^23 to 2^24 are the integers: adding and taking away 1.5 * 2^23 rounds, in two passes
-        large = 1.5 * 2.0**23 * unit
-        return x.clamp(low * unit, high * unit).add_(large).sub_(large)
+        return nearest(x, unit, low, high)
 
     @staticmethod
     def backward(ctx, grad):
