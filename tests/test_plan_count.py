@@ -50,11 +50,13 @@ def test_counts_of_eight_lanes_a_group():
 @given(LANES, st.booleans())
 def test_gated_terms_become_a_one_and_twos(lanes, spare):
     count = plan.GatedCount(lanes, spare)
-    assert sum(count.groups) == lanes and all(1 <= size <= QUAD for size in count.groups)
+    assert sum(map(sum, count.groups)) == lanes
+    assert all(1 <= summed < QUAD and beside in (0, 1) for summed, beside in count.groups)
     assert count.ones.lanes == len(count.groups) and count.twos.lanes == lanes
     assert count.high + count.has_spare == 2 * lanes
-    assert count.waiting >= 0 and count.twos.has_spare <= count.joins
-    assert count.latency == (0 if lanes == 1 else (lanes > 2) + count.twos.latency + (count.ones.high > 1))
+    assert count.waiting >= 0 or lanes == 1
+    assert count.twos.has_spare <= count.joins and (count.joins or count.ones.high == 1)
+    assert count.latency == (0 if lanes == 1 else count.twos.latency + count.joins)
 
 
 def test_counts_want_lanes():
@@ -69,30 +71,37 @@ def thresholds(limits, signs=(1,), *, low=0, high=9, levels=ir.BIPOLAR, loadable
     return plan.Thresholds.of(node, len(limits), low=low, high=high, lanes=1, name="t", loadable=loadable, **options)
 
 
-@given(st.integers(-20, 5), st.integers(0, 30), st.lists(st.integers(-60, 60), min_size=1, max_size=5),
-       st.sampled_from([-2, -1, 1, 2]), st.booleans())
-def test_the_sign_says_what_the_compare_said(low, span, limits, scale, loadable):
-    t = thresholds([[limit] for limit in limits], low=low, high=low + span, scale=scale, loadable=loadable)
+@given(st.integers(-20, 5), st.integers(0, 30), st.integers(1, 4),
+       st.lists(st.integers(-60, 60), min_size=4, max_size=9), st.sampled_from([-2, -1, 1, 2]), st.booleans())
+def test_signs_say_what_compares_said(low, span, count, limits, scale, loadable):
+    """The sign of the accumulator for the least threshold; for those above it the sign less the gap."""
+    rows = [sorted(limits[n:n + count]) for n in range(0, len(limits) - count + 1, count)]
+    t = thresholds(rows, low=low, high=low + span, scale=scale, levels=ir.Levels(0, count), loadable=loadable)
     fused = plan.FusedThresholds.like(t)
     mask, sign = (1 << fused.total_bits) - 1, 1 << fused.total_bits - 1
-    words = fused.table.words
-    for (constant,), word in zip(t.constants.tolist(), words, strict=True):
-        start = word - (1 << fused.start_bits if word >> fused.start_bits - 1 else 0)
-        assert start == -constant
+    assert fused.gaps == count - 1 and fused.gap_bits < fused.total_bits
+    for constants, word in zip(t.constants.tolist(), fused.table.words, strict=True):
+        start = word & (1 << fused.start_bits) - 1
+        start -= 1 << fused.start_bits if start >> fused.start_bits - 1 else 0
+        gaps = [~(word >> fused.start_bits + k * fused.gap_bits) & (1 << fused.gap_bits) - 1 for k in range(fused.gaps)]
+        assert -start == min(constants) and [min(constants) + gap for gap in gaps] == sorted(constants)[1:]
         for s in range(low, low + span + 1):
-            assert bool((start + s) & mask & sign) == (s < constant)
+            total = (start + s) & mask
+            signed = total - (2 * sign if total & sign else 0)
+            assert signed == start + s
+            assert [signed >= gap for gap in (0, *gaps)] == [s >= constant for constant in sorted(constants)]
 
 
-def test_one_threshold_of_one_polarity_alone_is_fused():
-    refused = r"^Thresholds t(\.0)? must be one per channel, of one polarity and compared, to be fused$"
+def test_thresholds_of_one_polarity_are_fused_where_they_are_compared():
+    refused = r"^Thresholds t(\.0)? must be of one polarity and compared, to be fused$"
     mixed = thresholds([[3], [4]], signs=(1, -1))
     several = thresholds([[3, 5]], levels=ir.TERNARY)
     searched = plan.SearchedThresholds.like(several, {})
-    for t in (mixed, several, searched):
+    for t in (mixed, searched, plan.FusedThresholds.like(several)):
         assert not plan.FusedThresholds.fits(t)
         with pytest.raises(ValueError, match=refused):
             plan.FusedThresholds.like(t)
-    assert not plan.FusedThresholds.fits(plan.FusedThresholds.like(thresholds([[3], [4]])))
+    assert plan.FusedThresholds.like(several).latency == 1 and plan.FusedThresholds.like(thresholds([[3]])).latency == 0
 
 
 def test_units_start_from_thresholds_unless_from_what_was_left_out():

@@ -84,7 +84,7 @@ def test_sums_of_terms_give_the_dot_product(x_levels, w_levels, rows, columns, s
             plan.ConditionalLane: lambda lane=lane, half=half: np.where(weights > 0, x + half, lane.high - (x + half)),
             plan.GatedConditionalLane: lambda lane=lane, half=half: np.where(
                 weights == 0, 0, np.where(weights > 0, x + half, lane.high - (x + half))),
-            plan.GatedLane: lambda: 1 - x * weights,
+            plan.GatedLane: lambda: 1 + (1 if x_levels.is_bipolar != w_levels.is_bipolar else -1) * x * weights,
             plan.StillLane: lambda: x * weights,
             plan.ChoiceLane: lambda: (x - x_levels.low) // x_levels.step * weights,
             plan.MaskLane: lambda half=half: (x + half) * weights,

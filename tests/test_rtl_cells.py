@@ -47,13 +47,17 @@ class Count(Use):
 
 class Gate(Use):
     def __init__(self, made_of, sizes):
-        super().__init__(made_of, [n for n in sizes for _ in range(4)], [n + 1 for n in sizes])
+        super().__init__(made_of, [sum(size) for size in sizes for _ in range(4)],
+                         [1 + lanes.bit_length() + beside for lanes, beside in sizes])
+        self.sizes = sizes
 
     def results(self, m):
         groups = []
-        for x_mask, x_sign, w_mask, w_sign in zip(*(self.i[k::4] for k in range(4)), strict=True):
-            groups.append(list(zip(x_mask, x_sign & x_mask, w_mask, w_sign | ~w_mask, strict=True)))
-        return [[one, *twos] for one, twos in self.made_of.gate(m, groups)]
+        for (lanes, _), x_mask, x_sign, w_mask, w_sign in zip(self.sizes, *(self.i[k::4] for k in range(4)),
+                                                              strict=True):
+            of = list(zip(x_mask, x_sign & x_mask, w_mask, w_sign | ~w_mask, strict=True))
+            groups.append((of[:lanes], of[lanes:]))
+        return [[one, *twos, *carry] for one, twos, carry in self.made_of.gate(m, groups)]
 
 
 class Add(Use):
@@ -78,6 +82,17 @@ class Accumulate(Use):
         return self.made_of.accumulate(m, sums, first)
 
 
+class Above(Use):
+    """The gap is given as its complement, and its width is less than that of the total."""
+
+    def __init__(self, made_of, widths):
+        super().__init__(made_of, [k for pair in widths for k in pair], [1 for _ in widths])
+
+    def results(self, m):
+        return self.made_of.above(m, [(list(total), list(gap)) for total, gap in
+                                      zip(self.i[::2], self.i[1::2], strict=True)])
+
+
 def pairs(kind, made_of, cases):
     return [(kind(Plain(), case), kind(made_of(), case)) for case in cases]
 
@@ -88,10 +103,12 @@ def test_every_function_is_equal_to_its_twin(family, tmp_path):
     assert_equal([
         *pairs(Count, made_of, [[n] for n in range(1, GROUP + 1)]),
         *pairs(Count, made_of, [[7, 5, 3], [1, 6]]),
-        *pairs(Gate, made_of, [[n] for n in range(1, QUAD + 1)]),
-        *pairs(Gate, made_of, [[4, 2], [1, 3, 4]]),
+        *pairs(Gate, made_of, [[(lanes, beside)] for lanes in range(1, QUAD) for beside in (0, 1)]),
+        *pairs(Gate, made_of, [[(3, 1), (2, 0)], [(1, 0), (2, 1), (3, 1)]]),
         *pairs(Add, made_of, [[(1, 1, 0)], [(1, 1, 1)], [(3, 3, 1)], [(4, 2, 1)], [(1, 5, 0)]]),
         *pairs(Add, made_of, [[(3, 3, 1)] * 4, [(4, 4, 1), (4, 3, 0), (2, 4, 1)], [(7, 7, 1)] * 5]),
+        *pairs(Above, made_of, [[(total, gap)] for total in range(1, 6) for gap in range(total)]),
+        *pairs(Above, made_of, [[(11, 6), (9, 2)], [(12, 0)] * 2, [(16, 3)], [(8, 7)] * 5]),
         *pairs(Accumulate, made_of, [[(6, 4, 1)], [(5, 5, 0)], [(3, 1, 1), (4, 3, 0), (4, 2, 1)]]),
     ], family, tmp_path)
 

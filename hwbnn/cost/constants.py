@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hwbnn.cost.counts import above_luts
 from hwbnn.cost.datapath import tree_forms
 from hwbnn.cost.fabric import fabric
 from hwbnn.cost.terms import Forms
@@ -60,11 +61,26 @@ def constants(table: Table, family: str) -> Forms:
     return place + logic(table.words, table.width, family)
 
 
+def _level(t: Thresholds) -> Forms:
+    """What makes a level of the thresholds of a lane that are reached."""
+    return tree_forms(t.tree) if t.counts or t.count == 1 else Forms(datapath=float(t.levels.bits))
+
+
+def _gaps(t: FusedThresholds, family: str) -> Forms:
+    """Whether the accumulator of a lane, whose sign answers for the first threshold, reaches the others."""
+    if not t.gaps:
+        return Forms()
+    total, fab = t.total_bits, fabric(family)
+    return _level(t) + Forms(
+        datapath=t.gaps * above_luts(total, t.gap_bits, family), chains=0 if fab.paired else t.gaps,
+        registers=t.gaps * t.gap_bits, carries=t.gaps * total if fab.lone else 0)
+
+
 def threshold_forms(t: Thresholds, family: str) -> Forms:
     """Compares, the sum of what they say, and what they compare with."""
     fab, bits = fabric(family), span_bits(t.low, t.high + 1)
     if isinstance(t, FusedThresholds):
-        return constants(t.table, family)
+        return _gaps(t, family) * t.lanes + constants(t.table, family)
     if isinstance(t, SearchedThresholds):
         result = (fab.compare(bits) + Forms(registers=bits)) * (t.lanes * t.steps)
         for table in (table for step in range(t.steps) for table in t.tables(step)):
@@ -72,7 +88,7 @@ def threshold_forms(t: Thresholds, family: str) -> Forms:
                 result += Forms(rom=fab.rom(table.width, len(table.words))) if table.style == "logic" else Forms(
                     registers=table.width)
         return result + (_place(t.table, family) if len(t.table.words) > 1 else Forms())
-    lane = Forms(datapath=float(t.is_mixed)) + tree_forms(t.tree)
+    lane = Forms(datapath=float(t.is_mixed)) + _level(t)
     if t.table.bank.has_memory or t.table.loadable:
         return (lane + fab.compare(bits) * t.count) * t.lanes + constants(t.table, family)
     return sum((fab.below(bits, int(limit)) for limit in t.constants[:t.lanes].flat), lane * t.lanes)

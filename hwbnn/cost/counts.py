@@ -7,9 +7,7 @@ Families without cells of their own are taken to come to what iCE40 does.
 
 from hwbnn.plan import Count, Dot, GatedCount
 
-__all__ = ["accumulator_luts", "count_luts", "gated_luts"]
-
-
+__all__ = ["above_luts", "accumulator_luts", "count_luts", "gated_luts"]
 
 
 def _three(lanes: int, each: int) -> int:
@@ -30,20 +28,36 @@ def count_luts(count: Count, family: str, *, plain: bool = False) -> int:
     """LUT4 of a count of lanes of two bits, or of ``plain`` bits."""
     total = sum(_group(lanes, family, plain=plain) for lanes in count.groups)
     total += 0 if plain else count.lanes - sum(count.groups)  # carries are made in front of their registers
-    for sums in count.levels[:-1]:
-        total += sum(sums[n].bit_length() + 1 for n in range(0, len(sums) - 1, 2))
-    return total
+    return total + _adder_luts(count)
+
+
+def _adder_luts(count: Count) -> int:
+    """LUT4 of the adders above the groups."""
+    return sum(sums[n].bit_length() + 1 for sums in count.levels[:-1] for n in range(0, len(sums) - 1, 2))
+
+
+def _gate(lanes: int, beside: int, family: str, *, ternary: bool) -> int:
+    """LUT4 of a group of gated lanes; ``ternary``: both operands are, else one of them has no mask."""
+    if family == "ecp5":
+        return 2 * (lanes + beside) + (lanes > 1)
+    return ((0, 2, 6, 9) if ternary else (0, 1, 5, 7))[lanes] + (3 if ternary else 2) * beside
 
 
 def gated_luts(dot: Dot, count: GatedCount, family: str) -> int:
     """LUT4 of the sum of gated terms."""
-    if family == "ecp5":
-        lanes = 2 * count.lanes
-    else:
-        both = dot.lane.x.is_ternary and dot.lane.w.is_ternary
-        lanes = (3 if both else 2) * count.lanes - len(count.groups)
-    total = lanes + count_luts(count.ones, family, plain=True) + count_luts(count.twos, family, plain=True)
+    ternary = dot.lane.x.is_ternary and dot.lane.w.is_ternary
+    total = sum(_gate(lanes, beside, family, ternary=ternary) for lanes, beside in count.groups)
+    total += count_luts(count.ones, family, plain=True) + _adder_luts(count.twos)
     return total + (count.twos.high.bit_length() + 1 if count.joins else 0)
+
+
+def above_luts(total: int, gap: int, family: str) -> float:
+    """LUT4 of whether an accumulator of ``total`` bits is at least a gap: a carry of which the sum is not needed."""
+    if family == "ecp5":
+        return 2.0 + gap + max(0, total - gap - 2) // 3
+    if family == "xilinx":  # two bits each
+        return 1.0 + (gap + 1) // 2 + max(0, total - gap - 1) // 5
+    return 1.0 if family == "ice40" else 1.0 * total
 
 
 def accumulator_luts(bits: int, family: str, *, adds: bool) -> float:

@@ -121,16 +121,21 @@ def dot_forms(dot: Dot, *, constant: bool = False, family: str = "") -> Forms:
 
 
 def _count_chains(count: Count) -> int:
-    """Two chains count several groups; a level of adders has one, which is cut where it grows long."""
+    """Two chains count many groups, one counts few; adders above them besides."""
     lanes = sum(count.groups)
-    groups = 0 if lanes <= _FEW else 2 * ceil_div(lanes, 2 * CHAIN_HALVES) if len(count.groups) > 1 else 1
-    return groups + sum(ceil_div(sum(high.bit_length() + 1 for high in sums[::2][:len(sums) // 2]), CHAIN_HALVES)
-                        for sums in count.levels[:-1])
+    groups = 0 if lanes <= _FEW else 2 * ceil_div(lanes, 2 * CHAIN_HALVES) if lanes >= CHAIN_HALVES else 1
+    return groups + _adder_chains(count)
+
+
+def _adder_chains(count: Count) -> int:
+    """A level of adders has one chain, which is cut where it grows long."""
+    return sum(ceil_div(sum(high.bit_length() + 1 for high in sums[::2][:len(sums) // 2]), CHAIN_HALVES)
+               for sums in count.levels[:-1])
 
 
 def _gated_chains(count: GatedCount) -> int:
-    gates = ceil_div(2 * count.lanes, CHAIN_HALVES) if count.lanes > _FEW else 0
-    return gates + _count_chains(count.ones) + _count_chains(count.twos) + count.joins
+    gates = ceil_div(9 * len(count.groups), CHAIN_HALVES) if count.lanes > _FEW else 0
+    return gates + _count_chains(count.ones) + _adder_chains(count.twos) + count.joins
 
 
 def accumulators(stage: MatrixVectorStage, family: str) -> Forms:

@@ -96,16 +96,20 @@ def _thresholds(t: Thresholds) -> list[Path]:
     bits = span_bits(t.low, t.high + 1)
     found = [Path("compare", 1, bits if bits >= CHAIN_BITS else 0), *_constants(t.table)]
     if not isinstance(t, SearchedThresholds):
-        found += _tree(t.tree, 0, "count of thresholds")
+        found += _tree(t.tree, 0, "count of thresholds") if t.counts else []
     return found
 
 
 def _count(count: Count) -> list[Path]:
     """A group is two adders in a row; above there are ``every`` between registers."""
     widest = max(count.groups)
-    found = [Path("count", 1 + (widest > 3), (widest > 1) + 2 * (widest > 3))]
+    return [Path("count", 1 + (widest > 3), (widest > 1) + 2 * (widest > 3)), *_adders(count)]
+
+
+def _adders(count: Count) -> list[Path]:
+    """Of the levels above the groups."""
     together = min(count.every, len(count.levels) - 1)
-    return found + [Path("count", together, together * max(sums).bit_length()) for sums in count.levels[1:]]
+    return [Path("count", together, together * max(sums).bit_length()) for sums in count.levels[1:]]
 
 
 def _dot(dot: Dot, *, constant: bool) -> list[Path]:
@@ -113,7 +117,7 @@ def _dot(dot: Dot, *, constant: bool) -> list[Path]:
         return _count(dot.count)
     if dot.count is not None:  # a group's sum goes from lane to lane
         joins = [Path("count", 1, dot.count.twos.high.bit_length())] if dot.count.joins else []
-        return [Path("lanes", 1 + max(dot.count.groups)), *_count(dot.count.twos), *joins]
+        return [Path("lanes", 1 + max(map(sum, dot.count.groups)), 2), *_adders(dot.count.twos), *joins]
     lane = dot.lane
     levels = 0 if constant else 1 if isinstance(lane, ConditionalLane) else 2
     found = _tree(dot.tree, levels, "sum") or [Path("lane", levels + 1)]
@@ -161,6 +165,8 @@ def _matrix(stage: MatrixVectorStage, tech: Technology | None) -> list[Path]:
         found.append(Path("live inputs", 2 + (stage.input_lanes * stage.lane.x.bits).bit_length() // 2))
     if isinstance(stage.thresholds, FusedThresholds):
         found += [Path("start", 1, stage.thresholds.total_bits), *_constants(stage.thresholds.table)]
+        if stage.thresholds.gaps:
+            found.append(Path("compare", 1, stage.thresholds.total_bits))
     elif stage.thresholds is not None:
         found += _thresholds(stage.thresholds)
     else:

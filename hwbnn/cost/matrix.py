@@ -29,7 +29,7 @@ def matrix_forms(stage: MatrixVectorStage, family: str) -> Forms:
     if stage.nf > 1 and stage.groups > 1:
         result += fab.counter(stage.nf)
     result += _skipping(stage, family)
-    if stage.has_input_memory:  # the first pass takes the stream, the others the memory
+    if stage.has_input_memory and not stage.reads_all:  # the first pass takes the stream, the others the memory
         result += Forms(datapath=float(inputs))
     if stage.loadable:
         result += bank_forms(stage.weight_bank)

@@ -80,7 +80,8 @@ def operations(stage: Stage) -> Operations:
         per_lane = lane.x.bits * lane.w.bits
         bits = macs * per_lane + issues * stage.fold.pe * (_added(stage.dot) + stage.total_bits * (stage.sf > 1))
         if isinstance(stage.thresholds, FusedThresholds):  # accumulators start from them; a single beat adds them
-            bits += stage.o.beats * stage.fold.pe * stage.thresholds.total_bits * (stage.sf == 1)
+            t = stage.thresholds
+            bits += stage.o.beats * stage.fold.pe * t.total_bits * ((stage.sf == 1) + t.gaps)
         elif stage.thresholds is not None:
             bits += stage.o.beats * _compares(stage.thresholds)
         else:
@@ -111,7 +112,7 @@ def operations(stage: Stage) -> Operations:
             weights.append(Access(memory, stage.ii - stage.o.beats // stage.nf * stage.sf))  # not in first passes
         elif part == "inputs":
             assert isinstance(stage, MatrixVectorStage)  # no other stage keeps its input
-            features.append(Access(memory, stage.ii))  # written once, read in the other passes
+            features.append(Access(memory, stage.ii + stage.reads_all * stage.i.beats))  # written, read in passes
         elif isinstance(stage, WindowStage) and memory == stage.buffer:
             features.append(Access(memory, stage.i.beats + stage.o.beats))  # written once, read as often as it leaves
         elif isinstance(stage, PipelineStage) and memory == stage.fifo:

@@ -223,7 +223,7 @@ class Builder:
             offset_style=self.styles.get(f"{node.name}.offsets") or table_style,
             sequence_style=self.styles.get(f"{node.name}.sequence"), skips=skips,
             isolated=isolates(fold.options, lane))
-        if thresholds is not None and FusedThresholds.fits(thresholds) and stage.can_start:
+        if thresholds is not None and stage.can_start and FusedThresholds.fits(thresholds):
             stage = replace(stage, thresholds=FusedThresholds.like(thresholds), fifo_depth=0)
         self.push(stage)
         return last

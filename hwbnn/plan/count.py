@@ -8,17 +8,17 @@ from hwbnn.plan.pace import RELAXED
 __all__ = ["GROUP", "QUAD", "Count", "GatedCount"]
 
 GROUP = 7  # lanes that are counted at once: 3 bits, on every family two adders deep
-QUAD = 4  # gated lanes that are added at once
+QUAD = 4  # gated lanes that are added at once: three of them to 3 bits, and one beside them
 
 
 @dataclass(frozen=True)
 class Count:
-    """Count the ones among ``lanes`` bits: groups of at most :data:`GROUP`, then adders of two sums and a bit each.
+    """Count the ones among ``lanes`` bits: groups of at most ``group``, then adders of two sums and a bit each.
 
     The first bits are those of the groups, then come the carries of the adders, level by level; where there is a
-    ``spare`` one the last bit is not counted but left to the adder that takes the sum, as its carry. So a group stands
-    for 8 lanes. Registers follow the groups, every ``every``-th level and the last; carries wait in registers for their
-    level. Only one or two bits, which need no adder, pass unregistered.
+    ``spare`` one the last bit is not counted but left to the adder that takes the sum, as its carry. So a group of 7
+    stands for 8 lanes. Registers follow the groups, every ``every``-th level and the last; carries wait in registers
+    for their level. Only one or two bits, which need no adder, pass unregistered.
 
     Parameters
     ----------
@@ -28,11 +28,14 @@ class Count:
         Whether what takes the sum can take a carry with it.
     every : :class:`int`
         Levels of adders between registers.
+    group : :class:`int`
+        Lanes that are counted at once, at most.
     """
 
     lanes: int
     spare: bool = False
     every: int = RELAXED.levels
+    group: int = GROUP
 
     def __post_init__(self):
         if self.lanes < 1:
@@ -41,11 +44,11 @@ class Count:
     @cached_property
     def groups(self) -> tuple[int, ...]:
         """Lanes of each group: as few groups as the carries allow, full ones first."""
-        count = -(-(self.lanes + (not self.spare)) // (GROUP + 1))
+        count = -(-(self.lanes + (not self.spare)) // (self.group + 1))
         left = max(self.lanes - count + (not self.spare), count) - count  # but for one in each group
         sizes = []
         for _ in range(count):
-            sizes.append(1 + min(left, GROUP - 1))
+            sizes.append(1 + min(left, self.group - 1))
             left -= sizes[-1] - 1
         return tuple(sizes)
 
@@ -89,10 +92,11 @@ class Count:
 
 @dataclass(frozen=True)
 class GatedCount:
-    """Add up ``lanes`` terms of 0, 1 or 2: groups of at most :data:`QUAD` make a one and a two for each lane.
+    """Add up ``lanes`` terms of 0, 1 or 2: groups of up to three lanes, each with one more lane beside it, the carry.
 
-    A register follows them where there are more than two lanes; ones and twos are counted, and added where the ones are
-    more than a bit. The ones wait for the twos. A single term passes unregistered.
+    A group makes a one, the sum of its lanes' twos, and the two of the lane beside it, which is a carry of the adders
+    that add the twos; registers follow. Ones are counted, too, and added where they are more than a bit; they wait for
+    the twos. A single term passes unregistered.
 
     Parameters
     ----------
@@ -104,29 +108,29 @@ class GatedCount:
     every: int = RELAXED.levels
 
     @cached_property
-    def groups(self) -> tuple[int, ...]:
-        """Lanes of each group."""
-        return tuple(min(QUAD, self.lanes - start) for start in range(0, self.lanes, QUAD))
+    def groups(self) -> tuple[tuple[int, int], ...]:
+        """Lanes of each group whose twos are summed, and beside them: 1 or 0."""
+        carries = self.twos.carries(0)
+        return tuple((lanes, int(n < carries)) for n, lanes in enumerate(self.twos.groups))
 
     @cached_property
     def ones(self) -> Count:
         """Counts the bits of weight 1, one of each group."""
-        return Count(len(self.groups), self.spare, self.every)
+        return Count(len(self.twos.groups), self.spare, self.every)
 
     @cached_property
     def twos(self) -> Count:
         """Counts the bits of weight 2, one of each lane."""
-        return Count(self.lanes, self.joins, self.every)
+        return self._twos(spare=self.joins)
 
-    @property
-    def is_registered(self) -> bool:
-        """Whether a register follows the groups."""
-        return self.lanes > 2
+    def _twos(self, *, spare: bool) -> Count:
+        return Count(self.lanes, spare, self.every, QUAD - 1)
 
-    @property
+    @cached_property
     def joins(self) -> bool:
-        """Whether the sum of the ones reaches into that of the twos."""
-        return self.ones.high > 1
+        """Whether the sum of the ones reaches into that of the twos, which has a carry for it then."""
+        alone = Count(len(self._twos(spare=False).groups), self.spare, self.every)
+        return alone.high > 1
 
     @property
     def has_spare(self) -> bool:
@@ -140,22 +144,20 @@ class GatedCount:
 
     @property
     def waiting(self) -> int:
-        """Cycles that ones wait for twos."""
-        return self.twos.latency - self.ones.latency
+        """Cycles that ones wait for twos, once they are counted."""
+        return self.twos.latency - 1 - self.ones.latency
 
     @property
     def latency(self) -> int:
         """Cycles from lanes to their sum."""
-        return 0 if self.lanes == 1 else self.is_registered + self.twos.latency + self.joins
+        return 0 if self.lanes == 1 else self.twos.latency + self.joins
 
     @property
     def flip_flops(self) -> int:
         if self.lanes == 1:
             return 0
         ones = self.ones.high.bit_length() + self.has_spare
-        total = self.ones.flip_flops + self.twos.flip_flops + self.waiting * ones
-        if self.is_registered:
-            total += self.lanes + len(self.groups)
+        total = len(self.groups) + self.ones.flip_flops + self.twos.flip_flops + self.waiting * ones
         if self.joins:
             total += self.lanes.bit_length() + 1 + self.has_spare
         return total

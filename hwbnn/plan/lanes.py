@@ -146,10 +146,13 @@ class GatedConditionalLane(ConditionalLane):
 
 
 class GatedLane(Lane):
-    """Ternary times ternary, or either of them bipolar: the term is 1 - x w in {0, 1, 2}, dot = K - S."""
+    """Ternary times ternary: the term is 1 - x w in {0, 1, 2}, dot = K - S.
+
+    Where one of both is bipolar it is 1 + x w, dot = S - K: so the bit of the bipolar one, 1 for +1, is the sign that
+    carry logic takes, which knows no complement.
+    """
 
     requirement = "ternary or bipolar levels"
-    scale = -1  # pyright: ignore[reportAssignmentType]  # of this kind it is one for all
 
     @classmethod
     def fits(cls, x, w):
@@ -160,6 +163,10 @@ class GatedLane(Lane):
         return 0, 2
 
     @property
+    def scale(self):
+        return 1 if self.x.is_bipolar != self.w.is_bipolar else -1
+
+    @property
     def idle_weight(self):
         return 1
 
@@ -168,20 +175,11 @@ class GatedLane(Lane):
         return 1
 
     def offsets(self, weights):
-        return np.full(len(weights), weights.shape[1], np.int64)
+        return np.full(len(weights), -self.scale * weights.shape[1], np.int64)
 
 
-class StillLane(GatedLane):
-    """The same levels, and the term is x w itself, -1, 0 or 1: what rests adds nothing to S, so sums keep still.
-
-    A zero activation may have either sign, as a zero weight may, so that signs need not change for it.
-    """
-
-    scale = 1  # pyright: ignore[reportAssignmentType]  # of this kind it is one for all
-
-    @property
-    def bounds(self):
-        return -1, 1
+class _Plainly(Lane):
+    """A term that is the product itself: zeros add nothing, and the dot product is S."""
 
     @property
     def idle_weight(self):
@@ -193,6 +191,23 @@ class StillLane(GatedLane):
 
     def offsets(self, weights):
         return np.zeros(len(weights), np.int64)
+
+
+class StillLane(_Plainly):
+    """The levels of a :class:`GatedLane`, and the term is x w itself: what rests adds nothing to S, so sums keep still.
+
+    A zero activation may have either sign, as a zero weight may, so that signs need not change for it.
+    """
+
+    requirement = GatedLane.requirement
+
+    @classmethod
+    def fits(cls, x, w):
+        return GatedLane.fits(x, w)
+
+    @property
+    def bounds(self):
+        return -1, 1
 
 
 class ChoiceLane(Lane):
@@ -283,7 +298,7 @@ class MaskLane(PlanesLane):
         return _are_integers(x, w) and min(x.bits, w.bits) == 1
 
 
-class ProductLane(Lane):
+class ProductLane(_Plainly):
     """Any integers: the term is the product itself, in a register, made of look-up tables."""
 
     latency = 1
@@ -295,17 +310,6 @@ class ProductLane(Lane):
 
     def flip_flops(self, count):
         return count * span_bits(*self.bounds)
-
-    @property
-    def idle_weight(self):
-        return 0
-
-    @property
-    def idle_activation(self):
-        return 0
-
-    def offsets(self, weights):
-        return np.zeros(len(weights), np.int64)
 
 
 class MultiplierLane(Lane):

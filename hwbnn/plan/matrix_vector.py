@@ -228,9 +228,9 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def total_bits(self) -> int:
-        """Width of an accumulator; where it is fused and takes a single beat, of the sign alone."""
+        """Width of an accumulator; where nothing but its sign is read after a single beat, of that alone."""
         if isinstance(self.thresholds, FusedThresholds):
-            return self.thresholds.total_bits if self.sf > 1 else 1
+            return self.thresholds.total_bits if self.sf > 1 or self.thresholds.gaps else 1
         return self.sum_bits
 
     @cached_property
@@ -281,6 +281,14 @@ class MatrixVectorStage(PipelineStage):
         return self.sf > 1 and self.nf > 1
 
     @property
+    def reads_all(self) -> bool:
+        """Whether all passes read that memory, the first a cycle after it wrote; not where only some words are stored.
+
+        Else the first pass takes the stream, which needs a multiplexer.
+        """
+        return self.has_input_memory and self.skips != "activations"
+
+    @property
     def tag_bits(self) -> int:
         """The number of its beat beside each word of inputs, where activations decide which are stored."""
         return index_bits(self.sf) if self.skips == "activations" else 0
@@ -293,7 +301,8 @@ class MatrixVectorStage(PipelineStage):
     @property
     def input_latency(self) -> int:
         """Cycles from issue to the inputs' register."""
-        return 2 + self.pace.output if self.has_input_memory and self.input_style == "block" else 1
+        early = 1 + self.pace.output if self.has_input_memory and self.input_style == "block" else 0
+        return 1 + self.reads_all + early
 
     @property
     def front(self) -> int:
@@ -387,8 +396,11 @@ class MatrixVectorStage(PipelineStage):
             total += (self.front - self.weight_latency) * index_bits(self.weight_depth)
         total += a_bits * (1 + self.front - self.input_latency) + self.tag_bits
         if self.has_input_memory and self.input_style == "block":
-            bypass, pace = a_bits + self.tag_bits, self.pace
-            total += (1 + pace.output) * (bypass + 1) + pace.output * bypass  # that of the first pass; what was read
+            word, pace = a_bits + self.tag_bits, self.pace
+            total += pace.output * word  # what was read, and beside it that of the first pass
+            total += 0 if self.reads_all else (1 + pace.output) * (word + 1)
+        if self.reads_all:
+            total += index_bits(self.sf)
         if self.skips == "activations" and self.lane.idle_activation:
             total += index_bits(self.sf) * self.sum_latency  # how many beats were left out
         total += (3 if self.sf > 1 else 1) * self.sum_latency + 1 + self.tail_latency  # flags beside the pipeline

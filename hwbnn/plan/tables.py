@@ -17,6 +17,9 @@ from hwbnn.plan.tree import Tree
 __all__ = ["Borders", "SearchedThresholds", "Table", "Thresholds", "ram_style", "rom_style", "searches"]
 
 
+FEW = 4  # thresholds of which the level is a function that a look-up table holds
+
+
 def rom_style(width: int, depth: int) -> Style:
     """Where constants live unless told otherwise: more than 32 words and 2048 bits go to block memory.
 
@@ -227,9 +230,14 @@ class Thresholds:
         return Tree(self.count, 0, 1, self.table.pace.levels)
 
     @property
+    def counts(self) -> bool:
+        """Whether the comparisons are added up in registers: few become the output level in a look-up table each."""
+        return self.count > FEW
+
+    @property
     def latency(self) -> int:
         """Cycles from S (and its constants) to the output level."""
-        return 1 + self.tree.latency
+        return 1 + (self.tree.latency if self.counts else 0)
 
     @property
     def lead(self) -> int:
@@ -239,7 +247,7 @@ class Thresholds:
     @property
     def flip_flops(self) -> int:
         """Registers of comparisons and their sum, over all lanes, and the table's."""
-        return self.lanes * (self.count + self.tree.flip_flops) + self.table.flip_flops
+        return self.lanes * (self.count + (self.tree.flip_flops if self.counts else 0)) + self.table.flip_flops
 
     @property
     def memories(self) -> tuple[Memory, ...]:

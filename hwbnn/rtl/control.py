@@ -138,7 +138,7 @@ class BeatControl(wiring.Component):
         m.d.comb += [
             self.first.eq(first),
             self.last.eq(Mux(self.first_pass, beat == control.sf - 1, word.ends)),
-            self.read.eq(word.beat),
+            self.read.eq(Mux(self.first_pass, beat, word.beat)),
         ]
         with m.If(self.issue):
             m.d.sync += first.eq(self.last)

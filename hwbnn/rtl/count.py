@@ -23,11 +23,17 @@ def count_up(m: Module, cells: Cells, count: plan.Count, lanes: Sequence[Lane], 
         groups.append(lanes[start:start + size])
         start += size
     sums, carries = cells.count(m, groups), [a ^ b for a, b in lanes[start:]]
-    for level, highs in enumerate(count.levels):
-        if level:
-            even = len(sums) // 2 * 2
-            added = cells.add(m, [(sums[n], sums[n + 1], carries[n // 2]) for n in range(0, even, 2)])
-            carries, sums = carries[even // 2:], added + sums[even:]
+    if count.registered(0):
+        sums, carries = _registered(m, sums, carries, name=f"{name}_0")
+    return _added(m, cells, count, sums, carries, name=name)
+
+
+def _added(m: Module, cells: Cells, count: plan.Count, sums: list[Bits], carries: Bits, *, name: str) -> Sum:
+    """Add up the sums of a count's groups."""
+    for level, highs in enumerate(count.levels[1:], 1):
+        even = len(sums) // 2 * 2
+        added = cells.add(m, [(sums[n], sums[n + 1], carries[n // 2]) for n in range(0, even, 2)])
+        carries, sums = carries[even // 2:], added + sums[even:]
         sums = [bits[:high.bit_length()] for bits, high in zip(sums, highs, strict=True)]
         if count.registered(level):
             sums, carries = _registered(m, sums, carries, name=f"{name}_{level}")
@@ -35,22 +41,23 @@ def count_up(m: Module, cells: Cells, count: plan.Count, lanes: Sequence[Lane], 
 
 
 def count_gated(m: Module, cells: Cells, count: plan.GatedCount, lanes: Sequence[GatedLane]) -> Sum:
-    """Return the sum of 1 - x·w over ``lanes``, ``count.latency`` cycles later."""
+    """Return the sum of 1 - x·w, of masks and signs, over ``lanes``, ``count.latency`` cycles later."""
     if len(lanes) != count.lanes:
         raise ValueError(f"Lanes must be {count.lanes}, not {len(lanes)}")
     groups, start = [], 0
-    for size in count.groups:
-        groups.append(lanes[start:start + size])
-        start += size
+    for size, beside in count.groups:
+        groups.append((lanes[start:start + size], lanes[start + size:start + size + beside]))
+        start += size + beside
     made = cells.gate(m, groups)
     if count.lanes == 1:
-        (one, twos), = made
+        (one, twos, _), = made
         return [one, *twos], None
-    bits = [[one for one, _ in made], [two for _, twos in made for two in twos]]
-    if count.is_registered:
-        bits, _ = _registered(m, bits, [], name="gated")
-    ones, spare = count_up(m, cells, count.ones, [(bit, _ZERO) for bit in bits[0]], name="ones")
-    twos, carry = count_up(m, cells, count.twos, [(bit, _ZERO) for bit in bits[1]], name="twos")
+    sums, bits = _registered(m, [twos for _, twos, _ in made],
+                             [carry for _, _, beside in made for carry in beside] + [one for one, _, _ in made],
+                             name="gated")
+    carries, ones = bits[:-len(made)], bits[-len(made):]
+    ones, spare = count_up(m, cells, count.ones, [(bit, _ZERO) for bit in ones], name="ones")
+    twos, carry = _added(m, cells, count.twos, sums, carries, name="twos")
     spares = [] if spare is None else [spare]
     for n in range(count.waiting):
         (ones,), spares = _registered(m, [ones], spares, name=f"waiting_{n}")

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hwbnn import plan
 from hwbnn.rtl.cells import cells
 from hwbnn.rtl.count import count_gated, count_up
-from hwbnn.rtl.lanes import mask_and_sign, terms
+from hwbnn.rtl.lanes import mask_and_bit, terms
 from hwbnn.rtl.tree import add_planes, add_up
 
 __all__ = ["DotProduct"]
@@ -62,7 +62,7 @@ class DotProduct(wiring.Component):
                 bits, spare = count_up(m, made_of, count, codes)
             case plan.GatedCount() as count:
                 bits, spare = count_gated(m, made_of, count, [
-                    (*mask_and_sign(x, dot.lane.x), *mask_and_sign(w, dot.lane.w)) for x, w in codes])
+                    (*mask_and_bit(x, dot.lane.x), *mask_and_bit(w, dot.lane.w)) for x, w in codes])
             case _:
                 planes = terms(m, dot.lane, [x for x, _ in codes], [w for _, w in codes])
                 names = ["sum"] if len(planes) == 1 else [f"sum_{plane}" for plane in range(len(planes))]

@@ -13,7 +13,7 @@ from hwbnn import plan
 from hwbnn.ir import Levels
 from hwbnn.rtl.codes import decode
 
-__all__ = ["Multiplier", "mask_and_sign", "terms"]
+__all__ = ["Multiplier", "mask_and_bit", "terms"]
 
 
 def terms(m: Module, lane: plan.Lane, x: Sequence[Value], w: Sequence[Value]) -> list[list[Value]]:
@@ -49,6 +49,11 @@ def _gated_conditional(m, lane, x, w, name):
 def mask_and_sign(code: Value, levels: Levels) -> tuple[Value, Value]:
     """Mask and sign of a ternary or bipolar code."""
     return (Const(1, 1), ~code[0]) if levels.is_bipolar else (code[0], code[1])
+
+
+def mask_and_bit(code: Value, levels: Levels) -> tuple[Value, Value]:
+    """The same, but of a bipolar code the bit, which is the sign of its negative."""
+    return (Const(1, 1), code[0]) if levels.is_bipolar else (code[0], code[1])
 
 
 def _still(m, lane, x, w, name):

@@ -9,12 +9,13 @@ from amaranth.lib import data, memory, wiring
 from hwbnn.plan import FusedThresholds, MatrixVectorStage
 from hwbnn.rtl.bank import BankReader
 from hwbnn.rtl.cells import Cells, cells
-from hwbnn.rtl.codes import encode, encode_level, extended, payload
+from hwbnn.rtl.codes import encode, extended, payload
 from hwbnn.rtl.constants import ConstantReader
 from hwbnn.rtl.control import BeatControl
 from hwbnn.rtl.dot import DotProduct
 from hwbnn.rtl.fifo import OutputFifo
 from hwbnn.rtl.pipeline import delayed, flags
+from hwbnn.rtl.signs import SignThresholds
 from hwbnn.rtl.thresholds import threshold_lanes
 from hwbnn.rtl.unit import StreamUnit
 
@@ -100,12 +101,12 @@ class MatrixVectorUnit(StreamUnit[MatrixVectorStage]):
         stage = self._stage
         thresholds, idle = stage.thresholds, stage.lane.idle_activation
         if isinstance(thresholds, FusedThresholds):
-            m.submodules.thresholds = reader = ConstantReader(thresholds.table)
+            m.submodules.thresholds = tail = SignThresholds(thresholds, stage.total_bits)
             if stage.loadable:
-                wiring.connect(m, wiring.flipped(self.load_thresholds), reader.load)
-            m.d.comb += reader.advance.eq(starts[stage.sum_latency - thresholds.table.latency])
-            return [start.as_signed() for start in data.View(
-                data.ArrayLayout(thresholds.start_bits, stage.fold.pe), reader.data)]
+                wiring.connect(m, wiring.flipped(self.load_thresholds), tail.load)
+            m.d.comb += [tail.advance.eq(starts[stage.sum_latency - thresholds.table.latency]),
+                         tail.first.eq(starts[stage.sum_latency])]
+            return [start.as_signed() for start in tail.starts]
         start: Value = Const(0)
         if stage.skips == "activations" and idle:  # what the beats that were left out would have added
             start = delayed(m, control.left_out, stage.sum_latency, name="left_out") * (idle * stage.fold.simd)
@@ -123,7 +124,7 @@ class MatrixVectorUnit(StreamUnit[MatrixVectorStage]):
                 for p, (dot, spare) in enumerate(zip(dots, spares, strict=True))], first)]
         if isinstance(stage.thresholds, FusedThresholds):
             width = stage.thresholds.total_bits
-            return [bits[width - 1] for bits in made_of.add(m, [
+            return [Cat(bits[width - stage.total_bits:width]) for bits in made_of.add(m, [
                 (extended(start[p], width), extended(dot.sum, width), spare)
                 for p, (dot, spare) in enumerate(zip(dots, spares, strict=True))])]
         return [Cat(extended(dot.sum, stage.total_bits)) for dot in dots]
@@ -139,7 +140,7 @@ class MatrixVectorUnit(StreamUnit[MatrixVectorStage]):
         return Cat(lanes)
 
     def _inputs(self, m: Module, control: BeatControl) -> tuple[Value, Value]:
-        """Return the beat's inputs: from the stream in the first pass, from the buffer in the others; and an address.
+        """Return the beat's inputs, which the buffer takes in the first pass; and an address.
 
         The address is that of the weights, ``stage.weight_latency`` cycles before they are used. Where activations
         decide, the number of the beat is stored beside its inputs.
@@ -159,19 +160,23 @@ class MatrixVectorUnit(StreamUnit[MatrixVectorStage]):
                 with m.If(control.store):
                     m.d.sync += x.eq(self._still(word, x))
         else:
-            m.submodules.inputs = inputs = memory.Memory(shape=len(word), depth=stage.sf, init=[],
-                                                         attrs={"ram_style": stage.input_style})
+            attrs: dict[str, Any] = {"ram_style": stage.input_style}
+            if stage.reads_all:  # what is written meanwhile is never what is read
+                attrs["no_rw_check"] = 1
+            m.submodules.inputs = inputs = memory.Memory(shape=len(word), depth=stage.sf, init=[], attrs=attrs)
             write = inputs.write_port()
             block, extra = stage.input_style == "block", stage.pace.output
             read = inputs.read_port(domain="sync" if block else "comb")
+            place = delayed(m, control.read, int(stage.reads_all), name="read")
             m.d.comb += [write.addr.eq(control.write), write.data.eq(word), write.en.eq(control.store),
-                         read.addr.eq(control.read)]
-            stored = read.data
-            if block:
-                word, first_pass = (delayed(m, value, 1 + extra, name=name) for value, name in (
-                    (word, "bypass"), (first_pass, "first")))
-                stored = delayed(m, stored, extra, name="stored")
-            m.d.sync += x.eq(self._still(Mux(first_pass, word, stored), x))
+                         read.addr.eq(place)]
+            stored = delayed(m, read.data, extra if block else 0, name="stored")
+            if not stage.reads_all:
+                if block:
+                    word, first_pass = (delayed(m, value, 1 + extra, name=name) for value, name in (
+                        (word, "bypass"), (first_pass, "first")))
+                stored = Mux(first_pass, word, stored)
+            m.d.sync += x.eq(self._still(stored, x))
         late = stage.front - stage.weight_latency - early
         if tagged:
             address = delayed(m, (address + x[bits:])[:len(address)], late, name="word")
@@ -209,11 +214,9 @@ class MatrixVectorUnit(StreamUnit[MatrixVectorStage]):
         """Return what leaves the unit, ``stage.tail_latency`` cycles after :py:`totals`, ``complete`` after issue."""
         stage = self._stage
         if isinstance(stage.thresholds, FusedThresholds):
-            codes = Signal(payload(stage.o), name="codes")
-            for p in range(stage.fold.pe):
-                reached = ~totals[p][-1] ^ int(stage.thresholds.inverts[0])
-                m.d.comb += codes[p].eq(encode_level(reached, stage.o.levels))
-            return codes
+            tail: Any = m.submodules.thresholds
+            m.d.comb += tail.totals.eq(totals.as_value())
+            return tail.codes
         sums = data.View(data.ArrayLayout(range(stage.sums[0], stage.sums[1] + 1), stage.fold.pe), totals.as_value())
         if stage.thresholds is not None:
             m.submodules.thresholds = tail = threshold_lanes(stage.thresholds)

@@ -1,8 +1,10 @@
 """Thresholds: as the tail of a pipeline, and as a stage of their own."""
 
+from functools import reduce
+from operator import add
 from typing import Any
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,7 +18,7 @@ from hwbnn.rtl.search import ThresholdSearch
 from hwbnn.rtl.tree import add_up
 from hwbnn.rtl.unit import StreamUnit
 
-__all__ = ["ThresholdLanes", "ThresholdUnit", "threshold_lanes"]
+__all__ = ["ThresholdLanes", "ThresholdUnit", "level", "threshold_lanes"]
 
 
 def threshold_lanes(thresholds: Thresholds) -> "ThresholdLanes | ThresholdSearch":
@@ -26,10 +28,15 @@ def threshold_lanes(thresholds: Thresholds) -> "ThresholdLanes | ThresholdSearch
     return ThresholdLanes(thresholds)
 
 
+def level(m: Module, t: Thresholds, reached: Value, *, name: str) -> Value:
+    """Return how many of ``reached``, a register, are set, in registers where ``t.counts`` them."""
+    return add_up(m, t.tree, list(reached), name=name) if t.counts else reduce(add, reached)
+
+
 class ThresholdLanes(wiring.Component):
     """Turn one group of numbers after another into output levels. Runs free; II 1.
 
-    A register follows the comparisons, and registers their sum where there are several; latency from
+    A register follows the comparisons, and registers their sum where there are many; latency from
     :py:`numbers` to :py:`codes` is ``thresholds.latency``.
 
     Members
@@ -71,8 +78,7 @@ class ThresholdLanes(wiring.Component):
             keep = ~row.invert if t.is_mixed else int(not t.inverts[0])
             reached = Signal(t.count, name=f"reached_{lane}", reset_less=True)
             m.d.sync += reached.eq(Cat((number < row.limits[k]) ^ keep for k in range(t.count)))
-            index = add_up(m, t.tree, list(reached), name=f"level_{lane}")
-            m.d.comb += self.codes[lane].eq(encode_level(index, t.levels))
+            m.d.comb += self.codes[lane].eq(encode_level(level(m, t, reached, name=f"level_{lane}"), t.levels))
         return m
 
 

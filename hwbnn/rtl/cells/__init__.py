@@ -11,10 +11,13 @@ from typing import Any
 
 from hwbnn.rtl.cells.ecp5 import Ecp5
 from hwbnn.rtl.cells.ice40 import Ice40
-from hwbnn.rtl.cells.plain import Bits, Cells, GatedLane, Lane, Plain
+from hwbnn.rtl.cells.plain import Bits, Cells, GatedGroup, GatedLane, Lane, Plain
 from hwbnn.rtl.cells.xilinx import Xilinx
 
-__all__ = ["FAMILIES", "Bits", "Cells", "Ecp5", "Family", "GatedLane", "Ice40", "Lane", "Plain", "Xilinx", "cells"]
+__all__ = [
+    "FAMILIES", "Bits", "Cells", "Ecp5", "Family", "GatedGroup", "GatedLane", "Ice40", "Lane", "Plain", "Xilinx",
+    "cells",
+]
 
 FAMILIES: dict[str, type[Cells]] = {"ecp5": Ecp5, "ice40": Ice40, "xilinx": Xilinx}
 """The cells of families that have their own, by Yosys' name of the family."""

@@ -1,23 +1,25 @@
 """Counting and adding on ECP5's carry chains of CCU2C.
 
 Half a CCU2C computes, of inputs A, B, C, D and the carry: P = INIT(A, B, C, D), G = INIT[3:0](A, B), S = P ^ carry, and
-passes on P ? carry : G (Lattice TN1262; Yosys ``ccu2c_sim.vh``). Three uses:
+passes on P ? carry : G (Lattice TN1262; Yosys ``ccu2c_sim.vh``). Four uses:
 
 - ``_TWO``: P = A ^ B ^ C ^ D adds the lanes (A, B) and (C, D), or any two bits, with the carry;
 - ``_LINK``: D = 1 makes P 0 and G = A ^ B, so S is the carry of the adder before, and lane (A, B) the carry into the
   next: a k-bit adder with carry takes k + 1 halves, and many adders share a chain;
-- ``_SAVE``: P = D ? A ^ B : A ^ C, G = A adds A to B or, in the first step, to C: accumulator and start in one.
+- ``_SAVE``: P = D ? A ^ B : A ^ C, G = A adds A to B or, in the first step, to C: accumulator and start in one;
+- ``_NONE`` and ``_LAST``: with D = 1 the carry stays where A, B and C are 0, else it is 1, or not A: bits above those
+  of a compare.
 """
 
 from collections.abc import Callable, Sequence
 
 from amaranth import Const, Instance, Module, Signal, Value
 
-from hwbnn.rtl.cells.plain import Bits, Plain
+from hwbnn.rtl.cells.plain import Bits, GatedLane, Plain
 
 __all__ = ["Ecp5"]
 
-LENGTH = 16  # CCU2C of a chain: longer ones are slow and hard to place
+LENGTH = 16  # CCU2C of a chain, about: longer ones are slow and hard to place
 _FEW = 3  # lanes for which a chain, which must begin and end, does not pay
 
 Bit = Value | tuple[Value, Value]  # a bit, or a lane that makes one
@@ -31,6 +33,8 @@ def _table(function: Callable[[int, int, int, int], int]) -> int:
 _TWO = _table(lambda a, b, c, d: a ^ b ^ c ^ d)
 _LINK = _table(lambda a, b, c, d: 0 if d else a ^ b)
 _SAVE = _table(lambda a, b, c, d: a ^ b if d else a ^ c)
+_NONE = _table(lambda a, b, c, d: not (a or b or c) if d else 1)
+_LAST = _table(lambda a, b, c, d: not (a or b or c) if d else not a)
 _GATE = 0x0FF6  # lane of signs A, B and masks C, D: bit 0 of 1 - x·w is C NAND D, its carry G = A ^ B: see :meth:`gate`
 _ZERO, _ONE = Const(0, 1), Const(1, 1)
 
@@ -62,8 +66,8 @@ class _Chain:
         return self._waiting
 
     def rest(self):
-        """A place where the chain may be cut."""
-        if len(self._halves) >= 2 * LENGTH - 1:
+        """A place where the chain may be cut: where the half that gives out its carry is the second of a cell."""
+        if len(self._halves) >= 2 * LENGTH - 1 and len(self._halves) % 2:
             self.close()
 
     def close(self):
@@ -89,24 +93,39 @@ class Ecp5(Plain):
     def count(self, m, groups):
         if sum(map(len, groups)) <= _FEW:
             return Plain().count(m, groups)
-        # One chain for pairs of lanes, and one for pairs of their sums: from group to group these would lengthen it.
-        chains = [_Chain(m), _Chain(m)] if len(groups) > 1 else [_Chain(m)] * 2
+        # Where that is too long, one for pairs of lanes, and one for pairs of their sums.
+        chains = [_Chain(m)] * 2 if sum(map(len, groups)) < 2 * LENGTH - 1 else [_Chain(m), _Chain(m)]
         result = [_count(chains, list(group)) for group in groups]
         for chain in chains:
             chain.close()
         return [_plain(m, bits) for bits in result]
 
     def gate(self, m, groups):
-        if sum(map(len, groups)) <= _FEW:
+        if sum(len(lanes) + len(beside) for lanes, beside in groups) <= _FEW:
             return Plain().gate(m, groups)
         chain, result = _Chain(m), []
-        for group in groups:
+        for lanes, beside in groups:
             total, twos = None, []
-            for x_mask, x_sign, w_mask, w_sign in group:
+
+            def gated(lane: GatedLane, total: Value | None) -> Value:
+                x_mask, x_sign, w_mask, w_sign = lane
                 chain.link(total)
-                total = chain.half(_GATE, x_sign, w_sign, x_mask, w_mask)
+                return chain.half(_GATE, x_sign, w_sign, x_mask, w_mask)
+
+            *others, last = lanes
+            for lane in others:
+                total = gated(lane, total)
                 twos.append(chain.carry())
-            result.append((total, twos))
+            total = gated(last, total)
+            made: Bits = []
+            if twos:  # the carry of the last lane is added to them at once
+                made.append(chain.half(_TWO, twos[0], _ZERO, *twos[1:]))
+            made.append(chain.carry())
+            carries: Bits = []
+            for lane in beside:
+                total = gated(lane, total)
+                carries.append(chain.carry())
+            result.append((total, made, carries))
             chain.rest()
         chain.close()
         return result
@@ -125,6 +144,23 @@ class Ecp5(Plain):
             chain.link(carry)
             term = [*term, *[_ZERO] * (len(total) - len(term))]
             result.append([chain.half(_SAVE, *bits, keep) for bits in zip(term, total, start, strict=True)])
+            chain.rest()
+        chain.close()
+        return result
+
+    def above(self, m, pairs):
+        chain, result = _Chain(m), []
+        for total, gap in pairs:
+            *rest, sign = total
+            chain.link(_ONE)
+            for bit, complement in zip(rest, gap, strict=False):  # which is narrower
+                chain.half(_TWO, bit, _ZERO, complement)
+            rest = rest[len(gap):]
+            while len(rest) > 2:
+                chain.half(_NONE, *rest[:3], _ONE)
+                rest = rest[3:]
+            chain.half(_LAST, sign, *rest, *[_ZERO] * (2 - len(rest)), _ONE)
+            result.append(chain.carry())
             chain.rest()
         chain.close()
         return result

@@ -1,6 +1,8 @@
 """Counting and adding on iCE40's logic cells: a LUT4 whose inputs 1 and 2 also feed a carry."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 from amaranth import Cat, Const, Instance, Module, Signal, Value
 
@@ -10,7 +12,8 @@ __all__ = ["Ice40"]
 
 LENGTH = 40  # cells of a chain: five logic tiles
 _SUM, _CARRY = 0xC33C, 0xFF00  # of inputs 1, 2, 3: all three added; input 3 alone
-_ZERO = Const(0, 1)
+_UNLESS = 0x3300  # input 3 and not input 1
+_ZERO, _ONE = Const(0, 1), Const(1, 1)
 
 
 class _Chain:
@@ -47,6 +50,17 @@ class _Chain:
             self.close()
         return out
 
+    def above(self, total: Sequence[Value], gap: Sequence[Value]) -> Value:
+        """Whether a total is at least a gap, as the carry of its bits and the gap's complement, or of bits above."""
+        *rest, sign = total
+        self._link(_ONE)
+        for k, bit in enumerate(rest):
+            self._cell(bit, gap[k] if k < len(gap) else _ONE, _SUM)
+        out = self._cell(sign, sign, _UNLESS)
+        if self._cells >= LENGTH:
+            self.close()
+        return out
+
     def close(self):
         if self._waiting is not None:
             self._link(_ZERO)
@@ -61,19 +75,22 @@ class Ice40(Plain):
 
     def gate(self, m, groups):
         result = []
-        for group in groups:
-            total, twos = None, []
-            for x_mask, x_sign, w_mask, w_sign in group:
-                negative, dead = Signal(name="negative"), ~(x_mask & w_mask)
-                m.d.comb += negative.eq(x_mask & w_mask & (x_sign ^ w_sign))
-                if total is None:
-                    total, two = number(m, dead, 1, "one")[0], negative
-                else:
-                    two, = number(m, negative | (total & dead), 1, "two")
-                    total, = number(m, total ^ dead, 1, "one")
-                twos.append(two)
-            assert total is not None  # groups are not empty
-            result.append((total, twos))
+        for lanes, beside in groups:
+            negative, dead = [], []
+            for x_mask, x_sign, w_mask, w_sign in (*lanes, *beside):
+                live = x_mask & w_mask
+                negative += number(m, live & (x_sign ^ w_sign), 1, "negative")
+                dead.append(~live)
+            if len(lanes) == 1:
+                total, twos = number(m, dead[0], 1, "one")[0], negative[:1]
+            else:  # of two lanes, where both are dead neither is negative
+                total, = number(m, dead[0] ^ dead[1], 1, "one")
+                twos = [*number(m, negative[0] | (dead[1] & ~total), 1, "two"), negative[1]]
+            for n in range(len(twos), len(dead)):
+                twos += number(m, negative[n] | (total & dead[n]), 1, "two")
+                total, = number(m, total ^ dead[n], 1, "one")
+            made = number(m, reduce(add, twos[:len(lanes)]), len(lanes).bit_length(), "twos")
+            result.append((total, made, twos[len(lanes):]))
         return result
 
     def add(self, m, sums):
@@ -81,6 +98,10 @@ class Ice40(Plain):
         result = [chain.add(x, y, carry) for x, y, carry in sums]
         chain.close()
         return result
+
+    def above(self, m, pairs):
+        chain = _Chain(m)
+        return [chain.above(total, gap) for total, gap in pairs]
 
 
 def _three(m: Module, lanes: Sequence[Lane]) -> Bits:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import add
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 
-__all__ = ["Bits", "Cells", "GatedLane", "Lane", "Plain", "gated_term", "number"]
+__all__ = ["Bits", "Cells", "GatedGroup", "GatedLane", "Lane", "Plain", "gated_term", "number"]
 
 Bits = list[Value]  # of a number, least significant first
 Lane = tuple[Value, Value]  # activation and weight
 GatedLane = tuple[Value, Value, Value, Value]  # mask and sign of the activation, mask and sign of the weight
+GatedGroup = tuple[Sequence[GatedLane], Sequence[GatedLane]]  # lanes, and the one beside them
 
 
 class Cells:
@@ -20,9 +21,10 @@ class Cells:
         """For each group of at most :data:`hwbnn.plan.count.GROUP` lanes, how many of them differ: 1 to 3 bits."""
         raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
-    def gate(self, m: Module, groups: Sequence[Sequence[GatedLane]]) -> list[tuple[Value, Bits]]:
-        """For groups of at most :data:`hwbnn.plan.count.QUAD` lanes, the sum of 1 - x·w: a bit, and bits of weight 2.
+    def gate(self, m: Module, groups: Sequence[GatedGroup]) -> list[tuple[Value, Bits, Bits]]:
+        """For each group of up to three lanes, and none or one beside them: the sum of all 1 - x·w.
 
+        It is a bit, the sum of bits of weight 2 of the lanes, 1 or 2 bits, and that of the lane beside them, if any.
         Zeros must be stored as 0 in activations' signs and as 1 in weights' signs.
         """
         raise NotImplementedError(type(self).__name__)  # every class of cells defines it
@@ -42,6 +44,13 @@ class Cells:
         """
         raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
+    def above(self, m: Module, pairs: Sequence[tuple[Bits, Bits]]) -> list[Value]:
+        """For each (total, gap): whether the total, in two's complement, is at least the gap, of which ~gap is given.
+
+        The gap is not negative and narrower than the total.
+        """
+        raise NotImplementedError(type(self).__name__)  # every class of cells defines it
+
 
 class Plain(Cells):
     """The behavioural twin, and the form for families without one of their own."""
@@ -52,15 +61,16 @@ class Plain(Cells):
 
     def gate(self, m, groups):
         result = []
-        for group in groups:
+        for lanes, beside in groups:
             total, twos = None, []
-            for lane in group:  # each bit of weight 2 as the families' chains give it
+            for lane in (*lanes, *beside):  # each bit of weight 2 as the families' chains give it
                 term = gated_term(*lane)
                 total = number(m, term if total is None else term + total, 2, "gated")
                 twos.append(total[1])
                 total = total[0]
             assert total is not None  # groups are not empty
-            result.append((total, twos))
+            result.append((total, number(m, reduce(add, twos[:len(lanes)]), len(lanes).bit_length(), "twos"),
+                           twos[len(lanes):]))
         return result
 
     def add(self, m, sums):
@@ -72,6 +82,10 @@ class Plain(Cells):
     def accumulate(self, m, sums, first):
         return [number(m, _plus(Cat(term), Mux(first, Cat(start), Cat(total)), carry), len(total), "total")
                 for total, term, start, carry in sums]
+
+    def above(self, m, pairs):
+        return [number(m, ~(Cat(total).as_signed() < Cat(~Cat(gap), Const(0, 1)).as_signed()), 1, "above")[0]
+                for total, gap in pairs]
 
 
 def _plus(x: Value, y: Value, carry: Value | None) -> Value:

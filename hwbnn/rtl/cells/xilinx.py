@@ -47,22 +47,26 @@ class Xilinx(Plain):
 
     def gate(self, m, groups):
         result = []
-        for group in groups:
+        for lanes, beside in groups:
             total: Value = _ZERO
-            twos = []
-            for lane in group:
+            twos: Bits = []
+            for lane in (*lanes, *beside):
                 total, two = _two(m, (*lane, total), _gated)
                 twos.append(two)
-            result.append((total, twos))
+            made = twos[:len(lanes)]
+            if len(made) > 1:
+                made = list(_two(m, made, lambda a, b, c, d, e: a + b + c))
+            result.append((total, made, twos[len(lanes):]))
         return result
-
-
     def full(self, m, x, y, carry):
         return list(_two(m, (x, y, carry), lambda a, b, c, d, e: a + b + c))
 
     def add(self, m, sums):
         return [_ripple(m, x, y, carry) if max(len(x), len(y)) <= _RIPPLED else _carried(m, x, y, carry)
                 for x, y, carry in sums]
+
+    def above(self, m, pairs):
+        return [_above(m, total, gap) for total, gap in pairs]
 
 
 def _ripple(m: Module, x: Bits, y: Bits, carry: Value | None) -> Bits:
@@ -77,21 +81,45 @@ def _ripple(m: Module, x: Bits, y: Bits, carry: Value | None) -> Bits:
 
 def _carried(m: Module, x: Bits, y: Bits, carry: Value | None) -> Bits:
     """A carry chain: each place passes the carry on where its bits differ, and gives one of them where not."""
-    pairs = list(zip_longest(x, y, fillvalue=_ZERO))
+    return _chained(m, [(a ^ b, a) for a, b in zip_longest(x, y, fillvalue=_ZERO)], carry)
+
+
+def _chained(m: Module, places: Sequence[tuple[Value, Value]], carry: Value | None) -> Bits:
+    """The sums of places, each of whether it passes the carry on and what it gives if not, and the last carry."""
     out: Bits = []
     above: Value = _ZERO
-    for start in range(0, len(pairs), _PLACES):
-        group = pairs[start:start + _PLACES]
+    for start in range(0, len(places), _PLACES):
+        group = [*places[start:start + _PLACES]]
         group += [(_ZERO, _ZERO)] * (_PLACES - len(group))
         sums, carries = Signal(_PLACES, name="sum"), Signal(_PLACES, name="carries")
         first = {"i_CI": above, "i_CYINIT": _ZERO} if start else {
             "i_CI": _ZERO, "i_CYINIT": _ZERO if carry is None else carry}
-        m.submodules += Instance("CARRY4", **first, i_S=Cat(a ^ b for a, b in group), i_DI=Cat(a for a, _ in group),
-                                 o_O=sums, o_CO=carries)
+        m.submodules += Instance("CARRY4", **first, i_S=Cat(passes for passes, _ in group),
+                                 i_DI=Cat(given for _, given in group), o_O=sums, o_CO=carries)
         out.extend(sums)
         above = carries[-1]
-        end = carries[(len(pairs) - 1) % _PLACES]
-    return [*out[:len(pairs)], end]
+        end = carries[(len(places) - 1) % _PLACES]
+    return [*out[:len(places)], end]
+
+
+def _above(m: Module, total: Bits, gap: Bits) -> Value:
+    """Whether a total is at least a gap, whose complement is given: two bits a LUT6_2, then bits above and the sign."""
+    *rest, sign = total
+    places: list[tuple[Value, Value]] = []
+    while gap:
+        bits, complements = [*rest[:2], _ZERO][:2], [*gap[:2], _ONE][:2]
+        places.append(_two(m, (*bits, *complements), _compared))
+        rest, gap = rest[2:], gap[2:]
+    while len(rest) > 4:
+        places.append((_two(m, rest[:5], lambda *bits: int(not any(bits)))[0], _ONE))
+        rest = rest[5:]
+    places.append(_two(m, (sign, *rest), lambda *bits: (not any(bits)) | (not bits[0]) << 1))
+    return _chained(m, places, _ONE)[-1]
+
+
+def _compared(a: int, b: int, not_a: int, not_b: int, _: int) -> int:
+    """Whether b a is equal to the number of which not_b not_a is the complement; and whether it is greater."""
+    return ((a ^ not_a) & (b ^ not_b)) | (b if b == not_b else a) << 1
 
 
 def _gated(x_mask: int, x_sign: int, w_mask: int, w_sign: int, total: int) -> int:
