@@ -4,7 +4,7 @@ A row is ``NETWORK-LANES-FAMILY``, ``ternary-FAMILY`` or ``binary-FAMILY``. The 
 (``$HWBNN_DATA``), folded by the solver for so many cycles per frame that they come to about that number of lanes (sum
 of PE times SIMD), or by hand, from AXI4-Stream to AXI4-Stream with everything between; ``ternary`` and ``binary`` are
 one matrix-vector unit behind AXI4-Stream, 512 by 128 with 64 by 16 lanes, activations, weights and results of these
-levels. The emitted Verilog goes through Yosys, flat: made for the family (``cells``), and, of the units, also without
+levels, inputs in block memory, since not every family has memory of look-up tables. The emitted Verilog goes through Yosys, flat: made for the family (``cells``), and, of the units, also without
 cells (``plain``), the same plan where ``+`` is left to synthesis. The weights of the networks make that slow: minutes
 each.
 
@@ -46,7 +46,7 @@ def unit(levels: ir.Levels) -> Plan:
     net = ir.Network("unit", ir.Input("x", (512,), (512,), levels), (
         ir.MatMul("fc", ("x",), ("acc",), weights, levels),
         ir.Threshold("act", ("acc",), ("y",), limits, levels)), (ir.Output("o", "y", (128,)),))
-    return lower(net, {"fc": Fold(16, 64)})
+    return lower(net, {"fc": Fold(16, 64)}, styles={"fc.inputs": "block"})
 
 
 def published(size: str) -> Plan:
