@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from hwbnn import ir
+from hwbnn.cost.constants import threshold_forms
+from hwbnn.cost.datapath import accumulators, dot_forms
 from hwbnn.fold import Goal, solve
 from hwbnn.plan import Fold, MatrixVectorStage, Plan, lower
 from hwbnn.rtl import verilog
@@ -112,4 +114,19 @@ def section(rows: dict[str, dict]) -> list[str]:
         folds[f"{TITLES[size.partition('-')[0]]}, {row['lanes']:,} lanes"] = ", ".join(
             f"{layer} {pe}x{simd}" for layer, (pe, simd) in row["folds"].items())
     lines += ["", "Foldings (PE x SIMD):", "", *(f"- {name}: {text}" for name, text in folds.items())]
+    return lines + ["", *parts()]
+
+
+def parts() -> list[str]:
+    """Where the look-up tables of the ternary unit go, by the closed forms of :mod:`hwbnn.cost`."""
+    stage = unit(ir.TERNARY).stage("fc")
+    assert isinstance(stage, MatrixVectorStage) and stage.thresholds is not None  # that is what the unit is
+    lines = ["The ternary unit by parts, LUT4 per lane before calibration: a lane is two places of a carry chain on ECP5,",
+             "or three look-up tables, and its bits of weight 2 are added; thresholds are a sign and a gap.", "",
+             "| family | lanes and their sum | accumulators | thresholds |", "|---|---:|---:|---:|"]
+    for family in ("ecp5", "ice40"):
+        thresholds = threshold_forms(stage.thresholds, family)
+        found = (dot_forms(stage.dot, family=family).datapath * stage.fold.pe, accumulators(stage, family).datapath,
+                 thresholds.datapath + thresholds.rom)
+        lines.append(f"| {family} | {' | '.join(f'{luts / stage.fold.lanes:.2f}' for luts in found)} |")
     return lines
