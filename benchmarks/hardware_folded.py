@@ -4,9 +4,9 @@ A row is ``NETWORK-LANES-FAMILY``, ``ternary-FAMILY`` or ``binary-FAMILY``. The 
 (``$HWBNN_DATA``), folded by the solver for so many cycles per frame that they come to about that number of lanes (sum
 of PE times SIMD), or by hand, from AXI4-Stream to AXI4-Stream with everything between; ``ternary`` and ``binary`` are
 one matrix-vector unit behind AXI4-Stream, 512 by 128 with 64 by 16 lanes, activations, weights and results of these
-levels, inputs in block memory, since not every family has memory of look-up tables. The emitted Verilog goes through Yosys, flat: made for the family (``cells``), and, of the units, also without
-cells (``plain``), the same plan where ``+`` is left to synthesis. The weights of the networks make that slow: minutes
-each.
+levels, inputs in block memory, since not every family has memory of look-up tables. The emitted Verilog goes through
+Yosys, flat: made for the family (``cells``), and, of the units, also without cells (``plain``), the same plan where
+``+`` is left to synthesis. The weights of the networks make that slow: minutes each.
 
 Look-up tables are LUT4 and two per CCU2C on ECP5, LUT6 (a LUT6_2 is one) on Xilinx, SB_LUT4 on iCE40, with what
 memories of look-up tables take.
@@ -114,15 +114,15 @@ def section(rows: dict[str, dict]) -> list[str]:
         folds[f"{TITLES[size.partition('-')[0]]}, {row['lanes']:,} lanes"] = ", ".join(
             f"{layer} {pe}x{simd}" for layer, (pe, simd) in row["folds"].items())
     lines += ["", "Foldings (PE x SIMD):", "", *(f"- {name}: {text}" for name, text in folds.items())]
-    return lines + ["", *parts()]
+    return [*lines, "", *parts()]
 
 
 def parts() -> list[str]:
     """Where the look-up tables of the ternary unit go, by the closed forms of :mod:`hwbnn.cost`."""
     stage = unit(ir.TERNARY).stage("fc")
     assert isinstance(stage, MatrixVectorStage) and stage.thresholds is not None  # that is what the unit is
-    lines = ["The ternary unit by parts, LUT4 per lane before calibration: a lane is two places of a carry chain on ECP5,",
-             "or three look-up tables, and its bits of weight 2 are added; thresholds are a sign and a gap.", "",
+    lines = ["The ternary unit by parts, LUT4 per lane before calibration: a lane is two places of a carry chain on",
+             "ECP5, or three look-up tables, and its bits of weight 2 are added; thresholds are a sign and a gap.", "",
              "| family | lanes and their sum | accumulators | thresholds |", "|---|---:|---:|---:|"]
     for family in ("ecp5", "ice40"):
         thresholds = threshold_forms(stage.thresholds, family)
