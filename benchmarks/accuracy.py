@@ -181,7 +181,9 @@ def page() -> str:
     for target in MEASURED:
         path = TABLES / f"{target}.json"
         if not path.exists():
-            sections.append(f"## {target}\n\nNot measured yet.\n")
+            model = cost.technology(target).lut_model
+            shared = f" Look-up tables: {model.datapath.source}." if model.known else ""
+            sections.append(f"## {target}\n\nNot measured yet.{shared}\n")
             continue
         table = Table.read(path)
         sections.append(target_section(target, table))

@@ -9,11 +9,11 @@ from hwbnn.cost.counts import above_luts
 from hwbnn.cost.datapath import tree_forms
 from hwbnn.cost.fabric import fabric
 from hwbnn.cost.terms import Forms
-from hwbnn.plan import FusedThresholds
+from hwbnn.plan import FusedThresholds, Stage
 from hwbnn.plan.records import index_bits, span_bits
 from hwbnn.plan.tables import SearchedThresholds, Table, Thresholds
 
-__all__ = ["constants", "distinct_columns", "logic", "threshold_forms", "word_bits"]
+__all__ = ["constants", "distinct_columns", "live_widths", "logic", "threshold_forms", "word_bits"]
 
 
 def distinct_columns(bits: NDArray) -> int:
@@ -32,6 +32,17 @@ def word_bits(words: Sequence[int], width: int) -> NDArray[np.uint8]:
     size = -(-width // 8)
     rows = np.frombuffer(b"".join(word.to_bytes(size, "little") for word in words), np.uint8)
     return np.unpackbits(rows.reshape(len(words), size), axis=1, count=width, bitorder="little")
+
+
+def live_widths(stage: Stage) -> dict[str, int]:
+    """Memory to the columns that change from word to word, of constants in a single memory; others are left out."""
+    found = {}
+    for table in (getattr(getattr(stage, "thresholds", None), "table", None), getattr(stage, "offset_table", None),
+                  getattr(stage, "table", None)):
+        if isinstance(table, Table) and table.style == "block" and not table.loadable and len(table.bank.memories) == 1:
+            bits = word_bits(table.words, table.width)
+            found[table.bank.memories[0].name] = int(np.sum(np.any(bits != bits[:1], axis=0)))
+    return found
 
 
 def logic(words: Sequence[int], width: int, family: str) -> Forms:

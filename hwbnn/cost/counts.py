@@ -64,4 +64,6 @@ def accumulator_luts(bits: int, family: str, *, adds: bool) -> float:
     """LUT4 of an accumulator of ``bits`` bits, which ``adds`` or takes its start and a single beat."""
     if family == "ecp5":
         return bits + 1.0
+    if family == "xilinx":  # the choice is part of the sum
+        return 1.0 * bits
     return 2.0 * bits if adds else 1.0 * bits

@@ -194,6 +194,9 @@ def paths(stage: Stage, tech: Technology | None = None) -> tuple[Path, ...]:
     if isinstance(stage, PipelineStage):
         level = stage.fifo_depth.bit_length()
         found.append(Path("credits", 2 + (level >= CHAIN_BITS), level if level >= CHAIN_BITS else 0))
+    if tech is not None and tech.lut_memory is None:  # flip-flops, of which one is chosen
+        found += [Path("storage", 1 + index_bits(memory.depth)) for memory in stage.memories
+                  if memory.style == "distributed"]
     if isinstance(stage, MatrixVectorStage):
         found += _matrix(stage, tech)
     elif isinstance(stage, ParallelStage):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from hwbnn.cost.constants import live_widths
 from hwbnn.cost.datapath import MULTIPLIER_LUTS
 from hwbnn.cost.fabric import still_bits, storage_luts
 from hwbnn.cost.forms import forms
@@ -183,8 +184,9 @@ def of_stage(stage: Stage, tech: Technology) -> Resources:
     mapped = stage.flip_flops - form.merged - isinstance(stage, SUMS) * stage.o.lanes * still_bits(stage.o.levels)
     if tech.lut_memory is None:
         mapped += sum(_width(part, stage) * part.depth for part in stage.memories if part.style == "distributed")
-    blocks = sum(tech.block_memory.blocks(m.width, m.depth, written=m.written) for m in stage.memories
-                 if m.style == "block")
+    live = live_widths(stage)
+    blocks = sum(tech.block_memory.blocks(live.get(m.name, m.width), m.depth, written=m.written)
+                 for m in stage.memories if m.style == "block")
     dsp, _ = multiplications(form, tech)
     return Resources(
         modelled(tech.lut_model, tech.lut), modelled(tech.mapped_lut_model, tech.mapped_lut),
