@@ -70,6 +70,21 @@ class Add(Use):
                                     for x, y, c in zip(*(self.i[k::3] for k in range(3)), strict=True)])
 
 
+class AddLanes(Use):
+    """Of pairs of lanes, the second of which is shorter by a number of lanes whose bits come plain."""
+
+    def __init__(self, made_of, widths):
+        super().__init__(made_of, [k for x, plain in widths for k in (x, x, x)], [x + 1 for x, _ in widths])
+        self.plain = [plain for _, plain in widths]
+
+    def results(self, m):
+        sums = []
+        for x, v, y, plain in zip(*(self.i[k::3] for k in range(3)), self.plain, strict=True):
+            lanes = list(zip(y, v[::-1], strict=True))[plain:]
+            sums.append((list(zip(x, v, strict=True)), [*y[:plain], *lanes], None))
+        return self.made_of.add(m, sums)
+
+
 class Accumulate(Use):
     def __init__(self, made_of, widths):
         super().__init__(made_of, [1, *(k for total, term, c in widths for k in (total, term, total, c))],
@@ -109,6 +124,7 @@ def test_every_function_is_equal_to_its_twin(family, tmp_path):
         *pairs(Add, made_of, [[(3, 3, 1)] * 4, [(4, 4, 1), (4, 3, 0), (2, 4, 1)], [(7, 7, 1)] * 5]),
         *pairs(Above, made_of, [[(total, gap)] for total in range(1, 6) for gap in range(total)]),
         *pairs(Above, made_of, [[(11, 6), (9, 2)], [(12, 0)] * 2, [(16, 3)], [(8, 7)] * 5]),
+        *pairs(AddLanes, made_of, [[(2, 0)], [(5, 2)], [(4, 0), (3, 3), (6, 1)]]),
         *pairs(Accumulate, made_of, [[(6, 4, 1)], [(5, 5, 0)], [(3, 1, 1), (4, 3, 0), (4, 2, 1)]]),
     ], family, tmp_path)
 
@@ -148,6 +164,8 @@ def test_processing_elements_of_cells_are_equal_to_behavioural_ones(family, tmp_
         *elements(ir.TERNARY, ir.TERNARY, [(1, True), (2, False), (5, True), (6, False)]),
         *elements(ir.TERNARY, ir.BIPOLAR, [(3, True), (8, True)]),
         *elements(ir.BIPOLAR, ir.TERNARY, [(4, False), (9, True)]),
+        *elements(ir.Levels.signed(4), ir.BIPOLAR, [(1, False), (2, False), (5, False)]),
+        *elements(ir.Levels.unsigned(4), ir.TERNARY, [(3, False)]),
     ], family, tmp_path)
 
 

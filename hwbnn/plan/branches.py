@@ -156,7 +156,7 @@ class AddStage(JoiningStage):
 
     @property
     def memories(self):
-        return (self.fifo,)
+        return self.fifo_memories
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -229,7 +229,7 @@ class ConcatStage(JoiningStage):
 
     @property
     def memories(self):
-        return (self.fifo,)
+        return self.fifo_memories
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -304,4 +304,4 @@ class SliceStage(PipelineStage):
 
     @property
     def memories(self):
-        return (self.fifo,)
+        return self.fifo_memories

@@ -74,7 +74,7 @@ class Builder:
         first = next((node for node in network.nodes if isinstance(node, ir.MatMul | ir.Conv)), None)
         values, lanes = math.prod(tensor.shape), 1
         if first is not None:
-            wanted = input_lanes(first, folds[first.name].pe, folds[first.name].simd)
+            wanted = input_lanes(network, first, folds[first.name])
             lanes = wanted if tensor.channels % wanted == 0 else 1
         stream = Stream(tensor.levels, lanes, values // lanes)
         self.stages.append(FrameInputStage(name="input", nodes=(), i=stream, o=stream))

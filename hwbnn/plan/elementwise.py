@@ -43,7 +43,7 @@ class ThresholdStage(PipelineStage):
 
     @property
     def memories(self):
-        return (*self.thresholds.memories, self.fifo)
+        return (*self.thresholds.memories, *self.fifo_memories)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -150,7 +150,7 @@ class AffineStage(PipelineStage):
 
     @property
     def memories(self):
-        return (*self.table.memories, self.fifo)
+        return (*self.table.memories, *self.fifo_memories)
 
 
 def _bits(span: range) -> int:
@@ -226,7 +226,7 @@ class ArgMaxStage(PipelineStage):
 
     @property
     def memories(self):
-        return (self.fifo,)
+        return self.fifo_memories
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -270,4 +270,4 @@ class TopKStage(PipelineStage):
 
     @property
     def memories(self):
-        return (self.fifo,)
+        return self.fifo_memories

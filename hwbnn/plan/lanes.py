@@ -110,13 +110,14 @@ class MismatchLane(Lane):
 
 
 class ConditionalLane(Lane):
-    """b bits times bipolar: the term is the code of x, complemented where the weight is -1.
+    """b bits times bipolar: the term is the code of x, complemented where the weight is +1: each bit XOR the weight.
 
     With u = x + h in 0..2^b - 1 (h = 2^(b-1) for signed x, the sign bit turned; else 0) the term is u or
-    2^b - 1 - u, so dot = S - N(2^b - 1) - h · (sum of weights), N the number of weights -1.
+    2^b - 1 - u, so dot = N(2^b - 1) - S - h · (sum of weights), N the number of weights +1.
     """
 
     requirement = "k-bit integers times bipolar"
+    scale = -1  # pyright: ignore[reportAssignmentType]  # of this kind it is one for all
 
     @classmethod
     def fits(cls, x, w):
@@ -127,14 +128,18 @@ class ConditionalLane(Lane):
         return 0, 2**self.x.bits - 1
 
     def offsets(self, weights):
-        negative = (weights < 0).sum(axis=1)
-        return (-negative * self.high - self.half * weights.sum(axis=1)).astype(np.int64)
+        positive = (weights > 0).sum(axis=1)
+        return (positive * self.high - self.half * weights.sum(axis=1)).astype(np.int64)
 
 
 class GatedConditionalLane(ConditionalLane):
-    """b bits times ternary: as b bits times bipolar, and the term is 0 where the weight is 0, which needs no offset."""
+    """b bits times ternary: the term is the code of x, complemented where the weight is -1, and 0 where it is 0.
+
+    So dot = S - N(2^b - 1) - h · (sum of weights), N the number of weights -1.
+    """
 
     requirement = "k-bit integers times ternary"
+    scale = 1  # pyright: ignore[reportAssignmentType]  # of this kind it is one for all
 
     @classmethod
     def fits(cls, x, w):
@@ -143,6 +148,10 @@ class GatedConditionalLane(ConditionalLane):
     @property
     def idle_weight(self):
         return 0
+
+    def offsets(self, weights):
+        negative = (weights < 0).sum(axis=1)
+        return (-negative * self.high - self.half * weights.sum(axis=1)).astype(np.int64)
 
 
 class GatedLane(Lane):

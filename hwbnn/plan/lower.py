@@ -25,7 +25,7 @@ from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import STYLES, Fold, Memory, PipelineStage, Stage, Stream, Style, ceil_div
 from hwbnn.plan.schedule import Blocked, Cycles, Schedule, paced, schedule, steady
 from hwbnn.plan.storage import buffer_style
-from hwbnn.plan.width_converter import WidthConverterStage
+from hwbnn.plan.width_converter import JoinStage, WidthConverterStage
 from hwbnn.plan.window import WindowStage
 
 __all__ = ["Plan", "converters", "lower", "unsized"]
@@ -255,27 +255,36 @@ def _leaner(stages: Sequence[Stage], edges: Sequence[Edge], slowest: int) -> lis
     """
     by_name = {stage.name: stage for stage in stages}
     after = {edge.source: by_name[edge.target] for edge in reversed(edges)}
-    capped = []
-    for stage in stages:
-        if isinstance(stage, PipelineStage) and not isinstance(stage, FifoStage):
-            most = max(stage.least_fifo_depth, min(stage.fifo_depth, _useful_depth(stage, after)))
-            stage = replace(stage, fifo_depth=most)
-        capped.append(stage)
-    try:
-        return capped if paced(capped, slowest, edges=edges) else list(stages)
-    except Blocked:
-        return list(stages)
+    for spare in (0, 1):
+        capped = []
+        for stage in stages:
+            if isinstance(stage, PipelineStage) and not isinstance(stage, FifoStage):
+                most = min(stage.fifo_depth, _useful_depth(stage, after, spare=spare))
+                stage = replace(stage, fifo_depth=max(stage.least_fifo_depth, most))
+            capped.append(stage)
+        try:
+            if paced(capped, slowest, edges=edges):
+                return capped
+        except Blocked:
+            pass
+    return list(stages)
 
 
-def _useful_depth(stage: Stage, after: Mapping[str, Stage]) -> int:
-    """How deep a FIFO may have to be for the sake of what comes after it."""
+def _useful_depth(stage: Stage, after: Mapping[str, Stage], *, spare: int) -> int:
+    """How deep a FIFO may have to be for the sake of what comes after it.
+
+    What joins beats holds nearly all of a word itself, so that it may do without one, unless some are to ``spare``.
+    """
+    joins = isinstance(stage, JoinStage) and not spare
+    if isinstance(stage, WindowStage) and isinstance(after[stage.name], JoinStage) and not spare:
+        return 1
     following = after[stage.name]
     while isinstance(following, WidthConverterStage | ThresholdStage | AffineStage):
         following = after[following.name]
     if isinstance(following, WindowStage | PadStage | PoolStage):
         return 1
     if isinstance(following, MatrixVectorStage | ParallelStage):
-        return 2 * ceil_div(following.columns, stage.o.lanes)
+        return max(1, 2 * ceil_div(following.columns, stage.o.lanes) - joins)
     return UNLIMITED
 
 

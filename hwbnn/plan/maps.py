@@ -10,7 +10,7 @@ from hwbnn import ir
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.pad import PadStage
 from hwbnn.plan.pool import PoolStage
-from hwbnn.plan.records import Stream
+from hwbnn.plan.records import Fold, Stream
 from hwbnn.plan.tables import Borders
 from hwbnn.plan.window import Loop, WindowStage
 
@@ -20,13 +20,28 @@ if TYPE_CHECKING:  # which imports this module
 __all__ = ["MAPS", "corrections", "input_lanes", "padding_value", "windows"]
 
 
-def input_lanes(node: ir.MatMul | ir.Conv, pe: int, simd: int) -> int:
-    """Lanes of the stream that the stages of a matrix begin with, for a folding."""
+def input_lanes(network: ir.Network, node: ir.MatMul | ir.Conv, fold: Fold) -> int:
+    """Lanes of the stream that the stages of a matrix begin with, for a folding.
+
+    A window is no wider than the unit takes its beats, where that takes them evenly: those of a vector each in its own
+    pass, or a vector at once while it works at the one before.
+    """
     matrix = Matrix.of(node)
     assert matrix is not None  # of these nodes there is one
     if isinstance(node, ir.MatMul):
-        return simd
-    return pe if matrix.is_depthwise else math.gcd(simd, node.weights.shape[3])  # all, where kernels have one tap
+        return fold.simd
+    if matrix.is_depthwise:
+        return fold.pe
+    most = math.gcd(fold.simd, node.weights.shape[3])  # all, where kernels have one tap
+    sf, nf, taps = matrix.columns // fold.simd, matrix.rows // fold.pe, math.prod(node.kernel)
+    if taps == 1 or matrix.taps is not None or (sf > 1 and nf > 1):
+        return most
+    height, width, channels = network.tensors[node.input].shape
+    top, left, bottom, right = node.padding
+    pixels = network.tensors[node.output].pixels
+    values = channels * max((height + top + bottom) * (width + left + right), pixels * taps)
+    return next(lanes for lanes in range(1, most + 1)
+                if most % lanes == 0 and (values <= lanes * pixels * matrix.uses * sf * nf or lanes == most))
 
 
 def padding_value(levels: ir.Levels) -> int:
@@ -102,7 +117,7 @@ def conv(b: "Builder", node: ir.Conv) -> ir.Node:
     shape, out = b.network.tensors[node.input].shape, b.network.tensors[node.output].shape
     fold, matrix = b.folds[node.name], Matrix.of(node)
     assert matrix is not None  # of a Conv there is one
-    b.convert(input_lanes(node, fold.pe, fold.simd), node.name)
+    b.convert(input_lanes(b.network, node, fold), node.name)
     value, borders, values = padding_value(b.stream.levels), None, None
     if any(node.padding) and value:
         borders, values = corrections(node, shape, out, value)

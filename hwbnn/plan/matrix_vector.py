@@ -421,6 +421,6 @@ class MatrixVectorStage(PipelineStage):
             result.append(Memory(f"{self.name}.inputs", self.input_lanes * self.lane.x.bits + self.tag_bits, self.sf,
                                  self.input_style, written=True))
         if self.thresholds is not None:
-            return (*result, *self.thresholds.memories, self.fifo)
+            return (*result, *self.thresholds.memories, *self.fifo_memories)
         assert self.offset_table is not None  # one or the other
-        return (*result, *self.offset_table.memories, self.fifo)
+        return (*result, *self.offset_table.memories, *self.fifo_memories)

@@ -114,4 +114,4 @@ class PadStage(PipelineStage):
 
     @property
     def memories(self):
-        return (self.fifo,)
+        return self.fifo_memories

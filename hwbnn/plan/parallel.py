@@ -139,4 +139,4 @@ class ParallelStage(PipelineStage):
 
     @property
     def memories(self):
-        return (self.fifo,)
+        return self.fifo_memories

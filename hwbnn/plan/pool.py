@@ -80,4 +80,4 @@ class PoolStage(PipelineStage):
 
     @property
     def memories(self):
-        return (self.fifo,)
+        return self.fifo_memories

@@ -319,6 +319,16 @@ class PipelineStage(Stage):
         return Memory(f"{self.name}.fifo", self.o.bits, self.fifo_depth, "distributed")
 
     @property
+    def fifo_memories(self) -> tuple[Memory, ...]:
+        """The output FIFO's storage, unless it is a register, for a single entry."""
+        return (self.fifo,) if self.fifo_depth > 1 else ()
+
+    @property
     def fifo_flip_flops(self) -> int:
-        """Pointers and level of the output FIFO, credits, and the flags that it has something and that it has room."""
+        """Pointers and level of the output FIFO, credits, and the flags that it has something and that it has room.
+
+        Of a single entry the register and two flags.
+        """
+        if self.fifo_depth == 1:
+            return self.o.bits + 2
         return 2 * index_bits(self.fifo_depth) + 2 * self.fifo_depth.bit_length() + 2

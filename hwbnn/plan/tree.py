@@ -7,6 +7,8 @@ from hwbnn.plan.records import span_bits
 
 __all__ = ["Planes", "Tree"]
 
+CHAIN_BITS = 4  # narrower sums become plain LUTs
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -26,6 +28,11 @@ class Tree:
             raise ValueError(f"Tree count must be at least 1, not {self.count}")
         if self.low > self.high:
             raise ValueError(f"Tree low must be at most high, not {self.low} and {self.high}")
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether its adders are those of a family's cells: of terms wide enough for carry chains."""
+        return self.low >= 0 and self.bits(1) >= CHAIN_BITS
 
     @property
     def depth(self) -> int:

@@ -35,7 +35,10 @@ class WidthConverterStage(Stage):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JoinStage(WidthConverterStage, PipelineStage):
-    """``ratio`` beats become one: all but the last wait in registers, then enter the FIFO as one word."""
+    """``ratio`` beats become one: all but the last wait in registers, then enter the FIFO as one word.
+
+    The others are taken before there is room for the word, so that a FIFO of a single entry keeps the pace.
+    """
 
     def __post_init__(self):
         WidthConverterStage.__post_init__(self)
@@ -54,16 +57,42 @@ class JoinStage(WidthConverterStage, PipelineStage):
         return 1
 
     @property
+    def least_fifo_depth(self):
+        return 1
+
+    @property
     def latency(self):
         return self.ratio
 
+    def moves(self, inputs, outputs, begun, depth):
+        (i,), (o,), group, now = inputs, outputs, 0, -1
+        while True:
+            for _ in range(self.ratio - 1):
+                while not i.ready():
+                    yield i
+                now = max(now + 1, i.visible())
+                i.take(now)
+            earliest = now + 1
+            if group >= depth:
+                while len(o.moved) <= group - depth:
+                    yield o
+                earliest = max(earliest, o.moved[group - depth] + 1)
+            while not i.ready():
+                yield i
+            now = max(earliest, i.visible())
+            i.take(now)
+            begun.append(now)
+            o.offer(now + 1)
+            group += 1
+
     @property
     def flip_flops(self):
-        return (self.ratio - 1) * self.i.bits + index_bits(self.ratio) + self.fifo_flip_flops
+        """The beats that wait, their number, and whether the last is next."""
+        return (self.ratio - 1) * self.i.bits + index_bits(self.ratio) + 1 + self.fifo_flip_flops
 
     @property
     def memories(self):
-        return (self.fifo,)
+        return self.fifo_memories
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -75,8 +75,17 @@ class WindowStage(PipelineStage):
 
     @property
     def loops(self) -> tuple[Loop, ...]:
-        """The loops that have a counter, outermost first."""
-        return tuple(loop for loop in (*self.outer, *self.inner) if loop.count > 1)
+        """The loops that have a counter, outermost first. Those of the inner ones that go on in step are one."""
+        return (*(loop for loop in self.outer if loop.count > 1), *self._walk)
+
+    @cached_property
+    def _walk(self) -> tuple[Loop, ...]:
+        walk: list[Loop] = []
+        for loop in self.inner:
+            if walk and loop.count > 1 and walk[-1].stride == loop.count * loop.stride:
+                loop = Loop(walk.pop().count * loop.count, loop.stride)
+            walk += [loop] if loop.count > 1 else []
+        return tuple(walk)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -95,7 +104,7 @@ class WindowStage(PipelineStage):
         outer = tuple(loop for loop in self.outer if loop.count > 1)
         back = [sum(loop.extent for loop in outer[n + 1:]) for n in range(len(outer))]
         return (*(loop.stride - b for loop, b in zip(outer, back, strict=True)),
-                *(0 for loop in self.inner if loop.count > 1),
+                *(0 for _ in self._walk),
                 self.i.beats - sum(loop.extent for loop in outer))
 
     @property
@@ -120,8 +129,18 @@ class WindowStage(PipelineStage):
 
     @cached_property
     def buffer(self) -> Memory:
-        return Memory(f"{self.name}.buffer", self.i.bits, self.depth,
-                      self.style or buffer_style(self.i.bits, self.depth), written=True)
+        style = self.style or buffer_style(self.i.bits, self.depth)
+        depth = 1 << index_bits(self.depth) if style == "block" and self.pace.levels > 1 else self.depth
+        return Memory(f"{self.name}.buffer", self.i.bits, depth, style, written=True)
+
+    @property
+    def wraps(self) -> bool:
+        """Whether addresses wrap by themselves, so that the place to read is a difference.
+
+        Where there is time for it, block memory is as deep as its address can say: what is beyond :attr:`depth` would
+        mostly stay empty.
+        """
+        return self.buffer.depth == 1 << index_bits(self.depth) and self.pace.levels > 1
 
     @cached_property
     def sources(self) -> NDArray[np.int64]:
@@ -215,7 +234,8 @@ class WindowStage(PipelineStage):
 
     @property
     def flip_flops(self):
-        total = sum(index_bits(loop.count) + 1 for loop in self.loops) + 2 * index_bits(self.depth)
+        total = sum(index_bits(loop.count) + 1 for loop in self.loops)
+        total += (1 if self.wraps else 2) * index_bits(self.depth)
         total += span_bits(self.lead_range.start, self.depth) + span_bits(self.held_range.start, self.depth)
         waiting = self.pace.output * self.i.bits if self.buffer.style == "block" else 0
         total += 2  # whether the source is there, and whether there is room
@@ -223,4 +243,4 @@ class WindowStage(PipelineStage):
 
     @property
     def memories(self):
-        return (self.buffer, self.fifo)
+        return (self.buffer, *self.fifo_memories)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hwbnn import plan
 from hwbnn.rtl.cells import cells
 from hwbnn.rtl.count import count_gated, count_up
-from hwbnn.rtl.lanes import mask_and_bit, terms
+from hwbnn.rtl.lanes import mask_and_bit, terms, xor_lanes
 from hwbnn.rtl.tree import add_planes, add_up
 
 __all__ = ["DotProduct"]
@@ -66,7 +66,9 @@ class DotProduct(wiring.Component):
             case _:
                 planes = terms(m, dot.lane, [x for x, _ in codes], [w for _, w in codes])
                 names = ["sum"] if len(planes) == 1 else [f"sum_{plane}" for plane in range(len(planes))]
-                sums = [add_up(m, dot.tree, plane, name=name) for plane, name in zip(planes, names, strict=True)]
+                lanes = xor_lanes(dot.lane, codes)
+                sums = [add_up(m, dot.tree, plane, lanes=lanes, made_of=made_of, name=name)
+                        for plane, name in zip(planes, names, strict=True)]
                 m.d.comb += self.sum.eq(add_planes(m, dot.planes, sums))
                 return m
         m.d.comb += self.sum.eq(Cat(bits))

@@ -22,7 +22,7 @@ class OutputFifo(wiring.Component):
     shape : shape-like
         Of an entry.
     depth : :class:`int`
-        Entries, at least 1.
+        Entries, at least 1. A single one is a register, more are LUT memory.
 
     Members
     -------
@@ -65,6 +65,9 @@ class OutputFifo(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        if self._depth == 1:
+            self._register(m)
+            return m
         m.submodules.storage = storage = memory.Memory(shape=self._shape, depth=self._depth, init=[],
                                                        attrs={"ram_style": "distributed"})
         write, read = storage.write_port(), storage.read_port(domain="comb")
@@ -93,3 +96,15 @@ class OutputFifo(wiring.Component):
         with m.If(taken):
             m.d.sync += r_index.eq(Mux(r_index == last, 0, r_index + 1))
         return m
+
+    def _register(self, m: Module):
+        """A single entry: it is under way until it is taken."""
+        stored = Signal(self._shape, name="stored", reset_less=True)
+        level, taken = Signal(), Signal()
+        m.d.comb += [taken.eq(level & self.o.ready), self.o.valid.eq(level), self.o.payload.eq(stored)]
+        with m.If(self.w_en):
+            m.d.sync += [stored.eq(self.w_data), level.eq(1)]
+        with m.If(taken):
+            m.d.sync += level.eq(0)
+        with m.If(self.issue != taken):
+            m.d.sync += self.room.eq(taken)

@@ -13,7 +13,7 @@ from hwbnn import plan
 from hwbnn.ir import Levels
 from hwbnn.rtl.codes import decode
 
-__all__ = ["Multiplier", "mask_and_bit", "terms"]
+__all__ = ["Multiplier", "mask_and_bit", "terms", "xor_lanes"]
 
 
 def terms(m: Module, lane: plan.Lane, x: Sequence[Value], w: Sequence[Value]) -> list[list[Value]]:
@@ -33,13 +33,20 @@ def terms(m: Module, lane: plan.Lane, x: Sequence[Value], w: Sequence[Value]) ->
     return [list(plane) for plane in zip(*made, strict=True)]
 
 
+def xor_lanes(lane: plan.Lane, codes: Sequence[tuple[Value, Value]]) -> list[list[tuple[Value, Value]]] | None:
+    """Return each term as pairs of bits that differ where a bit of it is 1; None where a term is something else."""
+    if type(lane) is not plan.ConditionalLane:
+        return None
+    return [[(bit, w[0]) for bit in _from_zero(lane, x)] for x, w in codes]
+
+
 def _from_zero(lane: plan.Lane, x: Value) -> Value:
     """The activation counted from 0: with its sign bit turned where there is one."""
     return (x ^ Const(lane.half, lane.x.bits) if lane.half else x).as_unsigned()
 
 
 def _conditional(m, lane, x, w, name):
-    return _from_zero(lane, x) ^ (~w[0]).replicate(lane.x.bits)
+    return _from_zero(lane, x) ^ w[0].replicate(lane.x.bits)
 
 
 def _gated_conditional(m, lane, x, w, name):

@@ -2,29 +2,44 @@
 
 from collections.abc import Sequence
 
-from amaranth import Module, Signal, Value
+from amaranth import Cat, Module, Signal, Value
 
 from hwbnn.plan import Planes, Tree
+from hwbnn.rtl.cells import Cells, Lane, Plain
 
 __all__ = ["add_planes", "add_up"]
 
 
-def add_up(m: Module, tree: Tree, terms: Sequence[Value], *, name: str = "sum") -> Value:
-    """Return the sum of ``terms``, ``tree.latency`` cycles later."""
+def add_up(m: Module, tree: Tree, terms: Sequence[Value], *, lanes: Sequence[Sequence[Lane]] | None = None,
+           made_of: Cells | None = None, name: str = "sum") -> Value:
+    """Return the sum of ``terms``, ``tree.latency`` cycles later.
+
+    Parameters
+    ----------
+    lanes : sequence
+        The terms' bits, where each is two bits XOR, which an adder may take as they are.
+    made_of : :class:`Cells`
+        What adders on carry chains are made of.
+    """
     if len(terms) != tree.count:
         raise ValueError(f"Terms must be {tree.count}, not {len(terms)}")
-    values = list(terms)
+    made_of = made_of or Plain()
+    values: list[Value] = list(terms)
+    bits: list[Sequence[Value | Lane]] = [list(value) for value in values] if lanes is None else list(lanes)
     for level, sizes in enumerate(tree.levels):
         registered = tree.registered(level)
+        pairs = list(zip(range(0, len(values) - 1, 2), range(1, len(values), 2), strict=True))
+        if tree.is_chained:
+            added = [Cat(made) for made in made_of.add(m, [(bits[a], bits[b], None) for a, b in pairs])]
+        else:
+            added = [values[a] + values[b] for a, b in pairs]
         sums = []
-        for n, size in enumerate(sizes):
+        for n, (size, value) in enumerate(zip(sizes, [*added, *values[2 * len(pairs):]], strict=True)):
             low, high = size * tree.low, size * tree.high
             total = Signal(range(low, high + 1), name=f"{name}_{level}_{n}", reset_less=True)
-            pair = values[2 * n:2 * n + 2]
-            value = pair[0] + pair[1] if len(pair) == 2 else pair[0]
             (m.d.sync if registered else m.d.comb).__iadd__(total.eq(value))
             sums.append(total)
-        values = sums
+        values, bits = sums, [list(total) for total in sums]
     return values[0]
 
 

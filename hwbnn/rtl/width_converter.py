@@ -24,18 +24,19 @@ class Join(StreamUnit[JoinStage]):
         m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
         word = self.i.payload.as_value()
         waiting = Signal((stage.ratio - 1) * len(word), reset_less=True)
-        part, issue, last = Signal(range(stage.ratio)), Signal(), Signal()
+        part, issue, last, ready = Signal(range(stage.ratio)), Signal(), Signal(), Signal()
         joined = Cat(waiting, word)
         m.d.comb += [
-            self.i.ready.eq(fifo.room),
-            issue.eq(self.i.valid & fifo.room),
-            last.eq(part == stage.ratio - 1),
+            ready.eq(fifo.room | ~last),
+            self.i.ready.eq(ready),
+            issue.eq(self.i.valid & ready),
             fifo.issue.eq(issue & last),
             fifo.w_en.eq(issue & last),
             fifo.w_data.as_value().eq(joined),
         ]
         with m.If(issue):
-            m.d.sync += [part.eq(Mux(last, 0, part + 1)), waiting.eq(joined[len(word):])]
+            m.d.sync += [part.eq(Mux(last, 0, part + 1)), last.eq(~last & (part == stage.ratio - 2)),
+                         waiting.eq(joined[len(word):])]
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
 

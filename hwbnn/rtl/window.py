@@ -1,5 +1,7 @@
 """Sliding windows, and all else that only moves values, out of a circular buffer."""
 
+from collections.abc import Iterator
+
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 
@@ -17,8 +19,9 @@ class WindowUnit(StreamUnit[WindowStage]):
 
     Beats are written as they come while the buffer has room; a beat is read once it is there, every cycle if the
     output FIFO has room; what the window has passed is given up. Counters say how far the beat to be read lies behind
-    the last one written, and how many are held; addresses step by constants. Latency is ``stage.latency``, II
-    ``stage.ii`` cycles per frame. No combinational path between ports but from storage to ``o.payload``.
+    the last one written, and how many are held; addresses step by constants, or wrap by themselves. Latency is
+    ``stage.latency``, II ``stage.ii`` cycles per frame. No combinational path between ports but from storage to
+    ``o.payload``.
     """
 
     def elaborate(self, platform):
@@ -26,7 +29,7 @@ class WindowUnit(StreamUnit[WindowStage]):
         stage, depth = self._stage, self._stage.depth
         block = stage.buffer.style == "block"
         m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
-        m.submodules.buffer = buffer = memory.Memory(shape=stage.i.bits, depth=depth, init=[],
+        m.submodules.buffer = buffer = memory.Memory(shape=stage.i.bits, depth=stage.buffer.depth, init=[],
                                                      attrs={"ram_style": stage.buffer.style})
         write = buffer.write_port()
         read = buffer.read_port(domain="sync" if block else "comb")
@@ -34,7 +37,7 @@ class WindowUnit(StreamUnit[WindowStage]):
         lead = Signal(stage.lead_range, init=-stage.start, name="lead")  # beats written from the source on
         there = Signal(name="there")  # whether there are any
         held = Signal(stage.held_range)
-        w_address, r_address = Signal(range(depth)), Signal(range(depth), init=stage.start % depth)
+        w_address = Signal(range(depth), name="w_address")
         given, issue, room = Signal(name="given"), Signal(name="issue"), Signal(init=1, name="room")
         m.d.comb += [
             self.i.ready.eq(room),
@@ -44,43 +47,66 @@ class WindowUnit(StreamUnit[WindowStage]):
             write.addr.eq(w_address),
             write.data.eq(self.i.payload.as_value()),
             write.en.eq(given),
-            read.addr.eq(r_address),
             fifo.w_data.as_value().eq(delayed(m, read.data, stage.pace.output if block else 0, name="beat")),
         ]
         with m.If(given):
-            m.d.sync += w_address.eq(_wrapped(w_address, 1, depth))
+            m.d.sync += w_address.eq(_wrapped(w_address, 1, stage.buffer.depth))
 
         # The innermost loop that does not end moves the source, and the window where that is its task.
         ends = self._count(m, issue)
         step, jump = (Signal(range(-max(values), max(1, 1 - min(values))), name=name)  # what is taken away, negative
                       for name, values in (("step", stage.steps), ("jump", stage.jumps)))
-        ahead, behind = (Signal(range(-depth, depth), name=name) for name in ("ahead", "behind"))  # as far or wrapped
+        for n in self._cases(m, ends):
+            m.d.comb += [step.eq(-stage.steps[n]), jump.eq(-stage.jumps[n])]
+        next_lead, next_held = (_plus(count, Mux(issue, more, 0), given)
+                                for count, more in ((lead, step), (held, jump)))
+        m.d.sync += [lead.eq(next_lead), held.eq(next_held)]
 
-        # The flags compare with constants, each loop's, so that they wait neither for the sums nor for the loops.
-        past, reached, free, freed = (Signal(name=name) for name in ("past", "reached", "free", "freed"))
-
-        def move(n: int):
-            m.d.comb += [step.eq(-stage.steps[n]), jump.eq(-stage.jumps[n]),
-                         past.eq(~(lead < stage.steps[n] + 1)), reached.eq(~(lead < stage.steps[n])),
-                         free.eq(held < depth - 1 + stage.jumps[n]), freed.eq(held < depth + stage.jumps[n]),
-                         ahead.eq(stage.steps[n] % depth), behind.eq(stage.steps[n] % depth - depth)]
-
-        move(len(ends))
-        for n, end in enumerate(ends):  # later assignments win: inner loops
-            with m.If(~end):
-                move(n)
-        wrapped = Signal(range(-depth, depth), name="wrapped")
-        m.d.comb += wrapped.eq(r_address + behind)
-        with m.If(issue):
-            m.d.sync += [r_address.eq(Mux(wrapped < 0, r_address + ahead, wrapped)),
-                         there.eq(Mux(given, reached, past)), room.eq(Mux(given, free, freed))]
-        with m.Else():
-            m.d.sync += [there.eq(there | (given & (lead == 0))), room.eq((held < depth - 1) | (~given & room))]
-        m.d.sync += [count.eq(_plus(count, Mux(issue, more, 0), given)) for count, more in ((lead, step), (held, jump))]
+        if stage.wraps:
+            m.d.comb += read.addr.eq(w_address - lead)
+        else:
+            m.d.comb += read.addr.eq(self._place(m, issue, ends))
+        if stage.pace.levels > 1:
+            m.d.sync += [there.eq(next_lead > 0), room.eq(next_held < depth)]
+        else:
+            self._early(m, ends, given, issue, lead, held, there, room)
 
         m.d.comb += fifo.w_en.eq(flags(m, issue, stage.delay - 1, name="written")[-1])
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
+
+    def _cases(self, m: Module, ends: list[Value]) -> Iterator[int]:
+        """In each case of which loop moves, the number of that."""
+        yield len(ends)
+        for n, end in enumerate(ends):  # later assignments win: inner loops
+            with m.If(~end):
+                yield n
+
+    def _place(self, m: Module, issue: Value, ends: list[Value]) -> Signal:
+        """Make the address of the source, which steps by constants; return it."""
+        stage, depth = self._stage, self._stage.depth
+        address = Signal(range(depth), init=stage.start % depth, name="r_address")
+        ahead, behind = (Signal(range(-depth, depth), name=name) for name in ("ahead", "behind"))  # as far or wrapped
+        for n in self._cases(m, ends):
+            m.d.comb += [ahead.eq(stage.steps[n] % depth), behind.eq(stage.steps[n] % depth - depth)]
+        wrapped = Signal(range(-depth, depth), name="wrapped")
+        m.d.comb += wrapped.eq(address + behind)
+        with m.If(issue):
+            m.d.sync += address.eq(Mux(wrapped < 0, address + ahead, wrapped))
+        return address
+
+    def _early(self, m: Module, ends: list[Value], given: Value, issue: Value, lead: Value, held: Value,
+               there: Signal, room: Signal):
+        """Make the flags from compares with constants, each loop's: they wait neither for sums nor for the loops."""
+        stage, depth = self._stage, self._stage.depth
+        past, reached, free, freed = (Signal(name=name) for name in ("past", "reached", "free", "freed"))
+        for n in self._cases(m, ends):
+            m.d.comb += [past.eq(~(lead < stage.steps[n] + 1)), reached.eq(~(lead < stage.steps[n])),
+                         free.eq(held < depth - 1 + stage.jumps[n]), freed.eq(held < depth + stage.jumps[n])]
+        with m.If(issue):
+            m.d.sync += [there.eq(Mux(given, reached, past)), room.eq(Mux(given, free, freed))]
+        with m.Else():
+            m.d.sync += [there.eq(there | (given & (lead == 0))), room.eq((held < depth - 1) | (~given & room))]
 
     def _count(self, m: Module, issue: Value) -> list[Value]:
         """Make the loops' counters; return for each whether it stands at its end, a register."""
@@ -98,6 +124,8 @@ def _wrapped(address: Signal, step: int, depth: int) -> Value:
     """``address + step`` modulo ``depth``, for a step below the depth."""
     if step == 0:
         return address
+    if depth == 1 << len(address):
+        return (address + step)[:len(address)]
     return Mux(address < depth - step, address + step, address - (depth - step))
 
 

@@ -15,14 +15,12 @@ from collections.abc import Callable, Sequence
 
 from amaranth import Const, Instance, Module, Signal, Value
 
-from hwbnn.rtl.cells.plain import Bits, GatedLane, Plain
+from hwbnn.rtl.cells.plain import Bit, Bits, GatedLane, Plain, plain_bits
 
 __all__ = ["Ecp5"]
 
 LENGTH = 16  # CCU2C of a chain, about: longer ones are slow and hard to place
 _FEW = 3  # lanes for which a chain, which must begin and end, does not pay
-
-Bit = Value | tuple[Value, Value]  # a bit, or a lane that makes one
 
 
 def _table(function: Callable[[int, int, int, int], int]) -> int:
@@ -98,7 +96,7 @@ class Ecp5(Plain):
         result = [_count(chains, list(group)) for group in groups]
         for chain in chains:
             chain.close()
-        return [_plain(m, bits) for bits in result]
+        return [plain_bits(m, bits) for bits in result]
 
     def gate(self, m, groups):
         if sum(len(lanes) + len(beside) for lanes, beside in groups) <= _FEW:
@@ -134,7 +132,7 @@ class Ecp5(Plain):
         chain = _Chain(m)
         result = [_adder(chain, x, y, carry) for x, y, carry in sums]
         chain.close()
-        return [_plain(m, bits) for bits in result]
+        return [plain_bits(m, bits) for bits in result]
 
     def accumulate(self, m, sums, first):
         chain, keep = _Chain(m), Signal(name="keep")
@@ -186,15 +184,3 @@ def _count(chains: Sequence[_Chain], lanes: Sequence[Bit]) -> list[Bit]:
         return _adder(chains[0], lanes[:1], lanes[1:2], lanes[2] if len(lanes) == 3 else None)
     *lanes, last = lanes
     return _adder(chains[1], _count(chains, lanes[:3]), _count(chains, lanes[3:]) if lanes[3:] else [], last)
-
-
-def _plain(m: Module, bits: Sequence[Bit]) -> Bits:
-    """The bits, lanes made plain."""
-    made = []
-    for bit in bits:
-        if isinstance(bit, tuple):
-            s = Signal(name="lane")
-            m.d.comb += s.eq(bit[0] ^ bit[1])
-            bit = s
-        made.append(bit)
-    return made

@@ -6,7 +6,7 @@ from operator import add
 
 from amaranth import Cat, Const, Instance, Module, Signal, Value
 
-from hwbnn.rtl.cells.plain import Bits, Lane, Plain, number
+from hwbnn.rtl.cells.plain import Bits, Lane, Plain, number, plain_bits
 
 __all__ = ["Ice40"]
 
@@ -95,7 +95,7 @@ class Ice40(Plain):
 
     def add(self, m, sums):
         chain = _Chain(m)
-        result = [chain.add(x, y, carry) for x, y, carry in sums]
+        result = [chain.add(plain_bits(m, x), plain_bits(m, y), carry) for x, y, carry in sums]
         chain.close()
         return result
 

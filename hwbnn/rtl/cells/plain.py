@@ -6,10 +6,13 @@ from operator import add
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 
-__all__ = ["Bits", "Cells", "GatedGroup", "GatedLane", "Lane", "Plain", "gated_term", "number"]
+__all__ = [
+    "Bit", "Bits", "Cells", "GatedGroup", "GatedLane", "Lane", "Plain", "gated_term", "number", "plain_bits",
+]
 
 Bits = list[Value]  # of a number, least significant first
 Lane = tuple[Value, Value]  # activation and weight
+Bit = Value | Lane  # a bit, or a lane that makes one
 GatedLane = tuple[Value, Value, Value, Value]  # mask and sign of the activation, mask and sign of the weight
 GatedGroup = tuple[Sequence[GatedLane], Sequence[GatedLane]]  # lanes, and the one beside them
 
@@ -29,8 +32,8 @@ class Cells:
         """
         raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
-    def add(self, m: Module, sums: Sequence[tuple[Bits, Bits, Value | None]]) -> list[Bits]:
-        """For each (x, y, carry): x + y + carry, a bit wider than the wider of the two."""
+    def add(self, m: Module, sums: Sequence[tuple[Sequence[Bit], Sequence[Bit], Value | None]]) -> list[Bits]:
+        """For each (x, y, carry): x + y + carry, a bit wider than the wider of the two. A lane stands for its XOR."""
         raise NotImplementedError(type(self).__name__)  # every class of cells defines it
 
     def full(self, m: Module, x: Value, y: Value, carry: Value) -> Bits:
@@ -74,7 +77,8 @@ class Plain(Cells):
         return result
 
     def add(self, m, sums):
-        return [number(m, _plus(Cat(x), Cat(y), carry), max(len(x), len(y)) + 1, "sum") for x, y, carry in sums]
+        return [number(m, _plus(Cat(plain_bits(m, x)), Cat(plain_bits(m, y)), carry), max(len(x), len(y)) + 1, "sum")
+                for x, y, carry in sums]
 
     def full(self, m, x, y, carry):
         return number(m, Cat(x ^ y ^ carry, (x & y) | (carry & (x ^ y))), 2, "full")
@@ -104,3 +108,8 @@ def number(m: Module, value: Value, width: int, name: str) -> Bits:
     signal = Signal(width, name=name)
     m.d.comb += signal.eq(value)
     return list(signal)
+
+
+def plain_bits(m: Module, bits: Sequence[Bit]) -> Bits:
+    """The same bits, lanes made plain."""
+    return [number(m, bit[0] ^ bit[1], 1, "lane")[0] if isinstance(bit, tuple) else bit for bit in bits]

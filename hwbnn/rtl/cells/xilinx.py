@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 from amaranth import Cat, Const, Instance, Module, Signal, Value
 
-from hwbnn.rtl.cells.plain import Bits, Plain, number
+from hwbnn.rtl.cells.plain import Bit, Bits, Plain, number, plain_bits
 
 __all__ = ["Xilinx"]
 
@@ -58,6 +58,7 @@ class Xilinx(Plain):
                 made = list(_two(m, made, lambda a, b, c, d, e: a + b + c))
             result.append((total, made, twos[len(lanes):]))
         return result
+
     def full(self, m, x, y, carry):
         return list(_two(m, (x, y, carry), lambda a, b, c, d, e: a + b + c))
 
@@ -69,19 +70,19 @@ class Xilinx(Plain):
         return [_above(m, total, gap) for total, gap in pairs]
 
 
-def _ripple(m: Module, x: Bits, y: Bits, carry: Value | None) -> Bits:
+def _ripple(m: Module, x: Sequence[Bit], y: Sequence[Bit], carry: Value | None) -> Bits:
     """Full adders one after the other, where CARRY4 would stay empty."""
     out: Bits = []
     carry = _ZERO if carry is None else carry
-    for a, b in zip_longest(x, y, fillvalue=_ZERO):
+    for a, b in zip_longest(plain_bits(m, x), plain_bits(m, y), fillvalue=_ZERO):
         one, carry = _two(m, (a, b, carry), lambda a, b, c, d, e: a + b + c)
         out.append(one)
     return [*out, carry]
 
 
-def _carried(m: Module, x: Bits, y: Bits, carry: Value | None) -> Bits:
+def _carried(m: Module, x: Sequence[Bit], y: Sequence[Bit], carry: Value | None) -> Bits:
     """A carry chain: each place passes the carry on where its bits differ, and gives one of them where not."""
-    return _chained(m, [(a ^ b, a) for a, b in zip_longest(x, y, fillvalue=_ZERO)], carry)
+    return _chained(m, [_place(m, a, b) for a, b in zip_longest(x, y, fillvalue=_ZERO)], carry)
 
 
 def _chained(m: Module, places: Sequence[tuple[Value, Value]], carry: Value | None) -> Bits:
@@ -120,6 +121,14 @@ def _above(m: Module, total: Bits, gap: Bits) -> Value:
 def _compared(a: int, b: int, not_a: int, not_b: int, _: int) -> int:
     """Whether b a is equal to the number of which not_b not_a is the complement; and whether it is greater."""
     return ((a ^ not_a) & (b ^ not_b)) | (b if b == not_b else a) << 1
+
+
+def _place(m: Module, a: Bit, b: Bit) -> tuple[Value, Value]:
+    """Whether two bits differ, and one of them; of lanes in one LUT."""
+    if not isinstance(a, tuple) and not isinstance(b, tuple):
+        return a ^ b, a
+    (a, w), (b, v) = (bit if isinstance(bit, tuple) else (bit, _ZERO) for bit in (a, b))
+    return _two(m, (a, w, b, v), lambda a, w, b, v, s: (a ^ w ^ b ^ v) + 2 * (a ^ w))
 
 
 def _gated(x_mask: int, x_sign: int, w_mask: int, w_sign: int, total: int) -> int:
