@@ -302,11 +302,11 @@ def _matrix_vector(stage: MatrixVectorStage, family: str) -> Forms:
     inputs = stage.input_lanes * lane.x.bits
     flags = (3 if stage.sf > 1 else 1) * stage.sum_latency + stage.tail_latency
     result = element * pe + _fifo(stage) + _counter(stage.sf) + Forms(
-        control=4.0 + (2.0 if stage.nf > 1 else 0.0),
+        control=4.0 + (2.0 if stage.period > 1 else 0.0),
         registers=inputs * (stage.front - stage.input_latency + (not stage.has_input_memory)) + flags)
     if stage.weight_depth > stage.sf > 1:
         result += _counter(stage.weight_depth)
-    if stage.nf > 1 and stage.groups > 1:
+    if stage.period > 1 and stage.groups > 1:
         result += _counter(stage.nf)
     result += _skipping(stage)
     result += Forms(registers=stage.keeps_sums * pe * stage.sum_bits

@@ -183,7 +183,8 @@ class Search:
     @cached_property
     def is_timed(self) -> bool:
         """Whether latencies add up: every layer takes a whole vector in its first pass."""
-        return self.timed and self.is_chain and all(
+        kept = all(options.storage == "auto" for options in self.options.values())  # none replays its inputs
+        return self.timed and self.is_chain and kept and all(
             isinstance(node, ir.MatMul) and self.network.tensors[node.output].pixels == 1 for node in self.layers)
 
     @cached_property

@@ -18,16 +18,17 @@ from hwbnn.plan.fused import FusedThresholds
 from hwbnn.plan.general import Rooms, general
 from hwbnn.plan.graph import Edge
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
-from hwbnn.plan.maps import MAPS, input_lanes
+from hwbnn.plan.maps import MAPS, input_lanes, push_window, replays
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.matrix_vector import MatrixVectorStage, row_offsets
 from hwbnn.plan.pace import RELAXED, Pace
 from hwbnn.plan.parallel import ParallelStage, parallel_graph, sum_thresholds
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Stage, Stream, Style, span_bits
-from hwbnn.plan.storage import buffer_style
+from hwbnn.plan.storage import buffer_style, spares_luts
 from hwbnn.plan.tables import Borders, SearchedThresholds, Thresholds, ram_style, rom_style, searches
 from hwbnn.plan.width_converter import JoinStage, PartStage
+from hwbnn.plan.window import Loop
 from hwbnn.plan.zeros import isolates, lane_of, skipped
 
 __all__ = ["Builder", "buffered", "converters"]
@@ -65,7 +66,7 @@ class Builder:
                  rooms: Rooms = MappingProxyType({}), pace: Pace = RELAXED):
         network = general(network, (name for name, fold in folds.items() if fold.options.loadable), rooms)
         self.network, self.folds, self.styles, self.loadable = network, folds, styles, network.loadable
-        self.pace = pace
+        self.pace, self.storage = pace, "auto"
         self.stages: list[Stage] = []
         self.edges: list[Edge] = []
         self.fused: set[str] = set()
@@ -186,7 +187,7 @@ class Builder:
         if fold.options.datapath == "parallel":
             return self.parallel(node, matrix)
         self.convert(fold.lanes if matrix.is_depthwise else fold.simd * matrix.tap_count, node.name)
-        loadable = fold.options.loadable
+        loadable, self.storage = fold.options.loadable, fold.options.storage
         if loadable and matrix.taps is not None:
             raise UserError(f"Layer {node.name} must have kernels of several weights to be loadable, and it is a shift "
                             "layer, whose weights other taps could come with")
@@ -197,6 +198,11 @@ class Builder:
             raise UserError(f"{node.name}: {error}") from None
         sf, nf = matrix.columns // fold.simd, 1 if matrix.is_depthwise else matrix.rows // fold.pe
         skips = skipped(fold.options, lane, matrix.weights, fold, nf)
+        isolated = isolates(fold.options, lane)
+        replayed = skips == "nothing" and not isolated and replays(fold, matrix)
+        if replayed:
+            vectors = self.stream.beats // sf
+            push_window(self, f"{node.name}.replay", (Loop(vectors, sf),), (Loop(nf, 0), Loop(sf, 1)))
         kept = kept_words(matrix.weights, fold.pe, fold.simd, nf) if skips == "weights" else None
         depth = sf * (node.rows // fold.pe) if kept is None else int(kept.sum())
         weight_style, table_style = self._weight_styles(node, fold.lanes * lane.w.bits, depth)
@@ -213,20 +219,29 @@ class Builder:
                 style=self.styles.get(f"{node.name}.thresholds") or table_style, borders=borders, loadable=loadable,
                 has_polarity=loadable and lane.w.low != -lane.w.high)  # whose weights cannot be negated instead
             thresholds = self.cheapest(thresholds)
+            table = thresholds.table
+            if type(thresholds) is Thresholds and table.name not in self.styles and self.spares(
+                    table.width, table.bank.depth):
+                thresholds = replace(thresholds, table=replace(table, style="block"))
         stage = MatrixVectorStage(
             name=node.name, nodes=nodes, i=self.stream, o=self.out(last, fold.pe), rows=node.rows,
             columns=matrix.columns, fold=fold, weights=matrix.weights, lane=lane, thresholds=thresholds,
             groups=node.rows // fold.pe if matrix.is_depthwise else matrix.groups, apart=matrix.is_depthwise,
             borders=borders, corrections=corrections, taps=matrix.taps, tap_count=matrix.tap_count, loadable=loadable,
             weight_style=weight_style,
-            input_style=self.styles.get(f"{node.name}.inputs") or buffer_style(self.stream.bits, sf),
+            input_style=self.styles.get(f"{node.name}.inputs") or (
+                "block" if self.spares(self.stream.bits, sf) else buffer_style(self.stream.bits, sf)),
             offset_style=self.styles.get(f"{node.name}.offsets") or table_style,
             sequence_style=self.styles.get(f"{node.name}.sequence"), skips=skips,
-            isolated=isolates(fold.options, lane))
+            isolated=isolated, replayed=replayed)
         if thresholds is not None and stage.can_start and FusedThresholds.fits(thresholds):
             stage = replace(stage, thresholds=FusedThresholds.like(thresholds), fifo_depth=0)
         self.push(stage)
         return last
+
+    def spares(self, width: int, depth: int) -> bool:
+        """Whether the layer keeps such words in block memory to spare look-up tables."""
+        return self.storage == "block" and spares_luts(width, depth)
 
     def sole_threshold(self, node: ir.Node) -> ir.Threshold | None:
         """The thresholds that alone read ``node``, which its hardware then computes as well."""

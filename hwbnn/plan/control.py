@@ -39,11 +39,14 @@ class Control:
         Beats per pass, and passes per vector.
     groups : :class:`int`
         Vectors that take turns with parts of the weights.
+    replayed : :class:`bool`
+        Whether inputs come for every pass.
     """
 
     sf: int
     nf: int
     groups: int
+    replayed: bool = False
 
     @property
     def depth(self) -> int:
@@ -65,7 +68,7 @@ class Control:
         total = index_bits(self.sf)
         if self.nf * self.groups > 1:
             total += index_bits(self.depth)
-        if self.nf > 1:
+        if self.nf > 1 and not self.replayed:
             total += 1 + (index_bits(self.nf) if self.groups > 1 else 0)
         return total
 

@@ -276,7 +276,7 @@ def _useful_depth(stage: Stage, after: Mapping[str, Stage], *, spare: int) -> in
     What joins beats holds nearly all of a word itself, so that it may do without one, unless some are to ``spare``.
     """
     joins = isinstance(stage, JoinStage) and not spare
-    if isinstance(stage, WindowStage) and isinstance(after[stage.name], JoinStage) and not spare:
+    if isinstance(stage, WindowStage) and not spare and _is_even(after[stage.name]):
         return 1
     following = after[stage.name]
     while isinstance(following, WidthConverterStage | ThresholdStage | AffineStage):
@@ -286,6 +286,11 @@ def _useful_depth(stage: Stage, after: Mapping[str, Stage], *, spare: int) -> in
     if isinstance(following, MatrixVectorStage | ParallelStage):
         return max(1, 2 * ceil_div(following.columns, stage.o.lanes) - joins)
     return UNLIMITED
+
+
+def _is_even(stage: Stage) -> bool:
+    """Whether a stage takes beats as they come out of a window."""
+    return isinstance(stage, JoinStage) or (isinstance(stage, MatrixVectorStage) and stage.period == 1)
 
 
 def _trimmed(stages: Sequence[Stage], edges: Sequence[Edge], kind: type[PipelineStage], frames: int) -> list[Stage]:

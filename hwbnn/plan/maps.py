@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +12,17 @@ from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.pad import PadStage
 from hwbnn.plan.pool import PoolStage
 from hwbnn.plan.records import Fold, Stream
+from hwbnn.plan.storage import spares_luts
 from hwbnn.plan.tables import Borders
 from hwbnn.plan.window import Loop, WindowStage
 
 if TYPE_CHECKING:  # which imports this module
     from hwbnn.plan.build import Builder
 
-__all__ = ["MAPS", "corrections", "input_lanes", "padding_value", "windows"]
+__all__ = ["MAPS", "corrections", "input_lanes", "padding_value", "push_window", "replays", "windows"]
+
+
+_REPLAYED = 32  # lanes for which replaying pays
 
 
 def input_lanes(network: ir.Network, node: ir.MatMul | ir.Conv, fold: Fold) -> int:
@@ -34,7 +39,7 @@ def input_lanes(network: ir.Network, node: ir.MatMul | ir.Conv, fold: Fold) -> i
         return fold.pe
     most = math.gcd(fold.simd, node.weights.shape[3])  # all, where kernels have one tap
     sf, nf, taps = matrix.columns // fold.simd, matrix.rows // fold.pe, math.prod(node.kernel)
-    if taps == 1 or matrix.taps is not None or (sf > 1 and nf > 1):
+    if taps == 1 or matrix.taps is not None or (sf > 1 and nf > 1 and not replays(fold, matrix)):
         return most
     height, width, channels = network.tensors[node.input].shape
     top, left, bottom, right = node.padding
@@ -42,6 +47,17 @@ def input_lanes(network: ir.Network, node: ir.MatMul | ir.Conv, fold: Fold) -> i
     values = channels * max((height + top + bottom) * (width + left + right), pixels * taps)
     return next(lanes for lanes in range(1, most + 1)
                 if most % lanes == 0 and (values <= lanes * pixels * matrix.uses * sf * nf or lanes == most))
+
+
+def replays(fold: Fold, matrix: Matrix) -> bool:
+    """Whether the inputs of a matrix come out of a buffer for every pass: where its unit would keep a vector of beats.
+
+    Instead of that memory, the multiplexer behind it, and a FIFO in front that holds another vector.
+    """
+    options, (sf, nf) = fold.options, (matrix.columns // fold.simd, matrix.rows // fold.pe)
+    wide = fold.simd >= _REPLAYED and sf > 1 and nf > 1
+    return options.storage == "block" and options.zeros in ("auto", "none") and wide and not matrix.is_depthwise \
+        and matrix.taps is None
 
 
 def padding_value(levels: ir.Levels) -> int:
@@ -87,7 +103,7 @@ def windows(shape: tuple[int, ...], out: tuple[int, ...], kernel, stride, dilati
     return outer, (Loop(groups, beats // groups), *taps, Loop(beats // groups, 1))
 
 
-def _push_window(b: "Builder", name: str, outer, inner, *, nodes: tuple[str, ...] = (), start: int = 0) -> bool:
+def push_window(b: "Builder", name: str, outer, inner, *, nodes: tuple[str, ...] = (), start: int = 0) -> bool:
     """Append a window unit unless it would do nothing; tell whether it was."""
     stream = b.stream
     beats = math.prod(loop.count for loop in (*outer, *inner))
@@ -95,6 +111,8 @@ def _push_window(b: "Builder", name: str, outer, inner, *, nodes: tuple[str, ...
                         inner=inner, start=start, style=b.styles.get(f"{name}.buffer"))
     if stage.is_identity:
         return False
+    if stage.style is None and b.storage == "block" and spares_luts(stage.i.bits, stage.depth):
+        stage = replace(stage, style="block")
     b.push(stage)
     return True
 
@@ -117,6 +135,7 @@ def conv(b: "Builder", node: ir.Conv) -> ir.Node:
     shape, out = b.network.tensors[node.input].shape, b.network.tensors[node.output].shape
     fold, matrix = b.folds[node.name], Matrix.of(node)
     assert matrix is not None  # of a Conv there is one
+    b.storage = fold.options.storage
     b.convert(input_lanes(b.network, node, fold), node.name)
     value, borders, values = padding_value(b.stream.levels), None, None
     if any(node.padding) and value:
@@ -124,7 +143,7 @@ def conv(b: "Builder", node: ir.Conv) -> ir.Node:
     padded = _push_pad(b, f"{node.name}.pad", shape, node.padding, value)
     outer, inner = windows(padded, out, node.kernel, node.stride, node.dilation, lanes=b.stream.lanes,
                            groups=matrix.groups, apart=matrix.is_depthwise or matrix.taps is not None)
-    _push_window(b, f"{node.name}.window", outer, inner)
+    push_window(b, f"{node.name}.window", outer, inner)
     return b.matrix(node, borders=borders, corrections=values)
 
 
@@ -142,7 +161,7 @@ def pool(b: "Builder", node: ir.MaxPool | ir.SumPool):
     padded = _push_pad(b, f"{node.name}.pad", tensor.shape, node.padding, values, levels=padded_levels)
     outer, inner = windows(padded, out.shape, node.kernel, node.stride, (1, 1), lanes=b.stream.lanes, apart=True)
     taps = math.prod(node.kernel)
-    _push_window(b, f"{node.name}.window" if taps > 1 else node.name, outer, inner,
+    push_window(b, f"{node.name}.window" if taps > 1 else node.name, outer, inner,
                  nodes=() if taps > 1 else (node.name,))
     if taps > 1:
         b.push(PoolStage(name=node.name, nodes=(node.name,), i=b.stream, o=b.out(node, b.stream.lanes), taps=taps,
@@ -159,7 +178,7 @@ def upsample(b: "Builder", node: ir.Upsample):
     height, width, channels = b.network.tensors[node.input].shape
     b.convert(math.gcd(b.stream.lanes, channels), node.name)
     beats = channels // b.stream.lanes
-    _push_window(b, node.name, (Loop(height, width * beats),),
+    push_window(b, node.name, (Loop(height, width * beats),),
                  (Loop(node.factors[0], 0), Loop(width, beats), Loop(node.factors[1], 0), Loop(beats, 1)),
                  nodes=(node.name,))
 
@@ -169,7 +188,7 @@ def depth_to_space(b: "Builder", node: ir.DepthToSpace):
     block, kept = node.block, channels // node.block**2
     b.convert(math.gcd(b.stream.lanes, kept), node.name)
     pixel, beats = channels // b.stream.lanes, kept // b.stream.lanes
-    _push_window(b, node.name, (Loop(height, width * pixel),),
+    push_window(b, node.name, (Loop(height, width * pixel),),
                  (Loop(block, block * beats), Loop(width, pixel), Loop(block, beats), Loop(beats, 1)),
                  nodes=(node.name,))
 
@@ -185,7 +204,7 @@ def transpose(b: "Builder", node: ir.Transpose):
     lanes = b.stream.lanes
     loops = tuple(Loop(shape[axis] // (lanes if axis == last else 1),
                        1 if axis == last else math.prod(shape[axis + 1:]) // lanes) for axis in node.axes)
-    _push_window(b, node.name, (), loops, nodes=(node.name,))
+    push_window(b, node.name, (), loops, nodes=(node.name,))
 
 
 MAPS: dict[type[ir.Node], Callable[["Builder", ir.Node], ir.Node | None]] = {

@@ -65,6 +65,8 @@ class MatrixVectorStage(PipelineStage):
     loadable : :class:`bool`
         Whether weights, thresholds and offsets can be written at run time. All widths are then those that any weights
         of the lane's levels can need.
+    replayed : :class:`bool`
+        Whether inputs come anew for every pass, so that none are kept here.
     skips : :class:`str`
         Beats that take no cycle, but in a first pass: ``nothing``, or those whose ``weights`` or ``activations`` are
         all zero. Where the activations decide, the interval depends on the data, and :attr:`ii` is the worst case.
@@ -93,6 +95,7 @@ class MatrixVectorStage(PipelineStage):
     tap_count: int = 1
     loadable: bool = False
     sequence_style: Style | None = None
+    replayed: bool = False
     skips: Skips = "nothing"
     isolated: bool = False
     live: tuple[int, ...] | None = None
@@ -154,7 +157,7 @@ class MatrixVectorStage(PipelineStage):
             return SequenceControl(*shape, name=f"{self.name}.sequence", kept=kept, style=self.sequence_style)
         if self.skips == "activations":
             return EventControl(*shape, live=self.live)
-        return Control(*shape)
+        return Control(*shape, replayed=self.replayed)
 
     @property
     def input_lanes(self) -> int:
@@ -184,7 +187,7 @@ class MatrixVectorStage(PipelineStage):
 
     @property
     def period(self):
-        return self.nf
+        return 1 if self.replayed else self.nf
 
     def repeated(self, group):
         return self.control.beats(group)
@@ -278,7 +281,7 @@ class MatrixVectorStage(PipelineStage):
     @property
     def has_input_memory(self) -> bool:
         """Whether more than one word of inputs is kept for later passes."""
-        return self.sf > 1 and self.nf > 1
+        return self.sf > 1 and self.nf > 1 and not self.replayed
 
     @property
     def reads_all(self) -> bool:

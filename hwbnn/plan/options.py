@@ -9,6 +9,7 @@ __all__ = ["UnitOptions"]
 _CHOICES = {
     "datapath": ("auto", "lanes", "planes", "multipliers", "parallel"),
     "weights": ("auto", "block", "distributed", "logic", "spram"),
+    "storage": ("auto", "block"),
     "zeros": ("auto", "none", "static", "dynamic", "isolate"),
     "loadable": (False, True),
 }
@@ -26,6 +27,10 @@ class UnitOptions:
         become the wiring of adders.
     weights : :class:`str`
         What the weight memory is made of; ``spram`` only where the chip has it, and the weights are loadable.
+    storage : :class:`str`
+        ``block``: whatever else the layer keeps, and what follows it up to the next layer, stands in block memory
+        where that spares look-up tables: windows, thresholds, inputs, which are then replayed out of a buffer for two
+        vectors. ``auto``: where it is large.
     zeros : :class:`str`
         ``none``: they cost as much as other values. ``static``: words of zero weights are neither stored nor given a
         cycle. ``dynamic``: words of zero activations are given no cycle, so that the interval depends on the data.
@@ -37,6 +42,7 @@ class UnitOptions:
 
     datapath: str = "auto"
     weights: str = "auto"
+    storage: str = "auto"
     zeros: str = "auto"
     loadable: bool = False
 

@@ -68,8 +68,8 @@ class BeatControl(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         control = self._control
-        beat = Signal(range(control.sf), name="place")
-        first_pass = Signal(init=1, name="is_first_pass") if control.nf > 1 else Const(1)
+        beat, keeps = Signal(range(control.sf), name="place"), control.nf > 1 and not control.replayed
+        first_pass = Signal(init=1, name="is_first_pass") if keeps else Const(1)
         m.d.comb += [
             self.ready.eq(self.room & first_pass),
             self.issue.eq(self.room & (self.valid | ~first_pass)),
@@ -89,7 +89,7 @@ class BeatControl(wiring.Component):
                 with m.If(self.issue):
                     m.d.sync += beat.eq(Mux(self.last, 0, beat + 1))
         wraps = self._advance(m, control, beat)
-        if control.nf > 1:
+        if keeps:
             if control.groups > 1:
                 row = Signal(range(control.nf))
                 wraps = row == control.nf - 1

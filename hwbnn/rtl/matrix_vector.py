@@ -154,7 +154,7 @@ class MatrixVectorUnit(StreamUnit[MatrixVectorStage]):
             word = Cat(word, control.beat)
         x = Signal(len(word), name="x", reset_less=True)
         if not stage.has_input_memory:
-            if stage.nf == 1:
+            if stage.period == 1:
                 m.d.sync += x.eq(self._still(word, x))
             else:  # a single beat stays where it is for the other passes
                 with m.If(control.store):

@@ -22,6 +22,9 @@ class WindowUnit(StreamUnit[WindowStage]):
     the last one written, and how many are held; addresses step by constants, or wrap by themselves. Latency is
     ``stage.latency``, II ``stage.ii`` cycles per frame. No combinational path between ports but from storage to
     ``o.payload``.
+    the last one written, and how many are held; addresses step by constants, or wrap by themselves. Latency is
+    ``stage.latency``, II ``stage.ii`` cycles per frame. No combinational path between ports but from storage to
+    ``o.payload``.
     """
 
     def elaborate(self, platform):
