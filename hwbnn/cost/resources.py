@@ -219,14 +219,15 @@ def stage_cost(stage: Stage, tech: Technology | None) -> float:
     return chip_share(of_stage(stage, tech), tech)
 
 
-def chip_share(resources: Resources, tech: Technology) -> float:
-    """Return the share that ``resources`` take of a chip's look-up tables plus those of its memories."""
+def chip_share(resources: Resources, tech: Technology, *, memories: float = 1.0) -> float:
+    """Return the share that ``resources`` take of a chip's look-up tables plus ``memories`` times those of its memories.
+    """
     if isinstance(resources.luts, Unknown):
         raise UserError(f"Look-up tables of {tech.title} must be calibrated to choose a folding, and they are not; run "
                         f"`hwbnn calibrate --target {tech.name}`")
     return (resources.luts.nominal / tech.luts.value
-            + resources.blocks.nominal / tech.block_memory.count.value
-            + (resources.spram.nominal / tech.spram if tech.spram else 0.0))
+            + memories * (resources.blocks.nominal / tech.block_memory.count.value
+                          + (resources.spram.nominal / tech.spram if tech.spram else 0.0)))
 
 
 def summed(parts: Iterable[Resources], tech: Technology) -> Resources:

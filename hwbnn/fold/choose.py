@@ -13,7 +13,7 @@ from hwbnn.cost.technology import technology as find_technology
 from hwbnn.errors import UserError
 from hwbnn.fold.goal import budget, latency_cycles
 from hwbnn.fold.layers import rate
-from hwbnn.fold.rows import BLOCKS, DSP, FLIP_FLOPS, LATENCY, LUTS, OWN_LUTS, Rows, limits_of, no_limits
+from hwbnn.fold.rows import BLOCKS, DSP, FLIP_FLOPS, LATENCY, LUTS, OWN_LUTS, Minimize, Rows, limits_of, no_limits
 from hwbnn.fold.search import Beside, Search
 from hwbnn.plan import RELAXED, Fold, Pace, UnitOptions
 
@@ -24,8 +24,8 @@ _ATTEMPTS = 8  # at leaving room for what only the whole plan knows: the depths 
 
 
 def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology: str | None = None,
-           beside: Beside | None = None, options: Options = MappingProxyType({}), pace: Pace = RELAXED
-           ) -> dict[str, Fold]:
+           beside: Beside | None = None, options: Options = MappingProxyType({}), pace: Pace = RELAXED,
+           minimize: Minimize = "share") -> dict[str, Fold]:
     """Return the cheapest folding that reaches ``target_fps`` frames per second.
 
     Parameters
@@ -44,6 +44,8 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
         What is asked of layers beyond PE and SIMD, by name.
     pace : :class:`Pace`
         Where registers stand.
+    minimize : :class:`str`
+        What is cheapest: ``share`` as said, or ``luts``, look-up tables alone, as long as memories suffice.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
     """
     allowed = budget(clock_hz, target_fps)
     tech = None if technology is None else find_technology(technology)
-    search = Search(network, tech, beside=beside, options=options, pace=pace)
+    search = Search(network, tech, beside=beside, options=options, pace=pace, minimize=minimize)
     least = search.least_interval
     if allowed < least:
         raise UserError(f"Target rate must be at most {rate(clock_hz, least)} frames/s at {clock_hz / 1e6:g} MHz, "
@@ -70,8 +72,8 @@ def choose(network: ir.Network, *, clock_hz: int, target_fps: float, technology:
 
 
 def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str, technology: str | None = None,
-                   beside: Beside | None = None, options: Options = MappingProxyType({}), pace: Pace = RELAXED
-                   ) -> dict[str, Fold]:
+                   beside: Beside | None = None, options: Options = MappingProxyType({}), pace: Pace = RELAXED,
+                   minimize: Minimize = "share") -> dict[str, Fold]:
     """Return the cheapest folding that has a frame's result out in time.
 
     The latency of a frame on an idle accelerator counts from the cycle of its first input transfer through that of
@@ -82,7 +84,7 @@ def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str
     ----------
     max_latency : :class:`int` or :class:`str`
         Cycles, or a time such as ``50us``.
-    technology, beside, options, pace
+    technology, beside, options, pace, minimize
         As for :func:`choose`.
 
     Raises
@@ -92,7 +94,7 @@ def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str
     """
     allowed = latency_cycles(clock_hz, max_latency)
     tech = None if technology is None else find_technology(technology)
-    search = Search(network, tech, beside=beside, timed=True, options=options, pace=pace)
+    search = Search(network, tech, beside=beside, timed=True, options=options, pace=pace, minimize=minimize)
     if search.is_timed:
         limits = no_limits()
         limits[LATENCY] = allowed - 1  # the first cycle counts
@@ -103,14 +105,14 @@ def within_latency(network: ir.Network, *, clock_hz: int, max_latency: int | str
 
 
 def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, beside: Beside | None = None,
-        options: Options = MappingProxyType({}), pace: Pace = RELAXED) -> dict[str, Fold]:
+        options: Options = MappingProxyType({}), pace: Pace = RELAXED, minimize: Minimize = "share") -> dict[str, Fold]:
     """Return the fastest folding whose estimate fits ``technology`` with certainty; of equally fast ones the cheapest.
 
     Parameters
     ----------
     max_luts : :class:`int`
         Look-up tables that the accelerator may take, in the chip's cells.
-    beside, options, pace
+    beside, options, pace, minimize
         As for :func:`choose`.
 
     Raises
@@ -119,7 +121,7 @@ def fit(network: ir.Network, *, technology: str, max_luts: int | None = None, be
         Even the smallest folding does not fit; the message states by how much.
     """
     tech = find_technology(technology)
-    search = Search(network, tech, beside=beside, options=options, pace=pace)
+    search = Search(network, tech, beside=beside, options=options, pace=pace, minimize=minimize)
     limits = limits_of(tech)
     if max_luts is not None:
         limits[OWN_LUTS] = max_luts

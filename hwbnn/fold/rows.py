@@ -1,5 +1,7 @@
 """What a stage or a candidate takes, as a row of numbers that add up, and fronts of such rows."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ from hwbnn.cost.technology import Technology
 from hwbnn.plan import Stage
 
 __all__ = [
-    "BLOCKS", "COLUMNS", "COST", "DSP", "FLIP_FLOPS", "LATENCY", "LUTS", "OWN_LUTS", "SPRAM", "Rows", "front",
+    "BLOCKS", "COLUMNS", "COST", "DSP", "FLIP_FLOPS", "LATENCY", "LUTS", "OWN_LUTS", "SPRAM", "Minimize", "Rows", "front",
     "limits_of", "no_limits", "of_resources", "of_one_stage",
 ]
 
@@ -17,6 +19,8 @@ __all__ = [
 COLUMNS = ("cost", "luts", "blocks", "dsp", "flip_flops", "own_luts", "latency", "spram")
 COST, LUTS, BLOCKS, DSP, FLIP_FLOPS, OWN_LUTS, LATENCY, SPRAM = range(8)
 Rows = NDArray[np.float64]
+Minimize = Literal["share", "luts"]
+_MEMORIES: dict[Minimize, float] = {"share": 1.0, "luts": 1 / 256}  # what a share of the memories counts; of LUTs: 1
 _BLOCK = 256  # rows that are compared with each other at once
 
 
@@ -36,7 +40,7 @@ def limits_of(tech: Technology) -> Rows:
     return limits
 
 
-def of_one_stage(stage: Stage, tech: Technology | None) -> Rows:
+def of_one_stage(stage: Stage, tech: Technology | None, minimize: Minimize = "share") -> Rows:
     """What a stage takes, but for latency; without a chip only what it costs."""
     if tech is None:
         row = np.zeros(len(COLUMNS))
@@ -44,7 +48,7 @@ def of_one_stage(stage: Stage, tech: Technology | None) -> Rows:
         return row
     resources = of_stage(stage, tech)
     row = of_resources(resources)
-    row[COST], row[OWN_LUTS] = chip_share(resources, tech), row[LUTS]
+    row[COST], row[OWN_LUTS] = chip_share(resources, tech, memories=_MEMORIES[minimize]), row[LUTS]
     return row
 
 

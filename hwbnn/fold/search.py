@@ -22,7 +22,7 @@ from hwbnn.errors import UserError
 from hwbnn.fold.adders import may_pay
 from hwbnn.fold.datapaths import variants
 from hwbnn.fold.layers import DEFAULT, cycles, foldings, is_chain, layers, matrix, parallel, parts
-from hwbnn.fold.rows import COLUMNS, COST, LATENCY, Rows, front, no_limits, of_one_stage, of_resources
+from hwbnn.fold.rows import COLUMNS, COST, LATENCY, Minimize, Rows, front, no_limits, of_one_stage, of_resources
 from hwbnn.plan import (
     RELAXED,
     Fold,
@@ -104,13 +104,15 @@ class Search:
         What a user asked of layers, by name.
     pace : :class:`Pace`
         Where registers stand.
+    minimize : :class:`str`
+        What a candidate costs: ``share`` of the chip, or ``luts`` alone, memories but to decide between equals.
     """
 
     def __init__(self, network: ir.Network, tech: Technology | None, *, beside: Beside | None = None,
                  timed: bool = False, options: Mapping[str, UnitOptions] = MappingProxyType({}),
-                 pace: Pace = RELAXED):
+                 pace: Pace = RELAXED, minimize: Minimize = "share"):
         self.network, self.tech, self.beside, self.timed = network, tech, beside, timed
-        self.options, self.pace = options, pace
+        self.options, self.pace, self.minimize = options, pace, minimize
         self.layers = layers(network)
         if not self.layers:
             raise UserError(f"Network {network.name} must have a matrix product to fold, and it has none")
@@ -128,7 +130,7 @@ class Search:
 
     def used(self, stages: Sequence[Stage]) -> Rows:
         """What ``stages`` take, and what stands beside an accelerator that starts with them, but for latency."""
-        row = sum((of_one_stage(stage, self.tech) for stage in stages), np.zeros(len(COLUMNS)))
+        row = sum((of_one_stage(stage, self.tech, self.minimize) for stage in stages), np.zeros(len(COLUMNS)))
         if self.beside is not None:
             row += of_resources(self.beside(stages[0].i, stages[-1].o))
         return row
@@ -138,7 +140,7 @@ class Search:
         if (layer, fold) not in self._made:
             stages = unsized(self.parts[layer], {self.layers[layer].name: fold}, pace=self.pace)
             inner = tuple(stages[layer > 0:len(stages) - (layer < len(self.layers) - 1)])  # without inner ends
-            row = sum((of_one_stage(stage, self.tech) for stage in inner), np.zeros(len(COLUMNS)))
+            row = sum((of_one_stage(stage, self.tech, self.minimize) for stage in inner), np.zeros(len(COLUMNS)))
             if self.beside is not None:  # what follows from the two streams adds up
                 least = of_resources(self.beside(_NARROW, _NARROW))
                 if layer == 0:
@@ -316,7 +318,7 @@ class Search:
             stages = converters(stream, lanes, self.layers[layer].name)
             joins = [stage for stage in stages if isinstance(stage, JoinStage)]
             parted = [stage.ratio for stage in stages if isinstance(stage, PartStage)]
-            row = sum((of_one_stage(stage, self.tech) for stage in stages), np.zeros(len(COLUMNS)))
+            row = sum((of_one_stage(stage, self.tech, self.minimize) for stage in stages), np.zeros(len(COLUMNS)))
             self._converted[key] = (row, joins[0].ratio if joins else 1, parted[0] if parted else 1,
                                     sum(stage.delay for stage in joins))
         return self._converted[key]

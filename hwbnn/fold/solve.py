@@ -14,11 +14,14 @@ from hwbnn.fold.datapaths import decided, reasons
 from hwbnn.fold.explain import Choice, explain
 from hwbnn.fold.files import parse, read
 from hwbnn.fold.goal import Goal, latency_cycles
-from hwbnn.fold.layers import rate
+from hwbnn.fold.layers import layers, rate
+from hwbnn.fold.rows import Minimize
 from hwbnn.fold.search import Beside
 from hwbnn.plan import RELAXED, Fold, Pace, Plan, UnitOptions, lower
 
 __all__ = ["Folding", "solve"]
+
+_BLOCKS = UnitOptions(weights="block", storage="block")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Folding:
 
 
 def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, beside: Beside | None = None,
-          options: Options = MappingProxyType({}), pace: Pace = RELAXED) -> Folding:
+          options: Options = MappingProxyType({}), pace: Pace = RELAXED,
+          minimize: Minimize = "share") -> Folding:
     """Return the folding that ``goal`` demands.
 
     Parameters
@@ -47,6 +51,10 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         What is asked of layers beyond PE and SIMD, by name; where the folding is given, it goes before what that says.
     pace : :class:`Pace`
         Where registers stand.
+    minimize : :class:`str`
+        ``share``: the least of the shares of look-up tables and of memories together. ``luts``: the fewest look-up
+        tables, whatever they take of block memory as long as there is enough. What options leave open of weights and
+        storage is then block memory.
 
     Raises
     ------
@@ -54,15 +62,17 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         The demand cannot be met; the message states the best that can.
     """
     tech = find_technology(technology)
+    if minimize == "luts":
+        options = {node.name: _BLOCKS | options.get(node.name, UnitOptions()) for node in layers(network)}
     given = {name for name, asked in options.items() if asked.datapath != "auto"}
     for name, asked in options.items():
         check_memory(name, asked, tech)
     if goal.kind == "rate":
         folds = choose(network, clock_hz=clock_hz, target_fps=goal.value, technology=technology, beside=beside,
-                       options=options, pace=pace)
+                       options=options, pace=pace, minimize=minimize)
     elif goal.kind == "latency":
         folds = within_latency(network, clock_hz=clock_hz, max_latency=goal.value, technology=technology,
-                               beside=beside, options=options, pace=pace)
+                               beside=beside, options=options, pace=pace, minimize=minimize)
     elif goal.kind == "given":
         folds = parse(network, goal.value) if isinstance(goal.value, Mapping) else read(network, goal.value)
         folds = {name: replace(fold, options=fold.options | options[name]) if name in options else fold
@@ -71,7 +81,7 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         folds = decided(network, folds, tech)
     else:
         folds = fit(network, technology=technology, max_luts=goal.value if goal.kind == "luts" else None,
-                    beside=beside, options=options, pace=pace)
+                    beside=beside, options=options, pace=pace, minimize=minimize)
     for name, fold in folds.items():
         check_memory(name, fold.options, tech)
     plan = lower(network, folds, pace=pace)

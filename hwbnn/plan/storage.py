@@ -6,7 +6,7 @@ __all__ = ["buffer_style", "spares_luts"]
 
 _WORDS = 16  # of the smallest LUT memory
 _BITS = 36  # of the widest word of a block
-_LEAST = 48  # memories of 16 words and a bit that a block should stand for
+_LEAST = 48  # bits of LUT memory of 16 words that a block should stand for; such memory is 4 bits wide
 
 
 def buffer_style(width: int, depth: int) -> Style:
@@ -16,4 +16,4 @@ def buffer_style(width: int, depth: int) -> Style:
 
 def spares_luts(width: int, depth: int) -> bool:
     """Whether a block memory for these words stands for enough look-up tables, where blocks are there to be used."""
-    return depth > _WORDS and min(width, _BITS) * ceil_div(depth, _WORDS) >= _LEAST
+    return depth > _WORDS and min(4 * ceil_div(width, 4), _BITS) * ceil_div(depth, _WORDS) >= _LEAST
