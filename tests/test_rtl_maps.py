@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from maps import LEVELS, chain, convolutions, foldings, movers, poolings, thresholded
 
 from hwbnn import golden, ir, plan, rtl
+from hwbnn.errors import UserError
+from hwbnn.plan import maps, storage
 from hwbnn.rtl.pad import Pad
 from hwbnn.rtl.pool import Pool
 from hwbnn.rtl.window import WindowUnit
@@ -103,6 +105,33 @@ def test_memories_of_either_style():
     for buffer, other in (("block", "block"), ("distributed", "logic")):
         holds(network, {"conv": plan.Fold(2, 2)},
               styles={"conv.window.buffer": buffer, "conv.weights": other, "conv.thresholds": other})
+
+
+def test_storage_in_block_memory(monkeypatch):
+    """Windows give out of their memories, and inputs are replayed: of several pixels, of a vector, of a map."""
+    monkeypatch.setattr(maps, "_REPLAYED", 8)
+    monkeypatch.setattr(storage, "_WORDS", 1)
+    monkeypatch.setattr(storage, "_LEAST", 1)
+    rng = np.random.default_rng(0)
+    conv = ir.Conv("conv", ("x",), ("a",), rng.choice([-1, 1], (4, 3, 3, 4)), ir.BIPOLAR)
+    act = ir.Threshold("act", ("a",), ("b",), rng.integers(-4, 5, (4, 1)), ir.BIPOLAR)
+    pool = ir.MaxPool("pool", ("b",), ("p",), (2, 2), (2, 2))
+    flat = ir.Reshape("flat", ("p",), ("f",), (16,))
+    fc = ir.MatMul("fc", ("f",), ("l",), rng.choice([-1, 1], (6, 16)), ir.BIPOLAR)
+    network = chain([conv, act, pool, flat, fc], (6, 6, 4), ir.BIPOLAR)
+    options = plan.UnitOptions(weights="block", storage="block")
+    folds = {"conv": plan.Fold(2, 4, options), "fc": plan.Fold(2, 8, options)}
+    made = {stage.name: stage for stage in plan.lower(network, folds).stages}
+    assert {"conv.window", "conv.replay", "pool.window", "fc.replay"} <= set(made)
+    assert all(memory.style == "block" for stage in made.values() for memory in stage.memories
+               if not memory.name.endswith("fifo"))
+    for gaps in ((0,), (1, 0), (0, 0, 3)):
+        holds(network, folds, gaps, gaps[::-1], frames=3)
+    pace = plan.Pace(levels=1, address=1, output=1)
+    holds(network, folds, (1, 0), (0, 2), pace=pace)
+    with pytest.raises(UserError, match=r"^fc\.replay fifo_depth must be 1, since its memory holds the beat that is "
+                                        r"offered, not 2$"):
+        plan.lower(network, folds, fifo_depths={"fc.replay": 2})
 
 
 @pytest.mark.parametrize("stride", [(3, 1), (2, 3)])

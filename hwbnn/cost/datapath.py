@@ -25,7 +25,7 @@ from hwbnn.plan.lanes import (
     StillLane,
 )
 from hwbnn.plan.records import ceil_div, span_bits
-from hwbnn.plan.tree import Tree
+from hwbnn.plan.tree import CHAIN_BITS, Tree
 
 __all__ = [
     "CHAIN_BITS", "GROUP", "MULTIPLIER_LUTS", "PRODUCT_LUTS", "accumulators", "dot_forms", "lane_luts", "sum_luts",
@@ -35,7 +35,6 @@ __all__ = [
 PRODUCT_LUTS = 1.6  # LUT4 per pair of bits of a lane's product: partial products and their sums
 MULTIPLIER_LUTS = 2.1  # the same of a multiplication that would be a hard multiplier where there is one
 GROUP = 1 << RELAXED.levels  # operands summed at once, where registers are as far apart
-CHAIN_BITS = 4  # narrower sums become plain LUTs
 CHAIN_HALVES = 32  # of a chain on ECP5
 _FEW = 3  # lanes that are counted without a chain
 
@@ -57,7 +56,7 @@ def lane_luts(lane: Lane, *, constant: bool = False) -> float:
         case GatedConditionalLane():
             return 1.0 * lane.x.bits
         case ConditionalLane():
-            return 0.7 * lane.x.bits
+            return 0.0 if lane.x.bits >= CHAIN_BITS else 0.7 * lane.x.bits  # adders take both as they are
         case ChoiceLane():
             return 0.7 * lane.w.bits if lane.x.is_bipolar else 1.0 * (lane.w.bits + 1)
         case PlanesLane():
@@ -69,8 +68,16 @@ def lane_luts(lane: Lane, *, constant: bool = False) -> float:
 
 
 def tree_forms(tree: Tree, *, constant: bool = False) -> Forms:
-    """An adder tree with registers after every second level; ``constant``: its one-bit terms are mere inputs."""
+    """An adder tree; ``constant``: its one-bit terms are mere inputs.
+
+    Adders on a family's chains take one LUT4 a bit and one for the carry out; others are joined between registers.
+    """
     luts, chains, sizes = 0.0, 0, [1] * tree.count
+    if tree.is_chained:
+        for sums in tree.levels:
+            level = sum(tree.bits(max(sizes[n:n + 2])) + 1 for n in range(0, len(sizes) - 1, 2))
+            luts, chains, sizes = luts + level, chains + ceil_div(level, CHAIN_HALVES), list(sums)
+        return Forms(datapath=luts, chains=chains)
     while len(sizes) > 1:
         together = min(GROUP, 1 << tree.every)
         groups = [sizes[n:n + together] for n in range(0, len(sizes), together)]

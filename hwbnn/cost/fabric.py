@@ -93,6 +93,8 @@ class Fabric:
 
     def credits(self, depth: int) -> Forms:
         """A FIFO's indices, level and credits; the storage is counted with the memories."""
+        if depth == 1:  # which is a register
+            return Forms(control=3.0)
         each, more = self.credit
         index, level = index_bits(depth), depth.bit_length()
         return Forms(control=each * (index + level) + more, chains=4 * self.chained(level))

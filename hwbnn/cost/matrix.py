@@ -20,13 +20,13 @@ def matrix_forms(stage: MatrixVectorStage, family: str) -> Forms:
     flags = (3 if stage.sf > 1 else 1) * stage.sum_latency + stage.tail_latency
     result = dot_forms(stage.dot, constant=constant, family=family) * pe + accumulators(stage, family)
     result += fab.credits(stage.fifo_depth) + fab.counter(stage.sf) + Forms(
-        control=5.0 + 2.0 * (stage.nf > 1),
+        control=5.0 + 2.0 * (stage.period > 1),
         registers=inputs * (stage.front - stage.input_latency + (not stage.has_input_memory)) + flags
         + stage.keeps_sums * pe * stage.sum_bits
         + stage.keeps_address * (stage.input_latency + 1) * index_bits(stage.weight_depth))
     if stage.weight_depth > stage.sf > 1:
         result += fab.counter(stage.weight_depth)
-    if stage.nf > 1 and stage.groups > 1:
+    if stage.period > 1 and stage.groups > 1:
         result += fab.counter(stage.nf)
     result += _skipping(stage, family)
     if stage.has_input_memory and not stage.reads_all:  # the first pass takes the stream, the others the memory

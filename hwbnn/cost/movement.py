@@ -26,7 +26,10 @@ SELECTION_LUTS = 0.7  # LUT4 per bit and input but the first of a multiplexer
 
 
 def window_forms(stage: WindowStage, family: str) -> Forms:
-    """Counters of the loops, two addresses, two numbers of beats; a compare for each constant that these step by."""
+    """Counters of the loops, two addresses, two numbers of beats; a compare for each constant that these step by.
+
+    At an easy pace the flags are made of the sums; addresses that wrap by themselves take a counter and a difference.
+    """
     fab, result, depth = fabric(family), Forms(), stage.depth
     for loop in stage.loops:
         result += fab.counter(loop.count)
@@ -34,11 +37,16 @@ def window_forms(stage: WindowStage, family: str) -> Forms:
     lead, held = (span_bits(of.start, depth) for of in (stage.lead_range, stage.held_range))
     limits = {(lead, step + more) for step in stage.steps for more in (0, 1)}
     limits |= {(held, depth - 1 + jump + more) for jump in stage.jumps for more in (0, 1)}
-    for bits, limit in limits:
-        result += fab.below(bits, limit)
-    sums = fab.counter(depth) + fab.sum(lead + 1) + fab.sum(held + 1) + fab.sum(address + 1) * 2
-    steps = len(stage.loops) * (address + span_bits(min(*stage.steps, 0), max(stage.steps))) / 2
-    return (result + sums + Forms(control=steps)).as_control() + fab.credits(stage.fifo_depth)
+    if stage.pace.levels > 1:
+        result += Forms(control=lead / 3) + fab.below(held, depth)
+    else:
+        for bits, limit in limits:
+            result += fab.below(bits, limit)
+    sums = fab.sum(lead + 1) + fab.sum(held + 1)
+    sums += fab.sum(address) * 2 if stage.wraps else fab.counter(depth) + fab.sum(address + 1) * 2
+    steps = len(stage.loops) * (address * (not stage.wraps) + span_bits(min(*stage.steps, 0), max(stage.steps))) / 2
+    ends = Forms(control=2.0) if stage.holds else fab.credits(stage.fifo_depth)
+    return (result + sums + Forms(control=steps)).as_control() + ends
 
 
 def pad_forms(stage: PadStage, family: str) -> Forms:
@@ -72,7 +80,8 @@ def slice_forms(stage: SliceStage, family: str) -> Forms:
 
 def join_forms(stage: JoinStage, family: str) -> Forms:
     fab = fabric(family)
-    return fab.counter(stage.ratio) + fab.credits(stage.fifo_depth) + Forms(registers=(stage.ratio - 1) * stage.i.bits)
+    words = stage.ratio - 1 + stage.ratio * (stage.fifo_depth == 1)
+    return fab.counter(stage.ratio) + fab.credits(stage.fifo_depth) + Forms(registers=words * stage.i.bits)
 
 
 def part_forms(stage: PartStage, family: str) -> Forms:

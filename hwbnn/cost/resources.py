@@ -220,7 +220,7 @@ def stage_cost(stage: Stage, tech: Technology | None) -> float:
 
 
 def chip_share(resources: Resources, tech: Technology, *, memories: float = 1.0) -> float:
-    """Return the share that ``resources`` take of a chip's look-up tables plus ``memories`` times those of its memories.
+    """The share that ``resources`` take of a chip's look-up tables plus ``memories`` times those of its memories.
     """
     if isinstance(resources.luts, Unknown):
         raise UserError(f"Look-up tables of {tech.title} must be calibrated to choose a folding, and they are not; run "

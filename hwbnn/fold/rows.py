@@ -11,8 +11,8 @@ from hwbnn.cost.technology import Technology
 from hwbnn.plan import Stage
 
 __all__ = [
-    "BLOCKS", "COLUMNS", "COST", "DSP", "FLIP_FLOPS", "LATENCY", "LUTS", "OWN_LUTS", "SPRAM", "Minimize", "Rows", "front",
-    "limits_of", "no_limits", "of_resources", "of_one_stage",
+    "BLOCKS", "COLUMNS", "COST", "DSP", "FLIP_FLOPS", "LATENCY", "LUTS", "OWN_LUTS", "SPRAM", "Minimize", "Rows",
+    "front", "limits_of", "no_limits", "of_resources", "of_one_stage",
 ]
 
 # The upper ends of what is used of the chip, what stands beside included; LUTs of the accelerator alone; cycles.

@@ -343,8 +343,12 @@ def _sized(stage: Stage, depth: int, styles: Mapping[str, Style]) -> Stage:
 def _deepened(stages: Sequence[Stage], depths: Mapping[str, int]) -> list[Stage]:
     """Give FIFOs the depths that were asked for, by stage name."""
     pipelines = {stage.name: stage for stage in stages if isinstance(stage, PipelineStage)}
-    for name in depths:
-        if name not in pipelines:
+    for name, depth in depths.items():
+        stage = pipelines.get(name)
+        if isinstance(stage, WindowStage) and stage.holds and depth != 1:
+            raise UserError(f"{name} fifo_depth must be 1, since its memory holds the beat that is offered, not "
+                            f"{depth!r}")
+        if stage is None:
             raise UserError(f"FIFO depths must be given for {', '.join(pipelines) or 'no stage'}, not {name}")
     try:
         return [replace(pipelines[stage.name], fifo_depth=depths[stage.name]) if stage.name in depths else stage

@@ -11,7 +11,7 @@ from hwbnn import ir
 from hwbnn.plan.matrices import Matrix
 from hwbnn.plan.pad import PadStage
 from hwbnn.plan.pool import PoolStage
-from hwbnn.plan.records import Fold, Stream
+from hwbnn.plan.records import Fold, Stream, ceil_div
 from hwbnn.plan.storage import spares_luts
 from hwbnn.plan.tables import Borders
 from hwbnn.plan.window import Loop, WindowStage
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # which imports this module
 __all__ = ["MAPS", "corrections", "input_lanes", "padding_value", "push_window", "replays", "windows"]
 
 
-_REPLAYED = 32  # lanes for which replaying pays
+_WORDS, _REPLAYED = 16, 72  # of a LUT memory; bits of such that a buffer to replay from should stand for
 
 
 def input_lanes(network: ir.Network, node: ir.MatMul | ir.Conv, fold: Fold) -> int:
@@ -55,9 +55,10 @@ def replays(fold: Fold, matrix: Matrix) -> bool:
     Instead of that memory, the multiplexer behind it, and a FIFO in front that holds another vector.
     """
     options, (sf, nf) = fold.options, (matrix.columns // fold.simd, matrix.rows // fold.pe)
-    wide = fold.simd >= _REPLAYED and sf > 1 and nf > 1
-    return options.storage == "block" and options.zeros in ("auto", "none") and wide and not matrix.is_depthwise \
-        and matrix.taps is None
+    kept = fold.simd * ceil_div(2 * sf, _WORDS)
+    return (options.storage == "block" and options.zeros in ("auto", "none") and sf > 1 and nf > 1
+            and kept >= _REPLAYED and spares_luts(fold.simd, 2 * sf) and not matrix.is_depthwise
+            and matrix.taps is None)
 
 
 def padding_value(levels: ir.Levels) -> int:

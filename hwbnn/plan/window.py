@@ -69,6 +69,8 @@ class WindowStage(PipelineStage):
         if min(self.jumps) < 0:
             raise ValueError(f"{self.name} windows must move forward only, not by {min(self.jumps)}")
         super().__post_init__()
+        if self.holds:
+            object.__setattr__(self, "fifo_depth", 1)
 
     def at(self, pace):
         return replace(self, pace=pace, fifo_depth=0)
@@ -132,6 +134,15 @@ class WindowStage(PipelineStage):
         style = self.style or buffer_style(self.i.bits, self.depth)
         depth = 1 << index_bits(self.depth) if style == "block" and self.pace.levels > 1 else self.depth
         return Memory(f"{self.name}.buffer", self.i.bits, depth, style, written=True)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the memory's own register holds the beat that is offered, so that there is no FIFO.
+
+        A place is then free in the cycle in which its beat leaves. Where there is time for it: ready goes to the
+        counters.
+        """
+        return self.buffer.style == "block" and self.pace.levels > 1
 
     @property
     def wraps(self) -> bool:
@@ -202,7 +213,7 @@ class WindowStage(PipelineStage):
                         fill()
                         if len(o.moved) <= group - depth:
                             yield o, i
-                    now = max(now, o.moved[group - depth] + 1)
+                    now = max(now, o.moved[group - depth] + (not self.holds))
                 begun.append(now)
                 o.offer(now + delay)
                 group += 1
@@ -218,7 +229,11 @@ class WindowStage(PipelineStage):
 
     @property
     def delay(self):
-        return 2 + self.pace.output if self.buffer.style == "block" else 1
+        return 2 + self.pace.output if self.buffer.style == "block" and not self.holds else 1
+
+    @property
+    def least_fifo_depth(self):
+        return 1 if self.holds else super().least_fifo_depth
 
     @property
     def memory(self):
@@ -237,10 +252,10 @@ class WindowStage(PipelineStage):
         total = sum(index_bits(loop.count) + 1 for loop in self.loops)
         total += (1 if self.wraps else 2) * index_bits(self.depth)
         total += span_bits(self.lead_range.start, self.depth) + span_bits(self.held_range.start, self.depth)
-        waiting = self.pace.output * self.i.bits if self.buffer.style == "block" else 0
         total += 2  # whether the source is there, and whether there is room
-        return total + self.delay - 1 + waiting + self.fifo_flip_flops
+        waiting = self.pace.output * self.i.bits if self.buffer.style == "block" else 0
+        return total + (1 if self.holds else self.delay - 1 + waiting + self.fifo_flip_flops)
 
     @property
     def memories(self):
-        return (self.buffer, *self.fifo_memories)
+        return (self.buffer,) if self.holds else (self.buffer, *self.fifo_memories)

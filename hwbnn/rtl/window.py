@@ -22,16 +22,12 @@ class WindowUnit(StreamUnit[WindowStage]):
     the last one written, and how many are held; addresses step by constants, or wrap by themselves. Latency is
     ``stage.latency``, II ``stage.ii`` cycles per frame. No combinational path between ports but from storage to
     ``o.payload``.
-    the last one written, and how many are held; addresses step by constants, or wrap by themselves. Latency is
-    ``stage.latency``, II ``stage.ii`` cycles per frame. No combinational path between ports but from storage to
-    ``o.payload``.
     """
 
     def elaborate(self, platform):
         m = Module()
         stage, depth = self._stage, self._stage.depth
         block = stage.buffer.style == "block"
-        m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
         m.submodules.buffer = buffer = memory.Memory(shape=stage.i.bits, depth=stage.buffer.depth, init=[],
                                                      attrs={"ram_style": stage.buffer.style})
         write = buffer.write_port()
@@ -42,15 +38,14 @@ class WindowUnit(StreamUnit[WindowStage]):
         held = Signal(stage.held_range)
         w_address = Signal(range(depth), name="w_address")
         given, issue, room = Signal(name="given"), Signal(name="issue"), Signal(init=1, name="room")
+        free = self._output(m, read, issue)
         m.d.comb += [
             self.i.ready.eq(room),
             given.eq(self.i.valid & self.i.ready),
-            issue.eq(fifo.room & there),
-            fifo.issue.eq(issue),
+            issue.eq(free & there),
             write.addr.eq(w_address),
             write.data.eq(self.i.payload.as_value()),
             write.en.eq(given),
-            fifo.w_data.as_value().eq(delayed(m, read.data, stage.pace.output if block else 0, name="beat")),
         ]
         with m.If(given):
             m.d.sync += w_address.eq(_wrapped(w_address, 1, stage.buffer.depth))
@@ -74,9 +69,25 @@ class WindowUnit(StreamUnit[WindowStage]):
         else:
             self._early(m, ends, given, issue, lead, held, there, room)
 
-        m.d.comb += fifo.w_en.eq(flags(m, issue, stage.delay - 1, name="written")[-1])
-        wiring.connect(m, wiring.flipped(self.o), fifo.o)
         return m
+
+    def _output(self, m: Module, read: memory.ReadPort, issue: Value) -> Value:
+        """Give out what is read; return whether another beat may be read."""
+        stage = self._stage
+        free = Signal(name="free")
+        if stage.holds:
+            valid = Signal(name="valid")
+            m.d.comb += [free.eq(~valid | self.o.ready), read.en.eq(free), self.o.valid.eq(valid),
+                         self.o.payload.as_value().eq(read.data)]
+            with m.If(free):
+                m.d.sync += valid.eq(issue)
+            return free
+        m.submodules.fifo = fifo = OutputFifo(payload(stage.o), depth=stage.fifo_depth)
+        later = delayed(m, read.data, stage.pace.output if stage.buffer.style == "block" else 0, name="beat")
+        m.d.comb += [free.eq(fifo.room), fifo.issue.eq(issue), fifo.w_data.as_value().eq(later),
+                     fifo.w_en.eq(flags(m, issue, stage.delay - 1, name="written")[-1])]
+        wiring.connect(m, wiring.flipped(self.o), fifo.o)
+        return free
 
     def _cases(self, m: Module, ends: list[Value]) -> Iterator[int]:
         """In each case of which loop moves, the number of that."""
