@@ -81,7 +81,7 @@ def test_sums_of_terms_give_the_dot_product(x_levels, w_levels, rows, columns, s
         half = 2 ** (x_levels.bits - 1) if x_levels.is_signed else 0
         terms = {
             plan.MismatchLane: lambda: (x != weights).astype(int),
-            plan.ConditionalLane: lambda lane=lane, half=half: np.where(weights > 0, x + half, lane.high - (x + half)),
+            plan.ConditionalLane: lambda lane=lane, half=half: np.where(weights < 0, x + half, lane.high - (x + half)),
             plan.GatedConditionalLane: lambda lane=lane, half=half: np.where(
                 weights == 0, 0, np.where(weights > 0, x + half, lane.high - (x + half))),
             plan.GatedLane: lambda: 1 + (1 if x_levels.is_bipolar != w_levels.is_bipolar else -1) * x * weights,
@@ -170,7 +170,7 @@ def test_a_fold_reads_back_from_its_record():
 
 @pytest.mark.parametrize(("record", "message"), [
     ({"pe": 1}, "Fold must have simd"),
-    ({"pe": 1, "simd": 1, "colour": 3}, "Options must be among datapath, weights, zeros, loadable, not colour"),
+    ({"pe": 1, "simd": 1, "colour": 3}, "Options must be among datapath, weights, storage, zeros, loadable, not colour"),
     ({"pe": 1, "simd": 1, "weights": "sand"},
      "Option weights must be one of auto, block, distributed, logic, spram, not sand"),
     ({"pe": 1, "simd": 1, "loadable": "yes"}, "Option loadable must be one of false, true, not yes"),

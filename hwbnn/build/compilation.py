@@ -21,7 +21,7 @@ from hwbnn.builddir import BuildDirectory, Manifest
 from hwbnn.classify import classifier
 from hwbnn.cost import pace, technology
 from hwbnn.errors import UserError
-from hwbnn.fold import Goal, record, solve
+from hwbnn.fold import MINIMIZE, Goal, Minimize, record, solve
 from hwbnn.plan import Fold, Plan, UnitOptions
 from hwbnn.rtl import verilog
 from hwbnn_boards import board as find_board
@@ -40,9 +40,9 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
             target_fps: float | None = None, max_luts: int | None = None, max_latency: int | str | None = None,
             fit: bool = False,
             folds: Mapping[str, Fold | tuple[int, int] | Mapping[str, Any]] | str | os.PathLike | None = None,
-            options: Mapping[str, UnitOptions] = MappingProxyType({}), clock_hz: int | None = None,
-            output: str = "class", seed: int = 1, source: str | os.PathLike | None = None,
-            command: str = "hwbnn.compile") -> Build:
+            options: Mapping[str, UnitOptions] = MappingProxyType({}), minimize: Minimize = "share",
+            clock_hz: int | None = None, output: str = "class", seed: int = 1,
+            source: str | os.PathLike | None = None, command: str = "hwbnn.compile") -> Build:
     """Fold ``net`` for a board, generate its Verilog, and write the build directory ``path``.
 
     Everything is made beside ``path`` first and moved there at the end, so a failure or an interrupt leaves
@@ -68,6 +68,9 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
         PE and SIMD of each layer, by node name, or a file that holds them, such as another build's ``fold.json``.
     options : mapping
         How layers are built beyond PE and SIMD, by node name.
+    minimize : :class:`str`
+        What is cheapest: the least ``share`` of look-up tables and memories together, or the fewest ``luts``, block
+        memory being used as long as there is enough.
     clock_hz : :class:`int`
         Frequency that registers are set for and that the board makes; None: its oscillator's.
     output : :class:`str`
@@ -91,6 +94,8 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
     goal = Goal.of(target_fps=target_fps, max_luts=max_luts, max_latency=max_latency, fit=fit, folds=folds)
     if output not in OUTPUTS:
         raise UserError(f"Output must be one of {', '.join(OUTPUTS)}, not {output}")
+    if minimize not in MINIMIZE:
+        raise UserError(f"What to minimize must be one of {', '.join(MINIMIZE)}, not {minimize}")
     target = find_board(board)
     registers = pace(technology(target.technology), target.clock_hz if clock_hz is None else clock_hz)
     if clock_hz is not None:
@@ -98,7 +103,8 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
     path = _usable(path)
     network = classifier(net) if output == "class" else net
     folding = solve(network, goal, clock_hz=target.clock_hz, technology=target.technology,
-                    beside=lambda image, result: footprint(target, image, result), options=options, pace=registers)
+                    beside=lambda image, result: footprint(target, image, result), options=options, pace=registers,
+                    minimize=minimize)
     lut_memory = technology(target.technology).lut_memory is not None
     text, behaviour = _both_forms(folding.plan, target.family, lut_memory)
     manifest = Manifest(

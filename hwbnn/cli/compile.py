@@ -52,6 +52,12 @@ def compile_(
     weights: Annotated[list[str] | None, typer.Option(
         "--weights", metavar="NAME=block|distributed|logic|spram", show_default=False,
         help="What a layer's weight memory is made of.")] = None,
+    storage: Annotated[list[str] | None, typer.Option(
+        "--storage", metavar="NAME=block", show_default=False,
+        help="Keep whatever else a layer keeps in block memory where that spares look-up tables.")] = None,
+    minimize: Annotated[str, typer.Option(
+        "--minimize", metavar="share|luts",
+        help="What is cheapest: the share of look-up tables and memories, or look-up tables alone.")] = "share",
     zeros: Annotated[list[str] | None, typer.Option(
         "--zeros", metavar="NAME=none|static|dynamic|isolate", show_default=False,
         help="What a layer does about zero weights and activations.")] = None,
@@ -77,9 +83,10 @@ def compile_(
     build = compile_network(net, output_dir, board=board, target_fps=target_fps, max_luts=max_luts,
                             max_latency=max_latency, fit=fit, folds=words(fold) if fold else folds_file,
                             options=option_words(net, {"datapath": datapath or (), "weights": weights or (),
-                                                       "zeros": zeros or (), "loadable": loadable or ()}),
-                            clock_hz=None if clock is None else hertz(clock), output=output, seed=seed,
-                            source=model, command=command_line(ctx))
+                                                       "storage": storage or (), "zeros": zeros or (),
+                                                       "loadable": loadable or ()}),
+                            minimize=minimize, clock_hz=None if clock is None else hertz(clock), output=output,
+                            seed=seed, source=model, command=command_line(ctx))
     if as_json:
         console.print_json(json.loads((build.path / "build.json").read_text()))
         return

@@ -10,9 +10,10 @@ from hwbnn.fold.explain import Choice, explain
 from hwbnn.fold.files import option_words, parse, read, record, words
 from hwbnn.fold.goal import Goal, budget, latency_cycles
 from hwbnn.fold.layers import divisors
+from hwbnn.fold.rows import MINIMIZE, Minimize
 from hwbnn.fold.solve import Folding, solve
 
 __all__ = [
-    "Choice", "Folding", "Goal", "budget", "choose", "divisors", "explain", "fit", "latency_cycles", "option_words",
-    "parse", "read", "record", "solve", "within_latency", "words",
+    "MINIMIZE", "Choice", "Folding", "Goal", "Minimize", "budget", "choose", "divisors", "explain", "fit",
+    "latency_cycles", "option_words", "parse", "read", "record", "solve", "within_latency", "words",
 ]

@@ -22,7 +22,8 @@ def variants(network: ir.Network, node: Layer, tech: Technology | None,
              options: UnitOptions = _ASKED) -> tuple[UnitOptions, ...]:
     """The options that a layer may be built with: ``options``, but for what is left to the cost model.
 
-    That is the datapath, and of a loadable layer what its weight memory is made of.
+    That is the datapath, and of a loadable layer, or one that is stored in block memory, what its weight memory is made
+    of.
 
     Raises :class:`UserError` where multipliers are asked of a chip that has none.
     """
@@ -48,9 +49,15 @@ def variants(network: ir.Network, node: Layer, tech: Technology | None,
 
 
 def _memories(tech: Technology | None, options: UnitOptions) -> tuple[UnitOptions, ...]:
-    """``options`` with each kind of memory that the chip has and that can be written, where that is left open."""
-    if tech is None or not options.loadable or options.weights != "auto":
+    """``options`` with each kind of memory that suits the weights, where that is left open to the chip.
+
+    Of weights that can be written that is all that the chip has; of constants block memory beside what their size asks
+    for, where the layer is to be stored in it.
+    """
+    if tech is None or options.weights != "auto":
         return (options,)
+    if not options.loadable:
+        return (options, replace(options, weights="block")) if options.storage == "block" else (options,)
     styles = ["block"] + ["distributed"] * (tech.lut_memory is not None) + ["spram"] * (tech.spram > 0)
     return tuple(replace(options, weights=style) for style in styles)
 

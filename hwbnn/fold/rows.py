@@ -1,5 +1,7 @@
 """What a stage or a candidate takes, as a row of numbers that add up, and fronts of such rows."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -11,8 +13,8 @@ from hwbnn.cost.technology import Technology
 from hwbnn.plan import Stage
 
 __all__ = [
-    "BLOCKS", "COLUMNS", "COST", "DSP", "FLIP_FLOPS", "LATENCY", "LUTS", "OWN_LUTS", "SPRAM", "Minimize", "Rows",
-    "front", "limits_of", "no_limits", "of_resources", "of_one_stage",
+    "BLOCKS", "COLUMNS", "COST", "DSP", "FLIP_FLOPS", "LATENCY", "LUTS", "MINIMIZE", "OWN_LUTS", "SPRAM", "Minimize",
+    "Rows", "front", "limits_of", "no_limits", "of_one_stage", "of_resources",
 ]
 
 # The upper ends of what is used of the chip, what stands beside included; LUTs of the accelerator alone; cycles.
@@ -20,7 +22,8 @@ COLUMNS = ("cost", "luts", "blocks", "dsp", "flip_flops", "own_luts", "latency",
 COST, LUTS, BLOCKS, DSP, FLIP_FLOPS, OWN_LUTS, LATENCY, SPRAM = range(8)
 Rows = NDArray[np.float64]
 Minimize = Literal["share", "luts"]
-_MEMORIES: dict[Minimize, float] = {"share": 1.0, "luts": 1 / 256}  # what a share of the memories counts; of LUTs: 1
+MINIMIZE: Mapping[Minimize, float] = MappingProxyType({"share": 1.0, "luts": 1 / 256})
+"""What is minimized, and what a share of the memories then counts, where one of look-up tables counts 1."""
 _BLOCK = 256  # rows that are compared with each other at once
 
 
@@ -48,7 +51,7 @@ def of_one_stage(stage: Stage, tech: Technology | None, minimize: Minimize = "sh
         return row
     resources = of_stage(stage, tech)
     row = of_resources(resources)
-    row[COST], row[OWN_LUTS] = chip_share(resources, tech, memories=_MEMORIES[minimize]), row[LUTS]
+    row[COST], row[OWN_LUTS] = chip_share(resources, tech, memories=MINIMIZE[minimize]), row[LUTS]
     return row
 
 

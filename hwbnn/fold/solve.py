@@ -21,7 +21,7 @@ from hwbnn.plan import RELAXED, Fold, Pace, Plan, UnitOptions, lower
 
 __all__ = ["Folding", "solve"]
 
-_BLOCKS = UnitOptions(weights="block", storage="block")
+_BLOCKS = UnitOptions(storage="block")
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
         Where registers stand.
     minimize : :class:`str`
         ``share``: the least of the shares of look-up tables and of memories together. ``luts``: the fewest look-up
-        tables, whatever they take of block memory as long as there is enough. What options leave open of weights and
-        storage is then block memory.
+        tables, whatever they take of block memory as long as there is enough. Storage is then block memory where it is
+        left open; weights are where that spares look-up tables, or where the folding is given.
 
     Raises
     ------
@@ -63,7 +63,8 @@ def solve(network: ir.Network, goal: Goal, *, clock_hz: int, technology: str, be
     """
     tech = find_technology(technology)
     if minimize == "luts":
-        options = {node.name: _BLOCKS | options.get(node.name, UnitOptions()) for node in layers(network)}
+        blocks = UnitOptions(weights="block", storage="block") if goal.kind == "given" else _BLOCKS
+        options = {node.name: blocks | options.get(node.name, UnitOptions()) for node in layers(network)}
     given = {name for name, asked in options.items() if asked.datapath != "auto"}
     for name, asked in options.items():
         check_memory(name, asked, tech)
