@@ -170,7 +170,8 @@ def test_a_fold_reads_back_from_its_record():
 
 @pytest.mark.parametrize(("record", "message"), [
     ({"pe": 1}, "Fold must have simd"),
-    ({"pe": 1, "simd": 1, "colour": 3}, "Options must be among datapath, weights, storage, zeros, loadable, not colour"),
+    ({"pe": 1, "simd": 1, "colour": 3},
+     "Options must be among datapath, weights, storage, zeros, loadable, not colour"),
     ({"pe": 1, "simd": 1, "weights": "sand"},
      "Option weights must be one of auto, block, distributed, logic, spram, not sand"),
     ({"pe": 1, "simd": 1, "loadable": "yes"}, "Option loadable must be one of false, true, not yes"),
