@@ -363,3 +363,20 @@ def test_options_go_with_every_folding_of_a_search_and_before_a_file():
     given_ = fold.Goal.of(folds={"fc0": {"pe": 2, "simd": 4}, "fc1": {"pe": 1, "simd": 2, "weights": "block"}})
     chosen = fold.solve(net, given_, clock_hz=10**6, technology="ecp5-25", options=options).folds
     assert chosen["fc1"] == Fold(1, 2, UnitOptions(weights="logic"))
+
+
+def test_look_up_tables_alone_are_minimized():
+    """Block memory takes what it can, within the chip; what a user asks for stays."""
+    net, goal = mlp((96, 64, 32)), fold.Goal.of(target_fps=10_000)
+    tech = technology("ecp5-25")
+    share, luts = (fold.solve(net, goal, clock_hz=10**6, technology="ecp5-25", minimize=of) for of in fold.MINIMIZE)
+    first, second = (of_stages(one.plan.parts, tech) for one in (share, luts))
+    assert second.luts.nominal < first.luts.nominal
+    assert first.blocks.nominal < second.blocks.nominal <= tech.block_memory.count.value
+    assert {one.options.storage for one in luts.folds.values()} == {"block"}
+    asked = fold.solve(net, goal, clock_hz=10**6, technology="ecp5-25", minimize="luts",
+                       options={"fc0": UnitOptions(weights="logic")})
+    assert asked.folds["fc0"].options == UnitOptions(weights="logic", storage="block")
+    given_ = fold.solve(net, fold.Goal.of(folds={"fc0": (2, 8), "fc1": (1, 8)}), clock_hz=10**6, technology="ecp5-25",
+                        minimize="luts")
+    assert {one.options for one in given_.folds.values()} == {UnitOptions(weights="block", storage="block")}
