@@ -2,11 +2,12 @@
 
 A row is ``NETWORK-LANES-FAMILY``, ``ternary-FAMILY`` or ``binary-FAMILY``. The networks are lfcW1A1 and cnvW1A1
 (``$HWBNN_DATA``), folded by the solver for so many cycles per frame that they come to about that number of lanes (sum
-of PE times SIMD), or by hand, from AXI4-Stream to AXI4-Stream with everything between; ``ternary`` and ``binary`` are
-one matrix-vector unit behind AXI4-Stream, 512 by 128 with 64 by 16 lanes, activations, weights and results of these
-levels, inputs in block memory, since not every family has memory of look-up tables. The emitted Verilog goes through
-Yosys, flat: made for the family (``cells``), and, of the units, also without cells (``plain``), the same plan where
-``+`` is left to synthesis. The weights of the networks make that slow: minutes each.
+of PE times SIMD) and as few look-up tables as an ECP5-85F's block memories allow, or by hand, from AXI4-Stream to
+AXI4-Stream with everything between; ``ternary`` and ``binary`` are one matrix-vector unit behind AXI4-Stream, 512 by
+128 with 64 by 16 lanes, activations, weights and results of these levels, inputs in block memory, since not every
+family has memory of look-up tables. The emitted Verilog goes through Yosys, flat: made for the family (``cells``), and,
+of the units, also without cells (``plain``), the same plan where ``+`` is left to synthesis. The weights of the
+networks make that slow: minutes each.
 
 Look-up tables are LUT4 and two per CCU2C on ECP5, LUT6 (a LUT6_2 is one) on Xilinx, SB_LUT4 on iCE40, with what
 memories of look-up tables take.
@@ -23,16 +24,23 @@ from hwbnn import ir
 from hwbnn.cost.constants import threshold_forms
 from hwbnn.cost.datapath import accumulators, dot_forms
 from hwbnn.fold import Goal, solve
-from hwbnn.plan import Fold, MatrixVectorStage, Plan, lower
+from hwbnn.plan import Fold, MatrixVectorStage, Plan, UnitOptions, lower
 from hwbnn.rtl import verilog
 from hwbnn.synth.families import FAMILIES
 from hwbnn.synth.tools import Tools
 
 SYNTHESIS = {"ecp5": "synth_ecp5 -nowidelut", "ice40": "synth_ice40",
              "xilinx": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf"}
-CYCLES = {"lfc-256": 20_000, "lfc-2848": 1_024, "cnv-316": 240_000, "cnv-4096": 16_000}
-# by hand: the solver would take more look-up tables to leave block memories free
-FOLDS = {"lfc-2848": {"fc0": Fold(1, 784), "fc1": Fold(8, 128), "fc2": Fold(8, 128), "fc3": Fold(1, 16)}}
+CYCLES = {"lfc-256": 20_000, "lfc-2848": 1_024, "cnv-316": 240_000, "cnv-4621": 14_400, "cnv-4096": 14_400}
+_LOGIC, _BLOCK = UnitOptions(storage="block"), UnitOptions(weights="block", storage="block")
+# by hand: of lfcW1A1 the solver would take more look-up tables to leave block memories free; of cnvW1A1 it finds fewer
+# look-up tables with fewer lanes, which is more per lane
+FOLDS = {
+    "lfc-2848": {"fc0": Fold(1, 784), "fc1": Fold(8, 128), "fc2": Fold(8, 128), "fc3": Fold(1, 16)},
+    "cnv-4621": {"conv0": Fold(4, 27, _LOGIC), "conv1": Fold(4, 576, _BLOCK), "conv2": Fold(8, 96, _BLOCK),
+                 "conv3": Fold(1, 1152, _BLOCK), "conv4": Fold(2, 96, _BLOCK), "conv5": Fold(1, 48, _BLOCK),
+                 "fc6": Fold(1, 16, _BLOCK), "fc7": Fold(1, 32, _BLOCK), "fc8": Fold(1, 1, _BLOCK)},
+}
 UNITS = {"ternary": ir.TERNARY, "binary": ir.BIPOLAR}
 ROWS = tuple(f"{size}-{family}" for size in (*CYCLES, *UNITS) for family in SYNTHESIS)
 TITLES = {"lfc": "lfcW1A1", "cnv": "cnvW1A1", "ternary": "ternary unit", "binary": "binary unit"}
@@ -57,7 +65,7 @@ def published(size: str) -> Plan:
     if size in FOLDS:
         return lower(net, FOLDS[size])
     goal = Goal.of(target_fps=1e8 / CYCLES[size])
-    return solve(net, goal, clock_hz=100_000_000, technology="ecp5-85").plan
+    return solve(net, goal, clock_hz=100_000_000, technology="ecp5-85", minimize="luts").plan
 
 
 def count(text: str, family: str) -> dict[str, int]:
@@ -91,19 +99,24 @@ FINN = (("FINN SFC-max, 3 x 256, ZC706 at 200 MHz", "91,131", "4.4", "5", "12,30
         ("BNN-PYNQ cnvW1A1, Z7020", "26,072", "", "124", "9,150"))
 
 
+def _blocks(cells: dict[str, int]) -> int:
+    """Block memories, a RAMB18E1 as half of one."""
+    return sum(cells.get(kind, 0) for kind in ("DP16KD", "SB_RAM40_4K", "RAMB36E1")) + cells.get("RAMB18E1", 0) // 2
+
+
 def section(rows: dict[str, dict]) -> list[str]:
     lines = ["## Folded", "",
              "Whole accelerators by Yosys, flat; LUT4 and two per CCU2C on ECP5, LUT6 on Xilinx (a LUT6_2 is one),",
-             "with memories of look-up tables. *Plain* is the same plan with adders left to synthesis.", "",
-             "| accelerator | family | lanes | cycles | LUT | per lane | plain, per lane | FF per lane | commit |",
-             "|---|---|---|---|---|---|---|---|---|"]
+             "with memories of look-up tables. *Plain* is per lane, the same plan with adders left to synthesis.", "",
+             "| accelerator | family | lanes | cycles | LUT | per lane | plain | FF per lane | block RAM | commit |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     for name, row in rows.items():
         size, _, family = name.rpartition("-")
         lanes, luts = row["lanes"], row["cells"]["luts"]
         plain = f"{row['plain']['luts'] / lanes:.2f}" if "plain" in row else ""
         cells = [TITLES[size.partition("-")[0]], family, f"{lanes:,}", f"{row['interval']:,}", f"{luts:,}",
                  f"**{luts / lanes:.2f}**", plain, f"{row['flip_flops'] / lanes:.1f}",
-                 row["commit"]]
+                 str(_blocks(row["cells"]["by_type"]) or ""), row["commit"]]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Published by others, made with Vivado (FINN: arXiv:1612.07119; BNN-PYNQ: its repository):", "",
               "| accelerator | LUT6 | per lane | block RAM | frames/s |", "|---|---|---|---|---|",
