@@ -99,6 +99,15 @@ FINN = (("FINN SFC-max, 3 x 256, ZC706 at 200 MHz", "91,131", "4.4", "5", "12,30
         ("BNN-PYNQ cnvW1A1, Z7020", "26,072", "", "124", "9,150"))
 
 
+LIMITS = """\
+What cnvW1A1 takes on ECP5 above 1.63 LUT4 per lane, which is what counting takes (units alone, by Yosys): the first
+layer, whose inputs have 8 bits, 1,282 for 108 lanes, one for each bit of each sum; each of ten windows and buffers 120
+to 180, for where to write and to read, two numbers of beats, and loops; the layers after the fourth convolution about
+2,000 for 289 lanes, not least to choose among the blocks of weights that are deeper than a block memory is at their
+width. More lanes would share what is fixed, and block memories give out no wider words: 209 are one more than an
+LFE5U-85F has.""".splitlines()
+
+
 def _blocks(cells: dict[str, int]) -> int:
     """Block memories, a RAMB18E1 as half of one."""
     return sum(cells.get(kind, 0) for kind in ("DP16KD", "SB_RAM40_4K", "RAMB36E1")) + cells.get("RAMB18E1", 0) // 2
@@ -126,6 +135,7 @@ def section(rows: dict[str, dict]) -> list[str]:
         size = name.rpartition("-")[0]
         folds[f"{TITLES[size.partition('-')[0]]}, {row['lanes']:,} lanes"] = ", ".join(
             f"{layer} {pe}x{simd}" for layer, (pe, simd) in row["folds"].items())
+    lines += ["", *LIMITS]
     lines += ["", "Foldings (PE x SIMD):", "", *(f"- {name}: {text}" for name, text in folds.items())]
     return [*lines, "", *parts()]
 
