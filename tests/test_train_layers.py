@@ -12,7 +12,7 @@ from hwbnn_train.layers import QuantConv2d, QuantLinear, glorot
 from hwbnn_train.losses import LOSSES, squared_hinge
 from hwbnn_train.models import mlp
 from hwbnn_train.optimizers import parameter_groups, prepare, set_learning_rate
-from hwbnn_train.quantizers import ScaledSign, Sign, TernaryWeights, Uniform
+from hwbnn_train.quantizers import MeanScaledSign, ScaledSign, Sign, TernaryWeights, Uniform
 
 
 def binary(fan_in, fan_out, input):
@@ -67,6 +67,26 @@ def test_convolution_quantizes_then_pads_with_zeros():
     assert torch.allclose(layer(x), expected)
     assert torch.allclose(layer.eval()(x), expected)
     assert layer.lr_scale == 1 / glorot(2 * 9, 3 * 9)
+
+
+@pytest.mark.parametrize("make", [lambda: ScaledSign(3), MeanScaledSign])
+@pytest.mark.parametrize("convolution", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_scale_behind_the_product_is_a_scale_of_the_weights(make, convolution, bias):
+    if convolution:
+        layer, x = QuantConv2d(8, 3, 3, weight=make(), bias=bias).double(), torch.randn(4, 8, 6, 5).double()
+    else:
+        layer, x = QuantLinear(8, 3, weight=make(), bias=bias).double(), torch.randn(4, 8).double()
+    with torch.no_grad():
+        layer.weight.mul_(1.5)
+    x.requires_grad_()
+    ways = []
+    for way in (layer, lambda x: layer.product(x, layer.quantize_weight(layer.weight), layer.bias)):
+        y = way(x)
+        variables = [x, *layer.parameters()]
+        ways.append([y, *torch.autograd.grad((y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum(), variables)])
+    for behind, before in zip(*ways, strict=True):
+        torch.testing.assert_close(behind, before)
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 2), (1, 1)])

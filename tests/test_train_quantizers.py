@@ -13,6 +13,7 @@ from qonnx.custom_op.general.quant import quant
 
 from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.quantizers import Grid, Quantizer, Sign, Uniform, sign
+from hwbnn_train.quantizers.base import integers, noise, passing
 
 reals = hnp.arrays(np.float32, hnp.array_shapes(max_dims=3, max_side=5), elements=st.floats(-40, 40, width=32))
 uniforms = st.builds(
@@ -115,3 +116,31 @@ def test_quantizer_without_grid():
 def test_bad_parameters(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
+def test_drawn_integers_are_even_and_independent_in_pairs(dtype):
+    torch.manual_seed(0)
+    # of many small layers: the cells of a row, of a column, and of neither, in quarters of the range
+    drawn = torch.stack([integers(torch.empty(2, 3, 1), dtype) for _ in range(4000)]).flatten(1).double()
+    assert drawn.shape == (4000, 6)
+    quarters = ((drawn / 2.0**torch.iinfo(dtype).bits + 0.5) * 4).floor().long()
+    for first, second in ((0, 1), (0, 3), (0, 4), (2, 3)):
+        counts = torch.bincount(4 * quarters[:, first] + quarters[:, second], minlength=16)
+        assert len(counts) == 16 and (counts - 250).abs().max() < 80  # 5 standard deviations
+
+
+def test_noise_fills_its_range():
+    torch.manual_seed(0)
+    found = noise(torch.empty(300, 400), center=-1.0, half=0.5)
+    assert -1.5 <= found.min() < -1.499 and -0.501 < found.max() <= -0.5
+    assert abs(float(found.mean()) + 1) < 0.01 and abs(float(found.var()) - 1 / 12) < 0.005
+
+
+@pytest.mark.parametrize("low", [-1.0, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_passing_takes_both_ends(low, dtype):
+    above = torch.nextafter(torch.tensor(1.0, dtype=dtype), torch.tensor(2.0, dtype=dtype))
+    x = torch.stack([-above, torch.tensor(-1.0, dtype=dtype), torch.zeros((), dtype=dtype), 2 - above, above])
+    expected = [5.0 * (low <= value <= 1.0) for value in x.tolist()]
+    assert passing(torch.full_like(x, 5.0), x, low, 1.0).tolist() == expected
