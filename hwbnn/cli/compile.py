@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -13,7 +13,7 @@ from hwbnn.cli.group import command_line
 from hwbnn.cli.options import single
 from hwbnn.cost import estimate
 from hwbnn.errors import UserError
-from hwbnn.fold import option_words, words
+from hwbnn.fold import Minimize, option_words, words
 from hwbnn.plan import Plan, Stream
 from hwbnn_boards.footprint import footprint
 
@@ -85,8 +85,8 @@ def compile_(
                             options=option_words(net, {"datapath": datapath or (), "weights": weights or (),
                                                        "storage": storage or (), "zeros": zeros or (),
                                                        "loadable": loadable or ()}),
-                            minimize=minimize, clock_hz=None if clock is None else hertz(clock), output=output,
-                            seed=seed, source=model, command=command_line(ctx))
+                            minimize=cast(Minimize, minimize), clock_hz=None if clock is None else hertz(clock),
+                            output=output, seed=seed, source=model, command=command_line(ctx))
     if as_json:
         console.print_json(json.loads((build.path / "build.json").read_text()))
         return

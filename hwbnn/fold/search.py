@@ -112,7 +112,8 @@ class Search:
                  timed: bool = False, options: Mapping[str, UnitOptions] = MappingProxyType({}),
                  pace: Pace = RELAXED, minimize: Minimize = "share"):
         self.network, self.tech, self.beside, self.timed = network, tech, beside, timed
-        self.options, self.pace, self.minimize = options, pace, minimize
+        self.options, self.pace = options, pace
+        self.minimize: Minimize = minimize
         self.layers = layers(network)
         if not self.layers:
             raise UserError(f"Network {network.name} must have a matrix product to fold, and it has none")
