@@ -113,6 +113,15 @@ def test_fault_is_named(tmp_path, fault):
     assert any(line.startswith(message) for line in found.faults), found.faults
 
 
+def test_another_design_at_the_same_place_is_the_one_that_runs(tmp_path):
+    """A process loads a library of one path only once, so a design built anew needs another."""
+    sent = {"steady": traffic(5, stalls="none")}
+    for parts in ({}, FAULTS["tlast"][0]):
+        made = engine("compiled", tmp_path, standin(**parts))
+        assert made.build() and not made.build()
+        assert bool(made.run(sent)["steady"].faults) == bool(parts)
+
+
 @ICARUS
 def test_reset_in_the_middle_of_a_frame_matters(tmp_path):
     """A design whose reset forgets the half frame is caught: the bench does send one."""

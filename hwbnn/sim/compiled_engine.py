@@ -112,7 +112,7 @@ class CompiledEngine:
         digest = hashlib.sha256(self.verilog.read_bytes())
         digest.update(_HARNESS.read_bytes())
         digest.update(json.dumps([self.versions, self.toplevel, _FLAGS, _PUBLIC, self.trace, self.flips]).encode())
-        key, library = self.directory / "key", self.directory / "simulator.so"
+        key, self._library = self.directory / "key", None
         if key.exists() and key.read_text() == digest.hexdigest():
             return False
         if self.directory.exists():
@@ -144,7 +144,7 @@ class CompiledEngine:
                      "OPT_FAST=-O2"],
             "g++": ["g++", "-std=c++20", "-O2", "-fPIC", "-shared", *flags, f"-I{objects}", f"-I{include}",
                     f"-I{include}/vltstd", str(_HARNESS), str(objects / "libVtop.a"),
-                    str(objects / "libverilated.a"), *libraries, "-o", str(library)],
+                    str(objects / "libverilated.a"), *libraries, "-o", str(self._library_path(digest.hexdigest()))],
         }
         for name, command in steps.items():
             log = self.directory / f"{name}.log"
@@ -155,10 +155,14 @@ class CompiledEngine:
         write_atomic(key, digest.hexdigest())
         return True
 
+    def _library_path(self, key: str) -> Path:
+        """Where the library is; named for what it was built from, as a process loads a path only once."""
+        return self.directory / f"simulator-{key[:16]}.so"
+
     @property
     def library(self) -> ctypes.CDLL:
         if self._library is None:
-            library = ctypes.CDLL(str(self.directory / "simulator.so"))
+            library = ctypes.CDLL(str(self._library_path((self.directory / "key").read_text())))
             library.simulation_new.restype = ctypes.c_void_p
             library.simulation_delete.argtypes = [ctypes.c_void_p]
             library.simulation_run.argtypes = [ctypes.c_void_p, ctypes.POINTER(Job)]
