@@ -1,6 +1,7 @@
 """What makes the products: chosen by the cost model, said with its reason, refused where it cannot be."""
 
 import json
+import re
 
 import pytest
 from zoo import UINT4, mlp
@@ -121,6 +122,7 @@ def test_yosys_uses_as_many_multipliers_as_predicted(chip, tmp_path):
     """A layer that asks for them beside one that does not, and beside multiplications per class."""
     from hwbnn import rtl
     from hwbnn.classify import classifier
+    from hwbnn.synth.netlists import SYNTHESIZED
     from hwbnn.synth.stages import count
     from hwbnn.synth.tools import Tools
 
@@ -131,3 +133,4 @@ def test_yosys_uses_as_many_multipliers_as_predicted(chip, tmp_path):
                     options=" ".join(tech.synthesis.split()[1:]), luts_per_memory=6)
     for stage in plan.stages:
         assert counted[stage.name].dsp == of_stage(stage, tech).dsp.nominal, stage.name
+    assert not re.search(r"\.[CD]\(16'hx", (tmp_path / SYNTHESIZED).read_text()), "a sum without its second number"

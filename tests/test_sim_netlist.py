@@ -11,9 +11,10 @@ from marks import ICARUS
 from test_synth import build
 
 from hwbnn import golden, rtl
+from hwbnn.build import compile
 from hwbnn.cost import pace, technology
 from hwbnn.errors import UserError
-from hwbnn.plan import Fold, plan_of
+from hwbnn.plan import Fold, UnitOptions, plan_of
 from hwbnn.sim import cells, simulate
 from hwbnn.sim.activity import CLOCK, read_saif
 from hwbnn.synth import netlists
@@ -120,6 +121,22 @@ def test_cells_of_the_family_equal_golden_in_value_and_time(tmp_path, board, cel
     assert result.problems() == [] and result.ok and result.netlist == "cells"
     assert np.array_equal(result.outputs, golden.integers(net, x))
     assert "module CCU2C" in (directory / "netlist/cells/design.v").read_text() or board != "ulx3s-85f"
+
+
+@ICARUS
+@pytest.mark.synth
+@pytest.mark.cocotb
+def test_sums_of_two_multipliers_have_both_numbers(tmp_path):
+    """Which Yosys 0.70 makes one multiplier with an adder of, and the register of the other number is in the other."""
+    options = UnitOptions(datapath="multipliers")
+    net, folds = zoo.MLPS["four-bit"](), {"fc0": Fold(1, 4, options), "fc1": Fold(1, 3, options)}
+    made = compile(net, tmp_path / "build", board="icebreaker", folds=folds)
+    directory = made.directory
+    count(Tools(tmp_path, print), directory.verilog, made.plan, family="ice40", options="", luts_per_memory=4)
+    text = (tmp_path / netlists.SYNTHESIZED).read_text()
+    assert len(re.findall(r"^  SB_MAC16 #", text, re.MULTILINE)) == 5  # some have two products
+    described(directory, "icebreaker", synth=text)
+    assert simulate(directory, images(net, 10), simulator="icarus", netlist="synth").problems() == []
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ __all__ = ["FAMILIES", "Family"]
 # (YosysHQ/yosys#4349). Hidden names cannot clash.
 _HIDE = "rename -hide w:*[[]*"
 
-# Products outside of hwbnn.rtl.lanes.Multiplier become adders before the family's synthesis can see them.
+# Products outside of hwbnn.rtl.lanes.Multiplier become adders before the family's synthesis can see them. So do sums:
+# ice40_dsp of Yosys 0.70 takes one into a multiplier whose other addend, a register, it has given to another one.
 _OTHERS = """\
 proc
 select -set asked *.multiplier_*/t:$mul
-alumacc t:$mul @asked %d
+alumacc t:$add t:$sub t:$mul @asked %d %u %u
 maccmap"""
 
 
