@@ -56,7 +56,7 @@ def test_a_folding_that_is_too_large():
 
 
 def test_a_chip_for_which_no_folding_is_small_enough():
-    net = mlp((64, 64, 10))
+    net = mlp((512, 512, 10))
     with pytest.raises(UserError, match=r"^Network mlp with this folding must fit .*; no folding fits$"):
         fold.solve(net, fold.Goal.of(folds={"fc0": (64, 64), "fc1": (10, 64)}), clock_hz=10**6,
                    technology="ice40-hx1k")

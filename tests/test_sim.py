@@ -274,8 +274,8 @@ def test_stalls_fill_fifos_to_their_depth_and_no_further(tmp_path):
     net = zoo.tiny()
     result = simulate(build(tmp_path, net), images(net, 4), simulator="icarus", check="layers")
     assert result.ok and result.profile is not None
-    rows = [row for row in result.profile.stages if row.fifo_depth is not None]
-    assert len(rows) == 5
+    rows = [row for row in result.profile.stages if (row.fifo_depth or 0) > 1]  # one place is a register
+    assert len(rows) == 4
     assert all(row.occupancy is not None and 1 <= row.occupancy <= row.fifo_depth for row in rows)
     into = [row.stalled for row in result.profile.stages]
     at = [row.stage for row in result.profile.stages].index(result.profile.bottleneck)

@@ -107,7 +107,7 @@ def test_worst_stalls_fill_every_fifo_and_run_every_stage_dry(tiny):
     assert record.faults == []
     for stream, tapped in zip(stage_streams(design), record.taps, strict=True):
         assert tapped.stalled > 0 and tapped.transferred + tapped.stalled < record.cycles - 100, stream.name
-        if isinstance(stream.stage, PipelineStage):
+        if isinstance(stream.stage, PipelineStage) and stream.stage.fifo_depth > 1:  # one place is a register
             assert tapped.occupancy == stream.stage.fifo_depth, stream.name
 
 

@@ -511,7 +511,8 @@ DATA = os.environ.get("HWBNN_DATA")
 @pytest.mark.parametrize("name", PERCEPTRONS)
 def test_each_method_learns_mnist(tmp_path, name):
     """Two epochs on 10,000 images with 2 x 128 hidden units; whole trainings are in benchmarks/training.py."""
-    recipe = dataclasses.replace(RECIPES[name], epochs=2, hidden=(128, 128), recalibration=0)
+    plain = {"averaging": 0.0} if RECIPES[name].averaging else {}  # the mean of two epochs lags behind
+    recipe = dataclasses.replace(RECIPES[name], epochs=2, hidden=(128, 128), recalibration=0, **plain)
     mnist = {split: tuple(map(torch.as_tensor, datasets.load("mnist", split, DATA))) for split in datasets.SPLITS}
     train, validation = (tuple(part[:count] for part in mnist[split])
                          for split, count in (("train", 10_000), ("validation", 1000)))
