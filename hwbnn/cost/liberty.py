@@ -2,7 +2,8 @@
 
 Energy per toggle of a cell is the middle of its tables of internal power, over loads and slopes; that of a pin is half
 its capacitance times the supply squared. Wires are not counted. How often nets toggle is the assumption of the
-iCE40UP5K's file, 0.1 to 0.5 a cycle, and glitches multiply it.
+iCE40UP5K's file, 0.1 to 0.5 a cycle, and glitches multiply it. The file is read here, as PyPI's parser, liberty-parser,
+may not be used under our licence.
 """
 
 import re

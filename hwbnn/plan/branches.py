@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hwbnn.plan.channel import freed
 from hwbnn.plan.records import Memory, PipelineStage, Stage, Stream, Style, index_bits, span_bits
 
 __all__ = ["AddStage", "ConcatStage", "FifoStage", "ForkStage", "SliceStage"]
@@ -208,9 +209,7 @@ class ConcatStage(JoiningStage):
                 for _ in range(turns):
                     earliest = now + 1
                     if group >= depth:
-                        while len(o.moved) <= group - depth:
-                            yield o
-                        earliest = max(earliest, o.moved[group - depth] + 1)
+                        earliest = yield from freed(o, group - depth, earliest)
                     while not i.ready():
                         yield i
                     now = max(earliest, i.visible())
@@ -274,9 +273,7 @@ class SliceStage(PipelineStage):
             for kept in self.turns:
                 earliest = now + 1
                 if kept and group >= depth:
-                    while len(o.moved) <= group - depth:
-                        yield o
-                    earliest = max(earliest, o.moved[group - depth] + 1)
+                    earliest = yield from freed(o, group - depth, earliest)
                 while not i.ready():
                     yield i
                 now = max(earliest, i.visible())

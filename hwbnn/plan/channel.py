@@ -1,8 +1,8 @@
 """The beats between two stages of a schedule: when each was offered, and when it was transferred."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
-__all__ = ["UNLIMITED", "Channel"]
+__all__ = ["UNLIMITED", "Channel", "freed"]
 
 UNLIMITED = 2**62  # depth of a FIFO that never fills
 
@@ -37,3 +37,10 @@ class Channel:
         """Transfer the next beat in ``cycle``."""
         self.moved.append(cycle)
         self._wake(self)
+
+
+def freed(output: Channel, beat: int, earliest: int) -> Generator[Channel, None, int]:
+    """Wait until ``beat`` has left a FIFO that was full; return when the next may enter, not before ``earliest``."""
+    while len(output.moved) <= beat:
+        yield output
+    return max(earliest, output.moved[beat] + 1)

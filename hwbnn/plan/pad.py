@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hwbnn.plan.channel import freed
 from hwbnn.plan.records import PipelineStage, index_bits
 
 __all__ = ["PadStage"]
@@ -79,9 +80,7 @@ class PadStage(PipelineStage):
         while True:
             beat, earliest = group % len(taken), now + 1
             if group >= depth:
-                while len(o.moved) <= group - depth:
-                    yield o
-                earliest = max(earliest, o.moved[group - depth] + 1)
+                earliest = yield from freed(o, group - depth, earliest)
             if taken[beat] or beat < leading:
                 while not i.ready():
                     yield i

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn.ir import Levels
-from hwbnn.plan.channel import Channel
+from hwbnn.plan.channel import Channel, freed
 from hwbnn.plan.options import UnitOptions
 from hwbnn.plan.pace import Pace
 
@@ -293,9 +293,7 @@ class PipelineStage(Stage):
         while True:
             earliest = now + 1
             if group >= depth:
-                while len(o.moved) <= group - depth:
-                    yield o
-                earliest = max(earliest, o.moved[group - depth] + 1)
+                earliest = yield from freed(o, group - depth, earliest)
             if group % period == 0:
                 for beat in range(beats):
                     for i in inputs:

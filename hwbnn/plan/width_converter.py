@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hwbnn.plan.channel import freed
 from hwbnn.plan.records import PipelineStage, Stage, index_bits
 
 __all__ = ["JoinStage", "PartStage", "WidthConverterStage"]
@@ -74,9 +75,7 @@ class JoinStage(WidthConverterStage, PipelineStage):
                 i.take(now)
             earliest = now + 1
             if group >= depth:
-                while len(o.moved) <= group - depth:
-                    yield o
-                earliest = max(earliest, o.moved[group - depth] + 1)
+                earliest = yield from freed(o, group - depth, earliest)
             while not i.ready():
                 yield i
             now = max(earliest, i.visible())

@@ -33,7 +33,7 @@ class StreamUnit(wiring.Component, Generic[S]):
 
     def __init_subclass__(cls):
         super().__init_subclass__()
-        (cls.record,) = get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
+        (cls.record,) = get_args(cls.__orig_bases__[0])  # pyright: ignore  # of every subclass of a generic, PEP 560
 
     def __init__(self, stage: S):
         self._stage: S = stage
