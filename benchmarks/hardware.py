@@ -43,7 +43,9 @@ def measure(part: str, names: list[str]):
     """Measure rows of a part and keep them; all where none are named."""
     module = importlib.import_module(f"hardware_{part}")
     for name in names or module.ROWS:
-        found = {**rows(part), name: module.measure(name) | made_with()}
+        made = made_with()  # what is measured, whatever is written meanwhile
+        record = module.measure(name) | made
+        found = {**rows(part), name: record}
         order = {row: n for n, row in enumerate(module.ROWS)}
         ordered = dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
         file(part).write_text(json.dumps(ordered, indent=1) + "\n")

@@ -31,7 +31,7 @@ from hwbnn.synth.tools import Tools
 
 SYNTHESIS = {"ecp5": "synth_ecp5 -nowidelut", "ice40": "synth_ice40",
              "xilinx": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf"}
-CYCLES = {"lfc-256": 20_000, "lfc-2848": 1_024, "cnv-316": 240_000, "cnv-4621": 14_400, "cnv-4096": 14_400}
+CYCLES = {"lfc-256": 20_000, "lfc-2848": 1_024, "cnv-316": 240_000, "cnv-4621": 14_400, "cnv-9241": 8_100}
 _LOGIC, _BLOCK = UnitOptions(storage="block"), UnitOptions(weights="block", storage="block")
 # by hand: of lfcW1A1 the solver would take more look-up tables to leave block memories free; of cnvW1A1 it finds fewer
 # look-up tables with fewer lanes, which is more per lane
@@ -40,6 +40,9 @@ FOLDS = {
     "cnv-4621": {"conv0": Fold(4, 27, _LOGIC), "conv1": Fold(4, 576, _BLOCK), "conv2": Fold(8, 96, _BLOCK),
                  "conv3": Fold(1, 1152, _BLOCK), "conv4": Fold(2, 96, _BLOCK), "conv5": Fold(1, 48, _BLOCK),
                  "fc6": Fold(1, 16, _BLOCK), "fc7": Fold(1, 32, _BLOCK), "fc8": Fold(1, 1, _BLOCK)},
+    "cnv-9241": {"conv0": Fold(8, 27, _LOGIC), "conv1": Fold(8, 576, _LOGIC), "conv2": Fold(8, 192, _BLOCK),
+                 "conv3": Fold(2, 1152, _BLOCK), "conv4": Fold(4, 96, _BLOCK), "conv5": Fold(1, 96, _BLOCK),
+                 "fc6": Fold(1, 32, _BLOCK), "fc7": Fold(1, 64, _BLOCK), "fc8": Fold(1, 1, _BLOCK)},
 }
 UNITS = {"ternary": ir.TERNARY, "binary": ir.BIPOLAR}
 ROWS = tuple(f"{size}-{family}" for size in (*CYCLES, *UNITS) for family in SYNTHESIS)
