@@ -103,12 +103,17 @@ FINN = (("FINN SFC-max, 3 x 256, ZC706 at 200 MHz", "91,131", "4.4", "5", "12,30
 
 
 LIMITS = """\
-What cnvW1A1 takes on ECP5 above 1.63 LUT4 per lane, which is what counting takes (units alone, by Yosys): the first
-layer, whose inputs have 8 bits, 1,282 for 108 lanes, one for each bit of each sum; each of ten windows and buffers 120
-to 180, for where to write and to read, two numbers of beats, and loops; the layers after the fourth convolution about
-2,000 for 289 lanes, not least to choose among the blocks of weights that are deeper than a block memory is at their
-width. More lanes would share what is fixed, and block memories give out no wider words: 209 are one more than an
-LFE5U-85F has.""".splitlines()
+LUT per lane of cnvW1A1 falls with lanes: in 9,241 they share what is fixed, and the weights of conv0 and conv1 take no
+block memory: with 8 words each bit is a function of three bits of address, of which there are 256, whatever the number
+of lanes (conv1: 1.74 LUT4 per lane with its weights). So 206 of an LFE5U-85F's 208 block memories are enough; 4,621
+lanes with conv1's weights in block memory take 209. On Xilinx the same folding, with 103 RAMB36, is within an
+XC7A100T's 63,400 LUT6 and 135. The interval is the first window's, which is 8,100 beats of 3 values.
+
+What is left above 1.63 LUT4 per lane, which is what counting takes (ECP5, units alone, by Yosys): the first layer,
+whose inputs have 8 bits, 2,532 for 216 lanes, nearly all of it one place of an adder for each bit of each sum; each of
+nine windows and buffers 100 to 180, for where to write and to read, two numbers of beats, and loops; 310 for the FIFO
+of vectors before conv2, and about as many for its inputs; the layers after conv4 about 1,400 for 193 lanes, not least
+to choose among the blocks of weights that are deeper than a block memory is at their width.""".splitlines()
 
 
 def _blocks(cells: dict[str, int]) -> int:
