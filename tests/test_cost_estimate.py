@@ -217,8 +217,8 @@ def test_what_does_not_fit_is_said():
     assert small.fits == "yes" and 0 < small.exhausted_first.share < 0.1
 
 
-def test_fit_is_uncertain_within_the_interval():
-    figure = Quantity(80, 100, 120, "LUT4", "form")
+def test_fit_is_uncertain_within_twice_the_interval():
+    figure = Quantity(90, 100, 110, "LUT4", "form")
     verdicts = [Use("LUT4", figure, limit).fits for limit in (79, 80, 119, 120)]
     assert verdicts == ["no", "uncertain", "uncertain", "yes"]
     assert Use("LUT4", Unknown("LUT4", "why"), 10).fits == "uncertain"

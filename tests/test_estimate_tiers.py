@@ -215,9 +215,13 @@ def test_a_clock_that_is_out_of_reach_is_refused(bare, monkeypatch):
     figure = Quantity(20e6, 30e6, 40e6, "Hz", "logic depth")
     monkeypatch.setitem(cost.estimate.__globals__, "fmax", lambda stages, tech: figure)
     with pytest.raises(UserError, match=r"^Clock must be at most the 40\.0 MHz that the design may reach on Lattice "
-                                        r"ECP5 LFE5U-25F, not 50 MHz; the slowest path is in \w+ \(.*\); ask for less "
-                                        r"with --clock 30$"):
+                                        r"ECP5 LFE5U-25F, not 50 MHz; the slowest path is in \w+ \(.*\); ask for what "
+                                        r"it reaches with `hwbnn estimate .+ --target ecp5-25 --clock 20`$"):
         on_target(bare.path, "ecp5-25", clock_hz=50_000_000)
+    for asked, option in (({"folds": {"fc0": (2, 4), "fc1": (3, 2)}}, "--fold fc0=2x4 --fold fc1=3x2"),
+                          ({"fit": True}, "--fit"), ({"target_fps": 1000}, "--target-fps 1000")):
+        with pytest.raises(UserError, match=rf"hwbnn estimate tiny --target ecp5-25 {option} --clock 20`$"):
+            on_target(tiny(), "ecp5-25", clock_hz=50_000_000, **asked)
     assert on_target(bare.path, "ecp5-25", clock_hz=35_000_000).estimate.reaches == "uncertain"
     assert on_target(bare.path, "ecp5-25", clock_hz=20_000_000).estimate.reaches == "yes"
 

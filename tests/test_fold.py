@@ -178,9 +178,9 @@ def test_the_cheapest_in_time_is_the_cheapest_of_all(problem, data):
 def test_what_is_reserved_is_kept():
     net, tech = mlp((24, 16, 10), classes=True), technology("ice40-up5k")
     free = fold.fit(net, technology="ice40-up5k", beside=lambda image, result: resources())
-    kept = fold.fit(net, technology="ice40-up5k", beside=lambda image, result: resources(luts=3500))
+    kept = fold.fit(net, technology="ice40-up5k", beside=lambda image, result: resources(luts=3000))
     assert interval(net, kept) > interval(net, free)
-    assert fits(net, kept, tech, resources(luts=3500)) and not fits(net, free, tech, resources(luts=3500))
+    assert fits(net, kept, tech, resources(luts=3000)) and not fits(net, free, tech, resources(luts=3000))
 
 
 @pytest.mark.parametrize("beside, told", [

@@ -62,12 +62,13 @@ def on_target(source: str | os.PathLike | ir.Network, target: str, *, clock_hz: 
     """
     tech = find_technology(target)
     asked = {name: value for name, value in {"folds": folds, **goals}.items() if value}
+    command = f"hwbnn estimate {source.name if isinstance(source, ir.Network) else source} --target {target}"
     if not isinstance(source, ir.Network) and Path(source).is_dir():
         build = Build(source)
         network, clock = build.network, clock_hz or build.manifest.clock_hz
         if not asked:
             return _checked(lower(network, build.folds, pace=pace(tech, clock)), target, clock,
-                            given=clock_hz is not None)
+                            given=clock_hz is not None, command=command)
     else:
         network, clock = load(source) if not isinstance(source, ir.Network) else source, clock_hz or CLOCK_HZ
         network = classifier(network) if output == "class" else network
@@ -75,7 +76,8 @@ def on_target(source: str | os.PathLike | ir.Network, target: str, *, clock_hz: 
             raise UserError(f"Folding must be given for a network file, and none was; estimate it with --fit, "
                             f"--target-fps, --max-luts, --max-latency, --folds or --fold on {tech.title}")
     folding = solve(network, Goal.of(**asked), clock_hz=clock, technology=target, pace=pace(tech, clock))
-    return _checked(folding.plan, target, clock, given=clock_hz is not None)
+    plan = folding.plan
+    return _checked(plan, target, clock, given=clock_hz is not None, command=f"{command} {_option(asked, plan)}")
 
 
 def synthesized(target: Target, *, place: bool = True) -> Target:
@@ -105,11 +107,20 @@ def synthesized(target: Target, *, place: bool = True) -> Target:
                                         measured=Measured("synth", whole=whole, fmax=fmax)))
 
 
-def _checked(plan: Plan, target: str, clock_hz: int, *, given: bool) -> Target:
+def _option(asked: Mapping[str, Any], plan: Plan) -> str:
+    """The goal of a folding as the command line has it."""
+    (name, value), *_ = asked.items()
+    if isinstance(value, Mapping):
+        return " ".join(f"--fold {layer}={fold.pe}x{fold.simd}" for layer, fold in plan.folds.items())
+    return f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+
+
+def _checked(plan: Plan, target: str, clock_hz: int, *, given: bool, command: str) -> Target:
     result = estimate(plan, target, clock_hz)
     if given and result.reaches == "no" and isinstance(result.fmax, Quantity):
         slowest = result.slowest
         raise UserError(f"Clock must be at most the {result.fmax.high / 1e6:.1f} MHz that the design may reach on "
                         f"{result.title}, not {clock_hz / 1e6:g} MHz; the slowest path is in {slowest.name} "
-                        f"({slowest.path}); ask for less with --clock {result.fmax.nominal / 1e6:.0f}")
+                        f"({slowest.path}); ask for what it reaches with `{command} --clock "
+                        f"{result.fmax.low / 1e6:.3g}`")
     return Target(plan, result)

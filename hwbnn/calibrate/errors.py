@@ -3,15 +3,17 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from math import exp
 from statistics import median
 
 import numpy as np
 
 from hwbnn.calibrate.corpus import samples
-from hwbnn.calibrate.fit import FOLDS, LARGE, delays, flip_flops, luts, packed_luts
+from hwbnn.calibrate.fit import LARGE, NETWORKS_LEAST, Fit, delays, flip_flops, luts, packed_luts
 from hwbnn.calibrate.measure import digest
 from hwbnn.calibrate.save import late
 from hwbnn.calibrate.table import Row, Table, of_sample, stages_of
+from hwbnn.cost.quantity import Quantity
 from hwbnn.cost.resources import Resources, Use, of_stages
 from hwbnn.cost.technology import Technology
 from hwbnn.cost.technology import technology as find_technology
@@ -52,7 +54,7 @@ def figures(table: Table) -> list[Figure]:
     hard = [_hard(row, used[row.key], tech) for row in table.rows]
     hard = [same for same in hard if same is not None]
     exact = sum(hard) / len(hard) if hard else 1.0
-    wrong = _wrong_fits(large, used, tech)
+    wrong = _wrong_fits(packed, tech)
     stages, whole = packed.errors(whole=False), packed.errors(whole=True)
     return [
         _median(stages, 0.05, f"look-up tables per layer, median error against {tool} count"),
@@ -78,16 +80,17 @@ def _hard(row: Row, used: Resources, tech: Technology) -> bool | None:
     return None if model == seen == (0, 0) else model == seen
 
 
-def _wrong_fits(rows: list[Row], used: dict[tuple[int, str], Resources], tech: Technology) -> tuple[int, int]:
-    """How often "yes" is said of a chip that is too small, with chips of 50 % to 150 % of what each row takes."""
+def _wrong_fits(fit: Fit, tech: Technology) -> tuple[int, int]:
+    """How often "yes" is said of a chip that is too small, of chips of 50 % to 150 % of what each row takes.
+
+    Or that lacks a single cell. By a calibration that had not seen the row's network at all.
+    """
     wrong = tried = 0
-    for row in rows:
-        measured = packed_luts(row, tech)
-        for share in range(50, 151, 5):
-            capacity = measured * share / 100
-            verdict = Use(tech.lut, used[row.key].luts, capacity).fits
+    for measured, model, width in zip(fit.measured, fit.model, fit.widths, strict=True):
+        figure = Quantity(model * exp(-width), model, model * exp(width), tech.lut, "left out of the fit")
+        for capacity in (measured - 1, *(measured * share / 100 for share in range(50, 151, 5))):
             tried += 1
-            wrong += verdict == "yes" and capacity < measured
+            wrong += Use(tech.lut, figure, capacity).fits == "yes" and capacity < measured
     return wrong, tried
 
 
@@ -95,7 +98,7 @@ def current(table: Table) -> Table:
     """The rows whose hardware is what the generator makes now; all where these are too few for a fit."""
     marks = _marks(table.target)
     kept = tuple(row for row in table.rows if row.digest == marks.get(row.key))
-    enough = len({row.network for row in kept}) >= FOLDS and len(kept) >= FEW
+    enough = len({row.network for row in kept}) >= NETWORKS_LEAST and len(kept) >= FEW
     return replace(table, rows=kept if enough else table.rows)
 
 

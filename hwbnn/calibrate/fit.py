@@ -1,29 +1,31 @@
 """Coefficients from a table, by relative error, and how wrong they are on networks that were left out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
+from math import exp
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwbnn.calibrate.conformal import ROWS_LEAST, half_width, left_out, remembered, widths_left_out
 from hwbnn.calibrate.corpus import WHOLE
 from hwbnn.calibrate.table import Row, Table, stages_of
 from hwbnn.cost.depth import Path, paths, spread
 from hwbnn.cost.resources import terms as terms_of
 from hwbnn.cost.technology import Technology
+from hwbnn.errors import UserError
 from hwbnn.synth.reports import cells
 
-__all__ = ["DELAYS", "FOLDS", "LARGE", "MAPPED", "TERMS", "Fit", "Late", "delays", "flip_flops", "luts", "nonnegative",
-           "packed_luts", "synthesized"]
+__all__ = ["DELAYS", "LARGE", "MAPPED", "NETWORKS_LEAST", "TERMS", "Fit", "Late", "delays", "flip_flops", "luts",
+           "nonnegative", "packed_luts", "synthesized"]
 
-FOLDS = 4
-"""Fits that leave out every fourth network each."""
+NETWORKS_LEAST = 4
+"""Networks of which one can be left out, and another one for the interval, and a fit still stand."""
 
 LARGE = 30  # cells of a stage for which errors are stated; a cell or two of a tiny one say nothing
-LUT_PERCENTILES = (8, 100)  # what does not fit must not be said to: the upper end is the most that was seen
 TERMS = ("datapath", "control", "rom", "chains", "registers")
 MAPPED = ("datapath", "control", "rom")
 DELAYS = ("base", "level", "carry", "spread")
@@ -49,20 +51,23 @@ class Fit:
 
     Parameters
     ----------
-    rows : the rows it stands on.
-    measured, model : values per row; ``model`` is by the fit that had not seen the row's network.
+    rows : the rows it stands on, of :data:`NETWORKS_LEAST` networks at least.
+    measured : a value per row.
+    predict : takes the rows to fit on as a mask, and returns what that fit says of every row.
     terms : names of the coefficients.
     coefficients : of the fit on all rows.
-    percentiles : of measured over modelled, between which the interval lies.
-    low, high : these, at most and at least 1.
     """
 
     rows: tuple[Row, ...]
     measured: NDArray[np.float64]
-    model: NDArray[np.float64]
+    predict: Callable[[NDArray[np.bool_]], NDArray[np.float64]] = field(repr=False, compare=False)
     terms: tuple[str, ...]
     coefficients: tuple[float, ...]
-    percentiles: tuple[float, float] = (5, 95)
+
+    @cached_property
+    def model(self) -> NDArray[np.float64]:
+        """Values per row, each by the fit that had not seen the row's network."""
+        return left_out(self.networks, self.predict)
 
     @cached_property
     def ratio(self) -> NDArray[np.float64]:
@@ -79,30 +84,31 @@ class Fit:
 
     @property
     def low(self) -> float:
-        return self._interval(self.ratio)[0]
+        """Lower end of the interval, as a factor of the model."""
+        return exp(-self._width)
 
     @property
     def high(self) -> float:
-        return self._interval(self.ratio)[1]
+        """Upper end."""
+        return exp(self._width)
 
     def errors(self, *, whole: bool) -> NDArray[np.float64]:
         """Relative errors, of whole accelerators or of stages."""
         return np.abs(1 / self.ratio - 1)[self.whole == whole]
 
+    @cached_property
+    def widths(self) -> NDArray[np.float64]:
+        """Half the width of each row's interval in logarithms, by a calibration without the row's network."""
+        return widths_left_out(self.networks, self.measured, self.predict)
+
     @property
     def coverage(self) -> float:
-        """Share of rows inside of an interval that was made without their network's fold."""
-        inside = []
-        for fold in range(FOLDS):
-            out = self.networks % FOLDS == fold
-            if out.any() and not out.all():
-                low, high = self._interval(self.ratio[~out])
-                inside += ((self.ratio[out] >= low) & (self.ratio[out] <= high)).tolist()
-        return float(np.mean(inside)) if inside else float("nan")
+        """Share of rows inside of these intervals."""
+        return float(np.mean(np.abs(np.log(self.ratio)) <= self.widths))
 
-    def _interval(self, ratio: NDArray[np.float64]) -> tuple[float, float]:
-        low, high = np.percentile(ratio, self.percentiles)
-        return min(float(low), 1.0), max(float(high), 1.0)
+    @cached_property
+    def _width(self) -> float:
+        return half_width(np.log(self.ratio))
 
 
 def nonnegative(a: NDArray, b: NDArray) -> NDArray:
@@ -118,18 +124,16 @@ def nonnegative(a: NDArray, b: NDArray) -> NDArray:
     return best
 
 
-def _held_out(rows: tuple[Row, ...], measured: NDArray, terms: tuple[str, ...],
-              solve: Callable[[NDArray], NDArray], predict: Callable[[NDArray], NDArray],
-              percentiles: tuple[float, float] = (5, 95)) -> Fit:
-    """Fit on all rows, and predict each by a fit that left its network out. ``solve`` takes a mask of rows."""
-    networks = np.array([row.network for row in rows])
-    model = np.zeros(len(rows))
-    for fold in range(FOLDS):
-        out = networks % FOLDS == fold
-        if out.any() and not out.all():
-            model[out] = predict(solve(~out))[out]
+def _fit(rows: tuple[Row, ...], measured: NDArray, terms: tuple[str, ...], solve: Callable[[NDArray], NDArray],
+         predict: Callable[[NDArray], NDArray]) -> Fit:
+    """``solve`` takes a mask of rows and returns coefficients, ``predict`` takes these and returns values."""
     everything = solve(np.ones(len(rows), bool))
-    return Fit(rows, measured, model, terms, tuple(everything.tolist()), percentiles)
+    return Fit(rows, measured, remembered(lambda use: predict(solve(use))), terms, tuple(everything.tolist()))
+
+
+def _suffices(rows: Sequence[Row]) -> bool:
+    """Whether there are enough rows, and networks to leave out, for an interval."""
+    return len(rows) >= ROWS_LEAST and len({row.network for row in rows}) >= NETWORKS_LEAST
 
 
 def synthesized(row: Row, tech: Technology) -> int:
@@ -154,9 +158,16 @@ def _per_memory(tech: Technology) -> int:
 
 
 def luts(table: Table, tech: Technology, *, mapped: bool) -> Fit:
-    """Fit the look-up tables: after packing, or (``mapped``) as synthesis counts them."""
+    """Fit the look-up tables: after packing, or (``mapped``) as synthesis counts them.
+
+    Raises :class:`UserError` where there are too few rows for an interval.
+    """
     count = synthesized if mapped else packed_luts
     rows = tuple(row for row in table.rows if count(row, tech) >= LARGE)
+    if not _suffices(rows):
+        raise UserError(f"Calibration of {table.target} must stand on {ROWS_LEAST} rows of {NETWORKS_LEAST} networks, "
+                        f"of {LARGE} look-up tables or more each, and there are {len(rows)}; measure more with "
+                        f"`hwbnn calibrate --target {table.target}`")
     measured = np.array([count(row, tech) for row in rows], float)
     fitted = MAPPED if mapped or tech.counts == "yosys" else _FITTED.get(tech.family,
                                                                           ("datapath", "control", "rom", "chains"))
@@ -170,7 +181,7 @@ def luts(table: Table, tech: Technology, *, mapped: bool) -> Fit:
         use = chosen & stage  # a whole accelerator is the sum of its stages: it only tests
         return nonnegative((terms * weight[:, None])[use], ((measured - fixed) * weight)[use])
 
-    return _held_out(rows, measured, fitted, solve, lambda x: fixed + terms @ x, LUT_PERCENTILES)
+    return _fit(rows, measured, fitted, solve, lambda x: fixed + terms @ x)
 
 
 def delays(table: Table, tech: Technology, late: Late) -> Fit | None:
@@ -189,7 +200,7 @@ def delays(table: Table, tech: Technology, late: Late) -> Fit | None:
         if known and packed_luts(row, tech) + flip_flops(row, tech) >= LARGE:
             rows.append(row)
             measured.append(1e6 * median(known))
-    if len(rows) < 2 * len(DELAYS):
+    if not _suffices(rows):
         return None
     hertz = np.array(measured)
     choices = [np.array([[1.0, path.levels, path.carry, reach, late.of(path)] for stage in stages_of(row, tech)
@@ -211,5 +222,4 @@ def delays(table: Table, tech: Technology, late: Late) -> Fit | None:
         terms = rows_of(x)
         return 1 / (terms[:, :4] @ x + terms[:, 4])
 
-    return _held_out(tuple(rows), hertz, DELAYS, solve, predict)
-
+    return _fit(tuple(rows), hertz, DELAYS, solve, predict)

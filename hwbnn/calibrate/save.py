@@ -5,6 +5,7 @@ from importlib import resources
 from pathlib import Path
 
 from hwbnn.builddir import write_atomic
+from hwbnn.calibrate.conformal import COVERAGE
 from hwbnn.calibrate.fit import TERMS, Fit, Late, delays, luts
 from hwbnn.calibrate.table import Table
 from hwbnn.calibrate.targets import MEASURED
@@ -64,10 +65,10 @@ def _entry(place: str, value: float | str, unit: str, kind: str, conditions: str
 
 
 def _spread(section: str, fit: Fit, source: str) -> str:
-    what = "percentile of measured over modelled, on networks left out of the fit"
-    low, high = fit.percentiles
-    return (_entry(f"{section}.low", fit.low, "1", "fitted", f"{low}th {what}", source)
-            + _entry(f"{section}.high", fit.high, "1", "fitted", f"{high}th {what}", source))
+    what = (f"of the interval that holds {COVERAGE:.0%} of {len(fit.rows)} rows of {len(set(fit.networks.tolist()))} "
+            "networks, each left out of the fit; as a factor")
+    return (_entry(f"{section}.low", fit.low, "1", "fitted", f"lower end {what}", source)
+            + _entry(f"{section}.high", fit.high, "1", "fitted", f"upper end {what}", source))
 
 
 def _lut_model(section: str, fit: Fit, source: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from hwbnn import ir
 from hwbnn.cost.quantity import Quantity
-from hwbnn.cost.resources import Use
+from hwbnn.cost.resources import Use, certain
 from hwbnn.cost.technology import Technology
 from hwbnn.cost.technology import technology as find_technology
 from hwbnn.errors import UserError
@@ -144,7 +144,8 @@ def short(row: Use) -> str:
     assert isinstance(whole, Quantity)  # resources are always known
     link = "" if row.reserved is None or not row.reserved.low else \
         f" with the host link's {row.reserved.low:,.0f}"
-    return (f"{whole.low:,.0f} {whole.unit}{link}, {whole.low - row.available:,.0f} more than the "
+    least, _ = certain(whole)
+    return (f"{least:,.0f} {whole.unit}{link}, {least - row.available:,.0f} more than the "
             f"{row.available:,.0f} there are")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn.cost.quantity import Quantity
-from hwbnn.cost.resources import Resources, chip_share, of_stage, stage_cost
+from hwbnn.cost.resources import Resources, certain, chip_share, of_stage, stage_cost
 from hwbnn.cost.technology import Technology
 from hwbnn.plan import Stage
 
@@ -17,7 +17,7 @@ __all__ = [
     "Rows", "front", "limits_of", "no_limits", "of_one_stage", "of_resources",
 ]
 
-# The upper ends of what is used of the chip, what stands beside included; LUTs of the accelerator alone; cycles.
+# The most that may be used of the chip, what stands beside included; upper end of the accelerator's own LUTs; cycles.
 COLUMNS = ("cost", "luts", "blocks", "dsp", "flip_flops", "own_luts", "latency", "spram")
 COST, LUTS, BLOCKS, DSP, FLIP_FLOPS, OWN_LUTS, LATENCY, SPRAM = range(8)
 Rows = NDArray[np.float64]
@@ -51,14 +51,16 @@ def of_one_stage(stage: Stage, tech: Technology | None, minimize: Minimize = "sh
         return row
     resources = of_stage(stage, tech)
     row = of_resources(resources)
-    row[COST], row[OWN_LUTS] = chip_share(resources, tech, memories=MINIMIZE[minimize]), row[LUTS]
+    row[COST] = chip_share(resources, tech, memories=MINIMIZE[minimize])
+    assert isinstance(resources.luts, Quantity)  # what has a share of the chip is known
+    row[OWN_LUTS] = resources.luts.high  # a wish, not a limit of the chip
     return row
 
 
 def of_resources(resources: Resources) -> Rows:
-    """The upper ends of ``resources``, for whoever takes them."""
+    """The most that ``resources`` may come to, for whoever takes them."""
     figures = (resources.luts, resources.blocks, resources.dsp, resources.mapped_flip_flops)
-    return np.array([0.0, *(figure.high for figure in figures if isinstance(figure, Quantity)), 0.0, 0.0,
+    return np.array([0.0, *(certain(figure)[1] for figure in figures if isinstance(figure, Quantity)), 0.0, 0.0,
                      resources.spram.high])
 
 
