@@ -6,12 +6,13 @@
     python benchmarks/training.py overhead        # interleaved steps, quantized against real
     python benchmarks/training.py table           # training.md from what there is
 
-MNIST and tinyshakespeare are read from HWBNN_DATA. The epoch is chosen on 5,000 held-out training images; the test set
-is looked at once. What a finished run measured is kept in ``calibration/training.json``; a recipe changed since then
-is trained anew.
+MNIST, Fashion-MNIST and tinyshakespeare are read from HWBNN_DATA. The epoch is chosen on 5,000 held-out training
+images; the test set is looked at once. What a finished run measured is kept in ``calibration/training.json``; a
+recipe changed since then is trained anew.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -29,6 +30,7 @@ from hwbnn.errors import UserError
 from hwbnn_train.averaging import Average
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
+from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import RECIPES
 
 HERE = Path(__file__).parent
@@ -92,6 +94,8 @@ ROWS = {
     "xnor-mlp": Row(),
     "bwn-mlp": Row(),
 }
+# three methods, and what they are compared with, on images that are harder to tell apart
+FASHION = {f"{name} on fashion-mnist": name for name in ("mnist-mlp", "twn-mlp", "gxnor-mlp", "float-mlp")}
 # recipe: what its cross-entropy is held against, and the bar on their ratio
 LANGUAGE = {
     "float-lstm": (None, None),
@@ -119,20 +123,26 @@ def run(names: list[str], seeds: tuple[int, ...], jobs: int) -> None:
 
 def _train(name: str, seed: int) -> dict:
     """Return what the run measured, without what is not in the table."""
-    folder = RUNS / f"{name}-{seed}"
+    folder, recipe = RUNS / f"{name.replace(' ', '-')}-{seed}", _recipe(name)
     resume, started = (folder / "checkpoint.pt").exists(), time.process_time()
     try:
-        found = hwbnn_train.train(name, folder, seed=seed, resume=resume, progress=False)
+        found = hwbnn_train.train(recipe, folder, seed=seed, resume=resume, progress=False)
     except UserError as error:
         if "configuration" not in str(error):
             raise
         resume = False
-        found = hwbnn_train.train(name, folder, seed=seed, progress=False)
+        found = hwbnn_train.train(recipe, folder, seed=seed, progress=False)
     processor = {} if resume else {"processor_seconds": round(time.process_time() - started, 1)}
     kept = ("recipe", "seed", "accuracy", "loss", "accuracy_real_weights", "best_epoch", "seconds", "parameters",
             "figures", "config", "versions")
     return {**{key: found[key] for key in kept if key in found}, **processor,
             "stored": sum(layer["stored"] for layer in found["layers"])}
+
+
+def _recipe(name: str) -> Recipe:
+    """Return the recipe of a row, with the row's data."""
+    recipe = RECIPES[FASHION.get(name, name)]
+    return dataclasses.replace(recipe, data="fashion-mnist") if name in FASHION else recipe
 
 
 def _kept() -> dict[str, dict]:
@@ -236,7 +246,7 @@ def table() -> None:
         minutes = f"{statistics.mean(seconds) / 60:.1f}" if seconds else ""
         lines.append(f"| {name} | {len(found)} | {_spread([m['accuracy']['test'] for m in found])} | {_spread(real)} | "
                      f"{_bar(row, found)} | {minutes} | {ratio} | {row.paper} |")
-    lines += _remarks() + _steps(ratios) + _language()
+    lines += _remarks() + _steps(ratios) + _fashion() + _language()
     (HERE / "training.md").write_text("\n".join(lines) + "\n")
 
 
@@ -258,9 +268,9 @@ def _verdict(margins: list[float]) -> str:
 
 def _finished(name: str) -> list[dict]:
     """Return what the recipe's finished runs measured, of the recipe as it is now; choices made since then were off."""
-    config = RECIPES[name].config().items()
-    return [found for found in _kept().values() if found["recipe"] == name
-            and all(found["config"].get(key, 0) == value for key, value in config)]
+    config = _recipe(name).config().items()
+    return [found for found in _kept().values()
+            if all(found["config"].get(key, 0) == value for key, value in config)]
 
 
 def _remarks() -> list[str]:
@@ -295,6 +305,15 @@ def _steps(ratios: dict[str, dict]) -> list[str]:
     return ["", *textwrap.wrap(text, 105)]
 
 
+def _fashion() -> list[str]:
+    """Return the table of what was trained on Fashion-MNIST."""
+    lines = ["", "Fashion-MNIST, the same networks, recipes and choice of the epoch:", "",
+             "| recipe | seeds | test accuracy |", "|---|---|---|"]
+    rows = [f"| {recipe} | {len(found)} | {_spread([m['accuracy']['test'] for m in found])} |"
+            for name, recipe in FASHION.items() if (found := _finished(name))]
+    return lines + rows if rows else []
+
+
 def _language() -> list[str]:
     """Return the table of the language models that are finished."""
     losses = {name: [metrics["loss"]["test"] for metrics in found] for name in LANGUAGE if (found := _finished(name))}
@@ -319,7 +338,7 @@ def _spread(values: list[float]) -> str:
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = [*ROWS, *LANGUAGE]
+    known = [*ROWS, *FASHION, *LANGUAGE]
     parser.add_argument("command", choices=["run", "overhead", "table", "all"], nargs="?", default="all")
     parser.add_argument("--only", nargs="+", choices=known, metavar="RECIPE", default=known, help="these recipes")
     parser.add_argument("--seeds", type=int, choices=range(1, len(SEEDS) + 1), default=len(SEEDS), help="how many")

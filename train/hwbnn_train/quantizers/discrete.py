@@ -159,6 +159,23 @@ class Steps(Quantizer):
         return f"n={self.n}, r={self.r}, a={self.a}, window={self.window!r}"
 
 
+class _SoftSteps(torch.autograd.Function):
+    """Half the sum of two hyperbolic tangents, by the logistic function, which is several times faster on a CPU."""
+
+    @staticmethod
+    def forward(ctx, x, beta):
+        ctx.beta = beta
+        lower, upper = ((x * (4.0 * beta)).add_(2.0 * side * beta).sigmoid_() for side in (-1, 1))
+        ctx.save_for_backward(lower, upper)
+        return (lower + upper).sub_(1.0)
+
+    @staticmethod
+    def backward(ctx, grad):
+        lower, upper = ctx.saved_tensors
+        slope = torch.addcmul(lower, lower, lower, value=-1).add_(torch.addcmul(upper, upper, upper, value=-1))
+        return slope.mul_(grad).mul_(4.0 * ctx.beta), None
+
+
 class TernaryTanh(Steps):
     """Activations -1, 0 and 1 that are soft in training and ever less so.
 
@@ -183,8 +200,7 @@ class TernaryTanh(Steps):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        steep = 2.0 * self.beta * x
-        return 0.5 * (torch.tanh(steep - self.beta) + torch.tanh(steep + self.beta))
+        return _SoftSteps.apply(x, float(self.beta))
 
     def extra_repr(self) -> str:
         return f"beta={float(self.beta)}"

@@ -38,7 +38,7 @@ class BitPruning(Network):
     lr: float = 1e-3
     lr_end: float = 1e-5
     weighting: str = "bits"
-    gamma: float = 0.05
+    gamma: float = 0.025
     learning: float = 0.5
     bits_lr_scale: float = 5.0
     technology: str = "ice40-hx8k"
