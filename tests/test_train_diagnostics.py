@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hwbnn_train import QuantConv2d, QuantLinear, Sign, Uniform, diagnose
-from hwbnn_train.plots import plot
+from hwbnn_train.plots import _POINTS, _scatter, plot
 from hwbnn_train.quantizers import Real, States, Steps, TernaryWeights
 
 
@@ -89,3 +89,9 @@ def test_plot():
 def test_plot_of_equal_sums():
     model = nn.Sequential(QuantLinear(3, 2, weight=Real()))
     assert "nan" not in plot(model, torch.zeros(4, 3))
+
+
+def test_points_are_chosen_from_more_values_than_floats_count():
+    # a float has 24 bits: the last of so many rounds up to one behind it
+    many = torch.zeros(25_088_000)
+    assert _scatter(many, many).count('class="dot"') == _POINTS

@@ -60,7 +60,8 @@ def _charts(probe: Probe) -> list[str]:
 
 def _scatter(across: Tensor, up: Tensor) -> str:
     """Draw evenly chosen points of two tensors, both standardized, within three spreads, and the line of equality."""
-    chosen = torch.linspace(0, across.numel() - 1, min(_POINTS, across.numel())).long()
+    count = min(_POINTS, across.numel())
+    chosen = torch.arange(count) * (across.numel() - 1) // max(1, count - 1)  # floats would round beyond the last
     values = []
     for tensor in (across, up):
         flat = tensor.flatten().double()
