@@ -27,7 +27,7 @@ from hwbnn_train.recipes.xnor import XnorNet
 
 __all__ = ["RECIPES", "recipe", "recipes"]
 
-_SMALL_CONVNET = {"channels": (32, 48, 64), "hidden": ()}  # 47 thousand weights for 28 x 28 pixels
+_SMALL_CONVNET = {"channels": (48, 48, 64), "hidden": ()}  # 55 thousand weights for 28 x 28 pixels
 
 RECIPES: dict[str, Recipe] = {r.name: r for r in (
     Digits(),
