@@ -28,6 +28,7 @@ import torch
 import hwbnn_train
 from hwbnn.errors import UserError
 from hwbnn_train.averaging import Average
+from hwbnn_train.layers import Quantized
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
 from hwbnn_train.recipe import Recipe
@@ -281,9 +282,12 @@ def _remarks() -> list[str]:
             bits = [metrics["figures"]["bits/mean"] for metrics in found]
             lines.append(f"`{name}` learned {statistics.mean(bits):.2f} bits ({min(bits):.2f} to {max(bits):.2f}), the "
                          f"mean over weights and hidden activations.")
-    if (shifted := _finished("shift-attention-conv")) and (plain := _finished("mnist-conv")):
-        kept, whole = (runs[0]["stored"] for runs in (shifted, plain))
-        lines.append(f"`shift-attention-conv` stores {kept:,} weights, `mnist-conv` {whole:,}.")
+    if shifted := _finished("shift-attention-conv"):
+        recipe = RECIPES["shift-attention-conv"]
+        plain = dataclasses.replace(RECIPES["mnist-conv"], channels=recipe.channels).model((1, 28, 28), 10)
+        whole = sum(layer.weight.numel() for layer in plain.modules() if isinstance(layer, Quantized))
+        lines.append(f"`shift-attention-conv` stores {shifted[0]['stored']:,} weights; a network with the same channels "
+                     f"that takes all nine taps of each kernel, {whole:,}.")
     return ["", *lines] if lines else []
 
 
