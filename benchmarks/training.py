@@ -286,8 +286,8 @@ def _remarks() -> list[str]:
         recipe = RECIPES["shift-attention-conv"]
         plain = dataclasses.replace(RECIPES["mnist-conv"], channels=recipe.channels).model((1, 28, 28), 10)
         whole = sum(layer.weight.numel() for layer in plain.modules() if isinstance(layer, Quantized))
-        lines.append(f"`shift-attention-conv` stores {shifted[0]['stored']:,} weights; a network of the same channels with "
-                     f"all nine taps of each kernel, {whole:,}.")
+        lines.append(f"`shift-attention-conv` stores {shifted[0]['stored']:,} weights; a network of the same channels "
+                     f"with all nine taps of each kernel, {whole:,}.")
     return ["", *lines] if lines else []
 
 
