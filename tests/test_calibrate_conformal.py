@@ -2,6 +2,7 @@
 
 from math import ceil, log
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from hwbnn import cost
 from hwbnn.calibrate import nonnegative
 from hwbnn.calibrate.conformal import COVERAGE, ROWS_LEAST, half_width, left_out, remembered, widths_left_out
-from hwbnn.calibrate.errors import figures
+from hwbnn.calibrate.errors import _wrong_fits
+from hwbnn.calibrate.fit import Fit
 from hwbnn.cost import Quantity
 from hwbnn.cost.resources import CERTAIN, certain
 
@@ -87,9 +89,8 @@ def test_each_set_of_rows_is_fitted_once():
 
 def test_what_fits_is_held_to_twice_the_interval():
     assert CERTAIN == 2 and certain(Quantity(80, 100, 130, "LUT4", "form")) == (60, 160)
-    wrong_fits = figures.__globals__["_wrong_fits"]
     tech = cost.technology("ecp5-25")
-    near = SimpleNamespace(measured=[100.0], model=[90.0], widths=[log(1.1)])
-    assert wrong_fits(near, tech) == (0, 22)  # 90 + 2 · 9: as many as 108 are thought of
-    far = SimpleNamespace(measured=[100.0], model=[75.0], widths=[log(1.1)])
-    assert wrong_fits(far, tech) == (3, 22)  # 75 + 2 · 7.5: chips of 90 and 95, and one of 99
+    near = cast(Fit, SimpleNamespace(measured=[100.0], model=[90.0], widths=[log(1.1)]))
+    assert _wrong_fits(near, tech) == (0, 22)  # 90 + 2 · 9: as many as 108 are thought of
+    far = cast(Fit, SimpleNamespace(measured=[100.0], model=[75.0], widths=[log(1.1)]))
+    assert _wrong_fits(far, tech) == (3, 22)  # 75 + 2 · 7.5: chips of 90 and 95, and one of 99

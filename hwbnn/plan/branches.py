@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hwbnn.plan.channel import freed
+from hwbnn.plan.channel import freed, taken
 from hwbnn.plan.records import Memory, PipelineStage, Stage, Stream, Style, index_bits, span_bits
 
 __all__ = ["AddStage", "ConcatStage", "FifoStage", "ForkStage", "SliceStage"]
@@ -210,10 +210,7 @@ class ConcatStage(JoiningStage):
                     earliest = now + 1
                     if group >= depth:
                         earliest = yield from freed(o, group - depth, earliest)
-                    while not i.ready():
-                        yield i
-                    now = max(earliest, i.visible())
-                    i.take(now)
+                    now = yield from taken(i, earliest)
                     begun.append(now)
                     o.offer(now + 1)
                     group += 1
@@ -274,10 +271,7 @@ class SliceStage(PipelineStage):
                 earliest = now + 1
                 if kept and group >= depth:
                     earliest = yield from freed(o, group - depth, earliest)
-                while not i.ready():
-                    yield i
-                now = max(earliest, i.visible())
-                i.take(now)
+                now = yield from taken(i, earliest)
                 if kept:
                     begun.append(now)
                     o.offer(now + 1)

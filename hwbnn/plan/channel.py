@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 
-__all__ = ["UNLIMITED", "Channel", "freed"]
+__all__ = ["UNLIMITED", "Channel", "freed", "taken"]
 
 UNLIMITED = 2**62  # depth of a FIFO that never fills
 
@@ -44,3 +44,12 @@ def freed(output: Channel, beat: int, earliest: int) -> Generator[Channel, None,
     while len(output.moved) <= beat:
         yield output
     return max(earliest, output.moved[beat] + 1)
+
+
+def taken(entry: Channel, earliest: int) -> Generator[Channel, None, int]:
+    """Wait for the next beat and take it, not before ``earliest``; return when."""
+    while not entry.ready():
+        yield entry
+    now = max(earliest, entry.visible())
+    entry.take(now)
+    return now

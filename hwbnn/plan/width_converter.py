@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hwbnn.plan.channel import freed
+from hwbnn.plan.channel import freed, taken
 from hwbnn.plan.records import PipelineStage, Stage, index_bits
 
 __all__ = ["JoinStage", "PartStage", "WidthConverterStage"]
@@ -69,17 +69,11 @@ class JoinStage(WidthConverterStage, PipelineStage):
         (i,), (o,), group, now = inputs, outputs, 0, -1
         while True:
             for _ in range(self.ratio - 1):
-                while not i.ready():
-                    yield i
-                now = max(now + 1, i.visible())
-                i.take(now)
+                now = yield from taken(i, now + 1)
             earliest = now + 1
             if group >= depth:
                 earliest = yield from freed(o, group - depth, earliest)
-            while not i.ready():
-                yield i
-            now = max(earliest, i.visible())
-            i.take(now)
+            now = yield from taken(i, earliest)
             begun.append(now)
             o.offer(now + 1)
             group += 1
