@@ -45,10 +45,13 @@ def live_widths(stage: Stage) -> dict[str, int]:
     return found
 
 
-def logic(words: Sequence[int], width: int, family: str) -> Forms:
-    """Constants in look-up tables, each column that is not like another once, and its register."""
+def logic(words: Sequence[int], width: int, family: str, *, counted: bool = True) -> Forms:
+    """Constants in look-up tables, each column that is not like another once, and its register.
+
+    ``counted``: their address is a counter itself, without a register between.
+    """
     columns = distinct_columns(word_bits(words, width))
-    return Forms(rom=fabric(family).rom(columns, len(words)), merged=width - columns)
+    return Forms(rom=fabric(family).rom(columns, len(words), counted=counted), merged=width - columns)
 
 
 def _place(table: Table, family: str) -> Forms:
@@ -69,7 +72,7 @@ def constants(table: Table, family: str) -> Forms:
     place = _place(table, family)
     if table.style != "logic":
         return place + Forms(registers=table.width)
-    return place + logic(table.words, table.width, family)
+    return place + logic(table.words, table.width, family, counted=table.borders is None)
 
 
 def _level(t: Thresholds) -> Forms:

@@ -8,7 +8,7 @@
   nothing where the weight is constant.
 """
 
-from hwbnn.cost.counts import accumulator_luts, count_luts, gated_luts
+from hwbnn.cost.counts import accumulator_luts, adder_luts, count_luts, gated_luts
 from hwbnn.cost.fabric import fabric
 from hwbnn.cost.terms import Forms
 from hwbnn.plan import RELAXED, Count, FusedThresholds, MatrixVectorStage
@@ -67,16 +67,27 @@ def lane_luts(lane: Lane, *, constant: bool = False) -> float:
     raise TypeError(f"Lanes must be of terms that are added, not {type(lane).__name__}")
 
 
-def tree_forms(tree: Tree, *, constant: bool = False) -> Forms:
-    """An adder tree; ``constant``: its one-bit terms are mere inputs.
+def _lanes_luts(dot: Dot, *, constant: bool, family: str) -> float:
+    """LUT4 in front of a tree: on Xilinx a place of an adder makes its bits, of which CARRY4 takes one apart, too."""
+    if family != "xilinx" or constant or not dot.tree.is_chained:
+        return dot.simd * lane_luts(dot.lane, constant=constant)
+    pairs, single = divmod(dot.simd, 2)
+    if type(dot.lane) is ConditionalLane:  # both come out of a LUT6_2
+        return float(single * dot.lane.x.bits)
+    return (pairs + single) * lane_luts(dot.lane)
 
-    Adders on a family's chains take one LUT4 a bit and one for the carry out; others are joined between registers.
+
+def tree_forms(tree: Tree, *, constant: bool = False, lanes: bool = False, family: str = "") -> Forms:
+    """An adder tree; ``constant``: its one-bit terms are mere inputs; ``lanes``: the bits of its terms are XORs.
+
+    Adders on a family's chains are :func:`~hwbnn.cost.counts.adder_luts`; others are joined between registers.
     """
     luts, chains, sizes = 0.0, 0, [1] * tree.count
     if tree.is_chained:
         for sums in tree.levels:
-            level = sum(tree.bits(max(sizes[n:n + 2])) + 1 for n in range(0, len(sizes) - 1, 2))
-            luts, chains, sizes = luts + level, chains + ceil_div(level, CHAIN_HALVES), list(sums)
+            level = sum(adder_luts(tree.bits(a), tree.bits(b), family, lanes=lanes)
+                        for a, b in zip(sizes[::2], sizes[1::2], strict=False))
+            luts, chains, sizes, lanes = luts + level, chains + ceil_div(level, CHAIN_HALVES), list(sums), False
         return Forms(datapath=luts, chains=chains)
     while len(sizes) > 1:
         together = min(GROUP, 1 << tree.every)
@@ -118,8 +129,9 @@ def dot_forms(dot: Dot, *, constant: bool = False, family: str = "") -> Forms:
         return Forms(datapath=float(count_luts(dot.count, family)), chains=_count_chains(dot.count))
     if dot.count is not None:
         return Forms(datapath=float(gated_luts(dot, dot.count, family)), chains=_gated_chains(dot.count))
-    result = tree_forms(dot.tree, constant=constant) * len(dot.lane.planes) + _products(dot)
-    result += Forms(datapath=dot.simd * lane_luts(dot.lane, constant=constant))
+    tree = tree_forms(dot.tree, constant=constant, lanes=type(dot.lane) is ConditionalLane, family=family)
+    result = tree * len(dot.lane.planes) + _products(dot)
+    result += Forms(datapath=_lanes_luts(dot, constant=constant, family=family))
     for groups in dot.planes.levels:
         for group in groups:
             bits = span_bits(*dot.planes.span(group))

@@ -32,7 +32,9 @@ class Fabric:
     lone : :class:`bool`
         Whether a carry without a sum takes a cell.
     credit : pair of :class:`float`
-        Look-up tables of a FIFO's counts: per bit of them, and besides.
+        Look-up tables of four inputs of a FIFO's counts: per bit of them, and besides.
+    cascades : :class:`bool`
+        Whether hard multipliers add up by themselves what several of them make of one product.
     """
 
     inputs: int = 4
@@ -40,6 +42,7 @@ class Fabric:
     paired: bool = False
     lone: bool = False
     credit: tuple[float, float] = (4.0, 1.0)
+    cascades: bool = False
 
     def chained(self, bits: int) -> bool:
         """Whether a sum of ``bits`` is a carry chain."""
@@ -75,18 +78,21 @@ class Fabric:
         bits = index_bits(states)
         chained = self.chained(bits)
         if self.inputs > 4:
-            return Forms(control=0.6 * bits, chains=int(chained))
+            return Forms(control=_wrap_luts(states), chains=int(chained))
         if self.paired:
             return Forms(control=self.whole(bits) + 0.6 * bits + 1 if chained else bits + float(bits > 1),
                          chains=int(chained))
         return Forms(control=1.5 * bits + bool(bits), chains=int(chained))
 
-    def rom(self, width: int, depth: int) -> float:
-        """Look-up tables of ``depth`` constant words of ``width`` bits that all differ."""
+    def rom(self, width: int, depth: int, *, counted: bool = True) -> float:
+        """Look-up tables of ``depth`` constant words of ``width`` bits that all differ.
+
+        ``counted``: the address is a counter itself, whose chain the mapper of Xilinx' makes some of them from.
+        """
         if depth < 2:
             return 0.0
         if self.inputs > 4:
-            return width * (1.0 if depth <= 64 else 0.6 + 0.0285 * depth)
+            return width * _rom_luts(depth, counted=counted)
         if depth <= 16:
             return 1.0 * width
         return width * (1 + 0.19 * (depth - 16) if depth <= 32 else 0.145 * depth)
@@ -95,8 +101,11 @@ class Fabric:
         """A FIFO's indices, level and credits; the storage is counted with the memories."""
         if depth == 1:  # which is a register
             return Forms(control=3.0)
-        each, more = self.credit
         index, level = index_bits(depth), depth.bit_length()
+        if self.inputs > 4:  # two counters, two levels and two flags
+            counts = Forms(control=2.0 * level + 4 + 2 * (level > 5), chains=2 * self.chained(level))
+            return self.counter(depth) * 2 + counts
+        each, more = self.credit
         return Forms(control=each * (index + level) + more, chains=4 * self.chained(level))
 
 
@@ -105,13 +114,30 @@ FABRICS: Mapping[str, Fabric] = MappingProxyType({
     "nexus": Fabric(shortest=5, paired=True, credit=(4.0, -1.0)),
     "ice40": Fabric(lone=True),
     "gowin": Fabric(credit=(6.0, -5.0)),
-    "xilinx": Fabric(inputs=6, credit=(1.7, 2.0)),
+    "xilinx": Fabric(inputs=6, cascades=True),
 })
 
 
 def fabric(family: str) -> Fabric:
     """The fabric of a family by Yosys' name; of look-up tables with four inputs where the family is not known."""
     return FABRICS.get(family, Fabric())
+
+
+def _wrap_luts(states: int) -> float:
+    """LUT6 of a counter: its chain takes none, each bit that wrapping turns to 0 one, a compare that these share, too."""
+    bits, turned = index_bits(states), states.bit_count()
+    if turned == 1:
+        return float(bits == 2)  # too short for a chain
+    return float(turned + ((turned > 2 and bits > 3) or bits > 5) + (bits > 8))
+
+
+def _rom_luts(depth: int, *, counted: bool) -> float:
+    """LUT6 a column of so many words: of few, some are an address bit, or another's flip-flop with a reset."""
+    if depth <= 8:
+        return 0.6 if depth <= 4 else 0.9
+    if counted and 16 < depth <= 64:
+        return 1 + 0.025 * (depth - 16) if depth <= 32 else 0.0675 * depth
+    return 1.0 if depth <= 64 else 0.6 + 0.0285 * depth
 
 
 def selection_luts(words: int) -> float:

@@ -48,8 +48,9 @@ def _weights(stage: MatrixVectorStage, family: str) -> Forms:
     if bank.style != "logic":
         return Forms(registers=bank.width)
     words, found = bank.shape[0], Forms()
+    counted = stage.front == stage.weight_latency and not stage.keeps_address and not stage.tag_bits
     for row in range(bank.rows):
-        found += logic(stage.weight_words[row * words:(row + 1) * words], bank.width, family)
+        found += logic(stage.weight_words[row * words:(row + 1) * words], bank.width, family, counted=counted)
     return found + Forms(datapath=bank.width * selection_luts(bank.rows))
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from hwbnn.cost.constants import live_widths
 from hwbnn.cost.datapath import MULTIPLIER_LUTS
-from hwbnn.cost.fabric import still_bits, storage_luts
+from hwbnn.cost.fabric import fabric, still_bits, storage_luts
 from hwbnn.cost.forms import forms
 from hwbnn.cost.quantity import Figure, Quantity, Unknown, total
 from hwbnn.cost.technology import LutModel, Technology
@@ -174,6 +174,8 @@ def _parts(a: int, b: int, tech: Technology) -> int:
 
 def _joining_luts(form: Forms, tech: Technology) -> int:
     """Look-up tables that add up what several hard multipliers make of one product."""
+    if fabric(tech.family).cascades:
+        return 0
     size = tech.multiplier.operand.value if tech.multiplier else 0
     return sum((_parts(a, b, tech) - 1) * max(0, a + b - size)
                for a, b, wanted in _multiplications(form, tech) if wanted)
