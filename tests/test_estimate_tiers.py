@@ -1,6 +1,8 @@
 """Estimates above closed forms: a chip without a board, counts of the tools, netlist toggles, what is missing."""
 
 import json
+import re
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
@@ -251,9 +253,42 @@ def test_views_of_the_command(bare):
     assert "33.3 %" in text and "55.6 %" in text and "float32" in text and "closed forms" in text
 
 
+def test_a_clock_that_is_not_reached_is_told_with_the_command_that_mends_it(bare, tmp_path, monkeypatch):
+    """The command is accepted, and what it makes reaches its clock; a board makes not every one."""
+    figure = Quantity(9.876e6, 10e6, 11e6, "Hz", "logic depth")
+    monkeypatch.setitem(cost.estimate.__globals__, "fmax", lambda stages, tech: figure)
+
+    def told(*words):
+        return " ".join(call(*words).split())
+
+    def mended(text):
+        return shlex.split(re.search(r"is not reached; ask for less with `hwbnn (.*?)`", text)[1])
+
+    slower = mended(told("estimate", bare.path, "--target", "ecp5-25"))
+    assert slower == ["estimate", str(bare.path), "--target", "ecp5-25", "--clock", "9.87"]
+    assert "9.87 MHz is reached" in told(*slower)
+    assert "12 MHz is not reached; fold less with `hwbnn compile`" in told("estimate", bare.path)  # no loop is so slow
+
+    path, model = tmp_path / "u", bare.path / "network.npz"
+    words = ["compile", str(model), "--board", "ulx3s-85f", "--fold", "fc0=2x4", "--fold", "fc1=3x2", "-o", str(path)]
+    call(*words)
+    slower = mended(told("estimate", path))
+    assert slower == [*words, "--clock", "9.375"]
+    call(*slower)
+    assert "9.375 MHz is reached" in told("estimate", path)
+    compile(tiny(), path, board="ulx3s-85f", folds=FOLDS)  # from Python, where there is no command to repeat
+    call(*mended(told("estimate", path)))
+    assert "9.375 MHz is reached" in told("estimate", path) and Build(path).folds == FOLDS
+
+
+def test_zeros_of_activations_name_the_command_that_counts_them(bare):
+    text = " ".join(call("estimate", bare.path, "--compare").split())
+    assert f"`hwbnn estimate {bare.path} --compare --images SET:SPLIT` counts them, too" in text
+
+
 @pytest.mark.parametrize("words, message", [
-    ("--clock 5", "Option --clock must be given with --target, since a build has its own; for another one run "),
-    ("--target-fps 5", "Option --target-fps must be given with --target, since a build has its own; for another one "),
+    ("--clock 5", "Option --clock must be given with --target, since a build has its own; run `hwbnn estimate "),
+    ("--target-fps 5", "Option --target-fps must be given with --target, since a build has its own; run `hwbnn "),
     ("--target ecp5-25 --tier activity", "Tier activity must be of a build's own board, not of --target ecp5-25; run "),
     ("--target ecp5-25 --clock -3", "Clock must be a frequency in MHz, such as 25, not -3"),
     ("--target ecp5-52", "Technology must be one of "),

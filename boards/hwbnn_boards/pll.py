@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from hwbnn.errors import UserError
 
-__all__ = ["Pll", "pll"]
+__all__ = ["Pll", "fastest", "pll"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ def pll(family: str, reference_hz: int, hz: int) -> Pll:
                         f"{float(near[0]) / 1e6:g} MHz, not {hz / 1e6:g} MHz")
     _, settings = max(exact, key=lambda found: found[0])
     return Pll(family, reference_hz, hz, MappingProxyType(settings))
+
+
+def fastest(family: str, reference_hz: int, most_hz: float) -> int | None:
+    """The fastest clock in whole hertz, at most ``most_hz``, that a loop makes or that is the reference; or None."""
+    made = {made for made, *_ in _LOOPS[family](reference_hz) if made.denominator == 1}
+    return max((int(hz) for hz in made | {reference_hz} if hz <= most_hz), default=None)
 
 
 _Loop = Iterator[tuple[Fraction, Fraction, dict[str, int]]]  # output, oscillator, settings

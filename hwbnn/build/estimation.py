@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -122,5 +123,5 @@ def _checked(plan: Plan, target: str, clock_hz: int, *, given: bool, command: st
         raise UserError(f"Clock must be at most the {result.fmax.high / 1e6:.1f} MHz that the design may reach on "
                         f"{result.title}, not {clock_hz / 1e6:g} MHz; the slowest path is in {slowest.name} "
                         f"({slowest.path}); ask for what it reaches with `{command} --clock "
-                        f"{result.fmax.low / 1e6:.3g}`")
+                        f"{floor(result.fmax.low / 1e4) / 100:g}`")
     return Target(plan, result)

@@ -1,15 +1,18 @@
 """``hwbnn estimate``: what an accelerator will cost, by closed forms, by the tools, or with activity on images."""
 
+import math
+import shlex
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from hwbnn.build import Build, on_target
 from hwbnn.build.asic import Asic, of_library
 from hwbnn.build.estimation import synthesized
 from hwbnn.calibrate import validate
 from hwbnn.cli import console, views
-from hwbnn.cli.group import command_line
+from hwbnn.cli.group import changed, command_line
 from hwbnn.cli.options import DataRoot, read_images, single
 from hwbnn.cost import TIERS, Estimate, Quantity, Unknown, technology
 from hwbnn.cost.comparison import compare
@@ -19,6 +22,7 @@ from hwbnn.errors import UserError
 from hwbnn.fold import words
 from hwbnn.plan import Plan
 from hwbnn.report.text import parts, reasons
+from hwbnn_boards.pll import fastest
 
 app = single()
 
@@ -79,15 +83,16 @@ def estimate(
         return
     if path is None:
         raise UserError("Build must be given, and none was; make one with `hwbnn compile MODEL --board NAME -o BUILD`")
+    command = command_line(ctx)
     goals = {"target_fps": target_fps, "max_luts": max_luts, "max_latency": max_latency, "fit": fit,
              "folds": words(fold) if fold else folds_file}
     if target is None:
         given = [name for name, value in (("--clock", clock), *goals.items()) if value]
         if given:
             name = given[0] if given[0].startswith("--") else "--" + given[0].replace("_", "-")
-            raise UserError(f"Option {name} must be given with --target, since a build has its own; for another one "
-                            f"run `hwbnn compile`")
-        plan, result, x = _of_build(path, tier, images, data_root, command_line(ctx))
+            raise UserError(f"Option {name} must be given with --target, since a build has its own; run "
+                            f"`{command} --target {Build(path).board.technology}`")
+        plan, result, x = _of_build(path, tier, images, data_root, command)
     else:
         plan, result, x = _of_target(path, target, tier, clock, images, data_root, goals)
     tech = technology(result.technology)
@@ -104,12 +109,12 @@ def estimate(
     if as_json:
         console.print_json({**result.to_json(), **views_asked})
         return
-    show(result)
+    show(result, _slower(Build(path), result) if target is None else changed(command, "--clock", _reached(result)))
     if layers:
         views.breakdown(result)
     if comparing:
         views.comparison(compare(plan, tech, rest), result.title)
-        views.zeros(rest, images)
+        views.zeros(rest, images, command)
     if roof:
         views.roofline(roofline(plan, tech), result.title)
     if made is not None:
@@ -163,8 +168,29 @@ def _validate(path: str | None, target: str | None, count: int, as_json: bool) -
                    for c in checks])
 
 
-def show(result: Estimate) -> None:
-    """Print the stages, the chip's use, time and energy."""
+def _reached(result: Estimate) -> str:
+    """The clock that a design certainly reaches, in MHz, as ``--clock`` takes it."""
+    return "" if isinstance(result.fmax, Unknown) else f"{math.floor(result.fmax.low / 1e4) / 100:g}"
+
+
+def _slower(build: Build, result: Estimate) -> str:
+    """The command that makes a build again with a clock that it reaches and the board makes; empty if there is none."""
+    if result.reaches != "no" or isinstance(result.fmax, Unknown):
+        return ""
+    board, path = build.board, build.path
+    hertz = fastest(board.family, board.oscillator_hz, result.fmax.low)
+    if hertz is None:
+        return ""
+    command = build.manifest.command
+    if not command.startswith("hwbnn compile "):  # made from Python
+        source = build.manifest.source or path / "network.npz"
+        command = shlex.join(["hwbnn", "compile", str(source), "--board", board.name, "--output", build.manifest.output,
+                              "--folds", str(path / "fold.json"), "-o", str(path)])
+    return changed(command, "--clock", f"{hertz / 1e6:g}")
+
+
+def show(result: Estimate, slower: str = "") -> None:
+    """Print the stages, the chip's use, time and energy; ``slower`` is the command that asks for a clock it reaches."""
     rows = [{title: text for title, text in row.items() if title != "component"} for row in result.rows()]
     titles = [title if title == "stage" else f">{title}" for title in rows[0]]
     console.table(f"{result.network} on {result.title}", titles, [list(row.values()) for row in rows[:-1]],
@@ -183,7 +209,7 @@ def show(result: Estimate) -> None:
         ("Tier", views.tier(result)),
         ("Rate", (f"{timing.rate} at {timing.clock_hz / 1e6:g} MHz, {console.cycles(timing.interval_cycles)} "
                   "a frame")),
-        ("Clock", views.clock(result)),
+        ("Clock", views.clock(result, escape(slower))),
         ("Logic", f"{result.resources.luts} in use; {result.resources.mapped_luts} as synthesis counts them"),
         ("Latency", f"{timing.latency}, {console.cycles(timing.first_cycles + 1)}"),
         ("Energy", f"[bold]{figure}[/bold], {label.removeprefix('Energy per inference, ')}"),

@@ -118,6 +118,17 @@ def command_line(ctx: typer.Context) -> str:
     return shlex.join(["hwbnn", *ctx.meta["hwbnn.args"]])
 
 
+def changed(command: str, option: str, value: str) -> str:
+    """A command line with another value of an option, at its end."""
+    words, kept = iter(shlex.split(command)), []
+    for word in words:
+        if word == option:
+            next(words, None)
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return shlex.join([*kept, option, value])
+
+
 def _usage(error: Any) -> str:
     """One line of a usage error, with the command whose help tells more."""
     path = error.ctx.command_path if error.ctx else "hwbnn"

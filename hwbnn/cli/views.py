@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from rich.markup import escape
+
 from hwbnn.build.asic import Asic
 from hwbnn.cli import console
 from hwbnn.cost import Estimate, Figure, Quantity, Unknown, technology
@@ -27,13 +29,14 @@ def tier(result: Estimate) -> str:
             "activity": "activity: counts of the tools, toggles of the netlist on images"}[result.tier]
 
 
-def clock(result: Estimate) -> str:
-    """What the accelerator reaches, and whether that is enough."""
+def clock(result: Estimate, slower: str = "") -> str:
+    """What the accelerator reaches, and whether that is enough; ``slower`` is the command that asks for no more."""
     if isinstance(result.fmax, Unknown):
         return f"unknown, {result.fmax.reason}"
     asked = f"{result.timing.clock_hz / 1e6:g} MHz"
+    mended = f"ask for less with `{slower}`" if slower else "fold less with `hwbnn compile`"
     verdict = {"yes": f"{asked} is reached", "uncertain": f"[yellow]{asked} may not be reached[/yellow]",
-               "no": f"[red]{asked} is not reached; give less with --clock, or fold less[/red]"}[result.reaches]
+               "no": f"[red]{asked} is not reached; {mended}[/red]"}[result.reaches]
     where = f"; slowest in {result.slowest.name} ({result.slowest.path})" if result.tier == "model" else ""
     return f"{result.fmax}: {verdict}{where}"
 
@@ -68,14 +71,17 @@ def _causes(energy: Energy) -> tuple[Figure, ...]:
     return energy.static, energy.clock, energy.datapath, energy.total
 
 
-def zeros(rows: Sequence[LayerRest], images: str | None) -> None:
-    """Zeros of each layer, and the table for uniform states."""
-    where = f"on {images}" if images else "of the weights alone; --images counts activations, too"
+def zeros(rows: Sequence[LayerRest], images: str | None, command: str) -> None:
+    """Zeros of each layer, and the table for uniform states; ``command`` made them."""
+    where = f"on {images}" if images else "of the weights alone"
     console.table(f"Products that rest because an operand is 0, {where}",
                   ["layer", ">products", ">zero weights", ">zero activations", ">rest", ">rest if uniform"],
                   [(row.layer, row.products, console.percent(row.weight_zero, 1),
                     console.percent(row.activation_zero, 1), console.percent(row.resting, 1),
                     console.percent(row.uniform, 1)) for row in rows])
+
+    if not images:
+        console.facts([("Zeros of activations", f"`{escape(command)} --images SET:SPLIT` counts them, too")])
 
     def times(span: tuple[int, int], unit: str) -> str:
         low, high = (f"{n or 0}{unit if n else ''}".replace(f"1{unit}", unit or "1") for n in span)

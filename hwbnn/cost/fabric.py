@@ -124,7 +124,7 @@ def fabric(family: str) -> Fabric:
 
 
 def _wrap_luts(states: int) -> float:
-    """LUT6 of a counter: its chain takes none, each bit that wrapping turns to 0 one, a compare that these share, too."""
+    """LUT6 of a counter: its chain takes none, a bit that wrapping clears one, a compare that these share one."""
     bits, turned = index_bits(states), states.bit_count()
     if turned == 1:
         return float(bits == 2)  # too short for a chain
