@@ -157,6 +157,7 @@ def test_storage_of_flip_flops(depth, luts):
     """LUT4 of memories of 8 bits alone on iCE40 by Yosys 0.70."""
     assert storage_luts(8, depth) == pytest.approx(luts, rel=0.12)
     assert selection_luts(1) == storage_luts(8, 1) == 0
+    assert [selection_luts(words, "xilinx") for words in (1, 2, 4, 5, 8)] == [0, 1, 1, 2, 3]
 
 
 def test_chains_differ_between_families():

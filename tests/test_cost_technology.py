@@ -77,6 +77,8 @@ def test_lut_memory_primitives():
     memory = technology("ecp5-85").lut_memory
     assert memory is not None
     assert [memory.primitives(4, 16), memory.primitives(5, 16), memory.primitives(4, 17)] == [1, 2, 2]
+    xilinx = technology("xilinx-xc7a35t").lut_memory  # RAM32M of 6 bits, then RAM64M of 3
+    assert [xilinx.primitives(7, 32), xilinx.primitives(2, 48), xilinx.primitives(2, 304)] == [2, 1, 5]
 
 
 def constant(**changes):

@@ -13,7 +13,8 @@ from hwbnn.plan import FusedThresholds, Stage
 from hwbnn.plan.records import index_bits, span_bits
 from hwbnn.plan.tables import SearchedThresholds, Table, Thresholds
 
-__all__ = ["constants", "distinct_columns", "live_widths", "logic", "threshold_forms", "word_bits"]
+__all__ = ["constants", "distinct_columns", "live_widths", "logic", "threshold_forms", "varied_columns",
+           "word_bits"]
 
 
 def distinct_columns(bits: NDArray) -> int:
@@ -34,14 +35,21 @@ def word_bits(words: Sequence[int], width: int) -> NDArray[np.uint8]:
     return np.unpackbits(rows.reshape(len(words), size), axis=1, count=width, bitorder="little")
 
 
+def varied_columns(table: Table) -> int:
+    """Bits of a table that change from word to word; all where it is loadable."""
+    if table.loadable:
+        return table.width
+    bits = word_bits(table.words, table.width)
+    return int(np.sum(np.any(bits != bits[:1], axis=0)))
+
+
 def live_widths(stage: Stage) -> dict[str, int]:
     """Memory to the columns that change from word to word, of constants in a single memory; others are left out."""
     found = {}
     for table in (getattr(getattr(stage, "thresholds", None), "table", None), getattr(stage, "offset_table", None),
                   getattr(stage, "table", None)):
         if isinstance(table, Table) and table.style == "block" and not table.loadable and len(table.bank.memories) == 1:
-            bits = word_bits(table.words, table.width)
-            found[table.bank.memories[0].name] = int(np.sum(np.any(bits != bits[:1], axis=0)))
+            found[table.bank.memories[0].name] = varied_columns(table)
     return found
 
 

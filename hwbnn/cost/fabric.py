@@ -140,14 +140,16 @@ def _rom_luts(depth: int, *, counted: bool) -> float:
     return 1.0 if depth <= 64 else 0.6 + 0.0285 * depth
 
 
-def selection_luts(words: int) -> float:
-    """LUT4 a bit that choose one of ``words``."""
+def selection_luts(words: int, family: str = "") -> float:
+    """Look-up tables a bit that choose one of ``words``."""
+    if fabric(family).inputs > 4:  # one takes the place of three words more
+        return float(-(-(words - 1) // 3))
     return words - 1.0 if words < 7 else 0.9 * (words - 1)
 
 
-def storage_luts(width: int, rows: int) -> float:
-    """LUT4 around ``rows`` of ``width`` bits, flip-flops or memories: which is read, which is written."""
-    return width * selection_luts(rows) + rows if rows > 1 else 0.0
+def storage_luts(width: int, rows: int, family: str = "") -> float:
+    """Look-up tables around ``rows`` of ``width`` bits, flip-flops or memories: which is read, which is written."""
+    return width * selection_luts(rows, family) + rows if rows > 1 else 0.0
 
 
 def still_bits(levels: Levels) -> int:

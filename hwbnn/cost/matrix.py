@@ -1,6 +1,6 @@
 """Closed forms for matrix-vector units: folded, and parallel with constant weights."""
 
-from hwbnn.cost.constants import constants, logic, threshold_forms
+from hwbnn.cost.constants import constants, logic, threshold_forms, varied_columns
 from hwbnn.cost.datapath import accumulators, dot_forms
 from hwbnn.cost.fabric import fabric, selection_luts
 from hwbnn.cost.terms import Forms
@@ -39,7 +39,10 @@ def matrix_forms(stage: MatrixVectorStage, family: str) -> Forms:
     if stage.thresholds is not None:
         return result + threshold_forms(stage.thresholds, family)
     assert stage.offset_table is not None  # where there are no thresholds
-    return result + fab.sum(stage.o.levels.bits) * pe + constants(stage.offset_table, family)
+    sums = fab.sum(stage.o.levels.bits) * pe
+    if family == "xilinx":  # a place to which a constant bit is added is wires into CARRY4
+        sums = Forms(datapath=float(varied_columns(stage.offset_table)), chains=sums.chains)
+    return result + sums + constants(stage.offset_table, family)
 
 
 def _weights(stage: MatrixVectorStage, family: str) -> Forms:
@@ -51,7 +54,7 @@ def _weights(stage: MatrixVectorStage, family: str) -> Forms:
     counted = stage.front == stage.weight_latency and not stage.keeps_address and not stage.tag_bits
     for row in range(bank.rows):
         found += logic(stage.weight_words[row * words:(row + 1) * words], bank.width, family, counted=counted)
-    return found + Forms(datapath=bank.width * selection_luts(bank.rows))
+    return found + Forms(datapath=bank.width * selection_luts(bank.rows, family))
 
 
 def _skipping(stage: MatrixVectorStage, family: str) -> Forms:

@@ -122,11 +122,12 @@ def fixed_cells(stage: Stage, tech: Technology) -> tuple[float, int]:
             continue
         width = _width(part, stage)
         if memory is None:
-            luts += storage_luts(width, part.depth)
+            luts += storage_luts(width, part.depth, tech.family)
             registers += width * part.depth
         else:
             rows = ceil_div(part.depth, memory.deepest)
-            luts += memory.primitives(part.width, part.depth) * memory.luts.value + storage_luts(part.width, rows)
+            luts += memory.primitives(part.width, part.depth) * memory.luts.value
+            luts += storage_luts(part.width, rows, tech.family)
     form = forms(stage, tech.family)
     _, soft = multiplications(form, tech)
     return luts + _joining_luts(form, tech) + sum(MULTIPLIER_LUTS * a * b for a, b in soft), registers

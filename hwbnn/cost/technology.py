@@ -122,7 +122,10 @@ class BlockMemory:
 
 @dataclass(frozen=True)
 class LutMemory:
-    """Memory made of look-up tables: words and bits of one primitive, and the LUTs it takes away."""
+    """Memory made of look-up tables: words and bits of one primitive, and the LUTs it takes away.
+
+    Where that is of more than 16 words, there is one of twice as many and half the bits, too.
+    """
 
     name: str
     words: Constant
@@ -131,12 +134,15 @@ class LutMemory:
 
     def primitives(self, width: int, depth: int) -> int:
         """Primitives for ``depth`` words of ``width`` bits."""
-        return -(-depth // self.words.value) * -(-width // self.bits.value)
+        words, bits = self.words.value, self.bits.value
+        if depth > words and self.deepest > words:
+            words, bits = self.deepest, bits // 2
+        return -(-depth // words) * -(-width // bits)
 
     @property
     def deepest(self) -> int:
         """Words of the deepest memory whose words need no choosing."""
-        return 64 if self.words.value > 16 else self.words.value
+        return 2 * self.words.value if self.words.value > 16 else self.words.value
 
 
 @dataclass(frozen=True)
