@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hwbnn import ir
 from hwbnn.errors import UserError
-from hwbnn.ir.nodes import window
+from hwbnn.ir.windows import window
 
 __all__ = ["apply", "classes", "decide", "decode", "encode", "evaluate", "integers", "run"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn.ir.levels import Levels
-from hwbnn.ir.nodes import Node, Tensor
+from hwbnn.ir.node import Node, Tensor
 
 __all__ = ["Input", "Network", "Output"]
 

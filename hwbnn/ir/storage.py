@@ -14,7 +14,8 @@ import numpy as np
 from hwbnn.errors import UserError
 from hwbnn.ir.levels import Levels
 from hwbnn.ir.network import Input, Network, Output
-from hwbnn.ir.nodes import OPERATIONS, Node
+from hwbnn.ir.node import Node
+from hwbnn.ir.nodes import OPERATIONS
 
 __all__ = ["VERSION", "digest", "load", "save"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbnn import ir
-from hwbnn.ir.nodes import sum_levels
+from hwbnn.ir.matrices import sum_levels
 from hwbnn.plan.records import ceil_div, span_bits
 
 __all__ = ["General", "Rooms", "general", "spans"]
