@@ -14,16 +14,8 @@ from hwbnn.cost.terms import Forms
 from hwbnn.plan import RELAXED, Count, FusedThresholds, MatrixVectorStage
 from hwbnn.plan.count import GatedCount
 from hwbnn.plan.dot import Dot
-from hwbnn.plan.lanes import (
-    ChoiceLane,
-    ConditionalLane,
-    GatedConditionalLane,
-    Lane,
-    MultiplierLane,
-    PlanesLane,
-    ProductLane,
-    StillLane,
-)
+from hwbnn.plan.integer_lanes import MultiplierLane, PlanesLane, ProductLane
+from hwbnn.plan.lanes import ChoiceLane, ConditionalLane, GatedConditionalLane, Lane, StillLane
 from hwbnn.plan.records import ceil_div, span_bits
 from hwbnn.plan.tree import CHAIN_BITS, Tree
 

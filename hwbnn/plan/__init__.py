@@ -7,27 +7,14 @@ from hwbnn.plan.channel import Channel
 from hwbnn.plan.control import Control, EventControl, SequenceControl
 from hwbnn.plan.count import Count, GatedCount
 from hwbnn.plan.data import carried, depends_on_data, on_images
+from hwbnn.plan.datapaths import datapaths, lane_for, weight_levels
 from hwbnn.plan.dot import Dot
 from hwbnn.plan.elementwise import AffineStage, ArgMaxStage, ThresholdStage, TopKStage
 from hwbnn.plan.fused import FusedThresholds
 from hwbnn.plan.graph import Edge
+from hwbnn.plan.integer_lanes import MaskLane, MultiplierLane, PlanesLane, ProductLane
 from hwbnn.plan.interface import FrameInputStage, FrameOutputStage
-from hwbnn.plan.lanes import (
-    ChoiceLane,
-    ConditionalLane,
-    GatedConditionalLane,
-    GatedLane,
-    Lane,
-    MaskLane,
-    MismatchLane,
-    MultiplierLane,
-    PlanesLane,
-    ProductLane,
-    StillLane,
-    datapaths,
-    lane_for,
-    weight_levels,
-)
+from hwbnn.plan.lanes import ChoiceLane, ConditionalLane, GatedConditionalLane, GatedLane, Lane, MismatchLane, StillLane
 from hwbnn.plan.loader import LoaderStage
 from hwbnn.plan.lower import Plan, lower
 from hwbnn.plan.matrix_vector import MatrixVectorStage

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwbnn.ir import BIPOLAR, TERNARY, Levels
-from hwbnn.plan.records import span_bits
+from hwbnn.ir import Levels
 
 __all__ = [
-    "ChoiceLane", "ConditionalLane", "GatedConditionalLane", "GatedLane", "Lane", "MaskLane", "MismatchLane",
-    "MultiplierLane", "PlanesLane", "ProductLane", "StillLane", "datapaths", "lane_for", "weight_levels",
+    "ChoiceLane", "ConditionalLane", "GatedConditionalLane", "GatedLane", "Lane", "MismatchLane", "PlainLane",
+    "StillLane",
 ]
 
 
@@ -187,7 +186,7 @@ class GatedLane(Lane):
         return np.full(len(weights), -self.scale * weights.shape[1], np.int64)
 
 
-class _Plainly(Lane):
+class PlainLane(Lane):
     """A term that is the product itself: zeros add nothing, and the dot product is S."""
 
     @property
@@ -202,7 +201,7 @@ class _Plainly(Lane):
         return np.zeros(len(weights), np.int64)
 
 
-class StillLane(_Plainly):
+class StillLane(PlainLane):
     """The levels of a :class:`GatedLane`, and the term is x w itself: what rests adds nothing to S, so sums keep still.
 
     A zero activation may have either sign, as a zero weight may, so that signs need not change for it.
@@ -246,178 +245,3 @@ class ChoiceLane(Lane):
 
     def offsets(self, weights):
         return self.x.low * weights.sum(axis=1)
-
-
-def _are_integers(x: Levels, w: Levels) -> bool:
-    return not any(one.is_bipolar or one.is_ternary for one in (x, w))
-
-
-class PlanesLane(Lane):
-    """k bits times m bits by the bits of the narrower: for each of them a plane of the other operand, or of zeros.
-
-    With u = x + h, h as in :class:`ConditionalLane`, dot = sum over planes of 2^j · (sum of u where bit j of the weight
-    is set), the sign bit of the weights counting negative, less h · (sum of weights). Where activations are the
-    narrower operand, the planes are theirs, and hold weights. Each plane has an adder tree; what the planes count for
-    is applied to the sums.
-    """
-
-    requirement = "k-bit integers times k-bit integers"
-
-    @classmethod
-    def fits(cls, x, w):
-        return _are_integers(x, w)
-
-    @property
-    def idle_weight(self):
-        return 0
-
-    @property
-    def idle_activation(self):
-        return None if self.half else 0
-
-    @property
-    def splits_weights(self) -> bool:
-        """Whether the planes are of the weights' bits."""
-        return self.w.bits <= self.x.bits
-
-    @property
-    def planes(self):
-        if not self.splits_weights:
-            return tuple(1 << i for i in range(self.x.bits))
-        top = self.w.bits - 1
-        return (*(1 << j for j in range(top)), -(1 << top) if self.w.is_signed else 1 << top)
-
-    @property
-    def bounds(self):
-        if self.splits_weights:
-            return 0, 2**self.x.bits - 1
-        return min(0, self.w.low), max(0, self.w.high)
-
-    def offsets(self, weights):
-        return -self.half * weights.sum(axis=1)
-
-
-class MaskLane(PlanesLane):
-    """Binary times k bits or k bits times binary: a single plane."""
-
-    requirement = "binary levels times k-bit integers"
-
-    @classmethod
-    def fits(cls, x, w):
-        return _are_integers(x, w) and min(x.bits, w.bits) == 1
-
-
-class ProductLane(_Plainly):
-    """Any integers: the term is the product itself, in a register, made of look-up tables."""
-
-    latency = 1
-
-    @property
-    def bounds(self):
-        corners = [x * w for x in (self.x.low, self.x.high) for w in (self.w.low, self.w.high)]
-        return min(corners), max(corners)
-
-    def flip_flops(self, count):
-        return count * span_bits(*self.bounds)
-
-
-class MultiplierLane(Lane):
-    """k bits times m bits in the chip's multipliers, two products at a time where they are small.
-
-    With u and h as in :class:`ConditionalLane` a term is u w, or of two neighbours (u1 2^s + u0) (w0 2^s + w1), in
-    the middle of which stands u0 w0 + u1 w1; where the part below is negative it has borrowed 1. dot = S - h · (sum
-    of weights).
-    """
-
-    requirement = "k-bit integers times k-bit integers, of 2 bits and more"
-    operand_bits = 16  # of the narrowest signed multiplier among the families, SB_MAC16
-
-    @classmethod
-    def fits(cls, x, w):
-        return _are_integers(x, w) and min(x.bits, w.bits) > 1
-
-    @property
-    def idle_weight(self):
-        return 0
-
-    @property
-    def idle_activation(self):
-        return None if self.half else 0
-
-    @property
-    def shift(self) -> int:
-        """From one product to the next within a multiplier, so that the sum of two fits."""
-        return self.x.bits + self.w.bits + 1
-
-    @property
-    def operands(self) -> tuple[int, int]:
-        """Bits of the multiplier's operands, both signed."""
-        if self.products > 1:
-            return self.shift + self.x.bits + 1, self.shift + self.w.bits + 1
-        return self.x.bits + 1, self.w.bits + (not self.w.is_signed)
-
-    @property
-    def products(self):
-        return 2 if self.shift + max(self.x.bits, self.w.bits) + 1 <= self.operand_bits else 1
-
-    @property
-    def latency(self):
-        return self.products
-
-    @property
-    def bounds(self):
-        most = 2**self.x.bits - 1
-        return min(0, most * self.w.low), max(0, most * self.w.high)
-
-    @property
-    def term_bits(self) -> int:
-        """Width of a term."""
-        return span_bits(*(self.products * bound for bound in self.bounds))
-
-    @property
-    def product_bits(self) -> int:
-        """Bits of a multiplier's product that are used."""
-        return self.term_bits + (self.shift if self.products > 1 else 0)
-
-    def flip_flops(self, count):
-        terms = -(-count // self.products)
-        if self.products == 1:
-            return terms * self.term_bits
-        return terms * (2 * self.term_bits + 1)  # with the bit below, then the sum of both
-
-    def offsets(self, weights):
-        return -self.half * weights.sum(axis=1)
-
-
-_DATAPATHS: dict[str, tuple[type[Lane], ...]] = {
-    "lanes": (MismatchLane, ConditionalLane, GatedConditionalLane, GatedLane, ChoiceLane, MaskLane,
-              ProductLane),
-    "planes": (PlanesLane,),
-    "multipliers": (MultiplierLane,),
-}
-
-
-def weight_levels(weights: NDArray[np.int64]) -> Levels:
-    """The cheapest levels that hold the weights actually present."""
-    for levels in (BIPOLAR, TERNARY):
-        if levels.holds(weights):
-            return levels
-    return Levels(int(weights.min()), int(weights.max()))
-
-
-def datapaths(x: Levels, w: Levels) -> tuple[str, ...]:
-    """Which datapaths multiply these levels, ``lanes`` first."""
-    return tuple(name for name, kinds in _DATAPATHS.items() if any(kind.fits(x, w) for kind in kinds))
-
-
-def lane_for(x: Levels, w: Levels, datapath: str = "auto") -> Lane:
-    """The cheapest lane of ``datapath`` that multiplies these levels; ``auto`` is ``lanes``.
-
-    Raises ``ValueError`` where it cannot.
-    """
-    name = "lanes" if datapath == "auto" else datapath
-    for kind in _DATAPATHS[name]:
-        if kind.fits(x, w):
-            return kind(x, w)
-    kind = _DATAPATHS[name][0]
-    raise ValueError(f"Datapath {name} must have {kind.requirement}, not {x} times {w}")

@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 from hwbnn import pack
 from hwbnn.ir import TERNARY, Levels
 from hwbnn.plan.control import SequenceControl, Skips, kept_words
-from hwbnn.plan.lanes import GatedLane, Lane, ProductLane, StillLane, lane_for, weight_levels
+from hwbnn.plan.datapaths import lane_for, weight_levels
+from hwbnn.plan.integer_lanes import ProductLane
+from hwbnn.plan.lanes import GatedLane, Lane, StillLane
 from hwbnn.plan.options import UnitOptions
 from hwbnn.plan.records import Fold
 
