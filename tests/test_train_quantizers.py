@@ -13,7 +13,7 @@ from qonnx.custom_op.general.quant import quant
 
 from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.quantizers import Grid, Quantizer, Sign, Uniform, sign
-from hwbnn_train.quantizers.base import integers, noise, passing
+from hwbnn_train.quantizers.base import draws, integers, noise, passing, uniform
 
 reals = hnp.arrays(np.float32, hnp.array_shapes(max_dims=3, max_side=5), elements=st.floats(-40, 40, width=32))
 uniforms = st.builds(
@@ -121,8 +121,9 @@ def test_bad_parameters(make, message):
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
 def test_drawn_integers_are_even_and_independent_in_pairs(dtype):
     torch.manual_seed(0)
+    x = torch.empty(2, 3, 1)
     # of many small layers: the cells of a row, of a column, and of neither, in quarters of the range
-    drawn = torch.stack([integers(torch.empty(2, 3, 1), dtype) for _ in range(4000)]).flatten(1).double()
+    drawn = torch.stack([integers(x, *draws(x, dtype)) for _ in range(4000)]).flatten(1).double()
     assert drawn.shape == (4000, 6)
     quarters = ((drawn / 2.0**torch.iinfo(dtype).bits + 0.5) * 4).floor().long()
     for first, second in ((0, 1), (0, 3), (0, 4), (2, 3)):
@@ -132,7 +133,8 @@ def test_drawn_integers_are_even_and_independent_in_pairs(dtype):
 
 def test_noise_fills_its_range():
     torch.manual_seed(0)
-    found = noise(torch.empty(300, 400), center=-1.0, half=0.5)
+    x = torch.empty(300, 400)
+    found = uniform(x, *noise(x, center=-1.0, half=0.5), 0.5)
     assert -1.5 <= found.min() < -1.499 and -0.501 < found.max() <= -0.5
     assert abs(float(found.mean()) + 1) < 0.01 and abs(float(found.var()) - 1 / 12) < 0.005
 

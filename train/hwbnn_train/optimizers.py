@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +10,11 @@ from torch.optim import Optimizer
 
 from hwbnn_train.layers import Quantized
 from hwbnn_train.quantizers import Quantizer
-from hwbnn_train.quantizers.base import noise
+from hwbnn_train.quantizers.base import noise, uniform
 from hwbnn_train.quantizers.discrete import step
 from hwbnn_train.quantizers.scaled import LossAware
 
-__all__ = ["clip_gradients", "loss_aware", "parameter_groups", "prepare", "set_learning_rate", "transition"]
+__all__ = ["clip_gradients", "end_step", "loss_aware", "parameter_groups", "prepare", "set_learning_rate", "transition"]
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:
@@ -65,15 +66,20 @@ def prepare(optimizer: Optimizer, *, slope: float = 3.0) -> Optimizer:
     def finish(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                if group["states"] is not None:
-                    old = before.pop(parameter)
-                    _transition(old, parameter.sub_(old), group["states"], slope)
-                elif group["limit"] is not None and group["limit"] < math.inf:
-                    parameter.clamp_(-group["limit"], group["limit"])
+                end_step(parameter, before.pop(parameter, None), group, slope)
 
     optimizer.register_step_pre_hook(remember)
     optimizer.register_step_post_hook(finish)
     return optimizer
+
+
+def end_step(parameter: Tensor, old: Tensor | None, group: dict[str, Any], slope: float) -> None:
+    """Clip a parameter behind a step, or let it go from its state ``old`` to another, as its group asks."""
+    if group["states"] is not None:
+        assert old is not None
+        _transition(old, parameter.sub_(old), group["states"], slope)
+    elif group["limit"] is not None and group["limit"] < math.inf:
+        parameter.clamp_(-group["limit"], group["limit"])
 
 
 def clip_gradients(optimizer: Optimizer, bound: float) -> Optimizer:
@@ -129,7 +135,8 @@ def _transition(w: Tensor, dw: Tensor, n: int, slope: float) -> Tensor:
     part = ratio if whole is None else ratio.sub_(whole)
     # rounding q + v with v uniform in -1/2 .. 1/2 gives 1 in the direction of q with probability |q|; q is tanh(x), as
     # 2 s(2x) - 1 with the logistic function s, which is several times faster on a CPU
-    moves = noise(part, center=-1.0, half=0.5).add_(part.mul_(2.0 * slope).sigmoid_(), alpha=2.0).round_()
+    drawn = uniform(part, *noise(part, center=-1.0, half=0.5), 0.5)
+    moves = drawn.add_(part.mul_(2.0 * slope).sigmoid_(), alpha=2.0).round_()
     if whole is not None:
         moves.add_(whole)
     # exact: states are multiples of a power of two

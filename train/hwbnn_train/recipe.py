@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from hwbnn_train.adam import Adam
 from hwbnn_train.losses import LOSSES, penalty
-from hwbnn_train.optimizers import parameter_groups, prepare
+from hwbnn_train.optimizers import parameter_groups
 
 __all__ = ["Recipe"]
 
@@ -93,7 +94,7 @@ class Recipe:
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of ``model``: Adam, with clipping of the real weights."""
-        return prepare(torch.optim.Adam(parameter_groups(model), lr=self.lr, fused=True))
+        return Adam(parameter_groups(model), lr=self.lr)
 
     def augment(self, x: Tensor) -> Tensor:
         """Return a changed copy of a training batch; the images as they are unless a subclass says otherwise."""

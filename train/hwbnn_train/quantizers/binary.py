@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from hwbnn.ir import BIPOLAR
-from hwbnn_train.quantizers.base import Grid, Quantizer, noise, passing, sign
+from hwbnn_train.fused import fused
+from hwbnn_train.quantizers.base import Grid, Quantizer, noise, passing, sign, uniform
 
 __all__ = ["Sign", "StochasticSign", "sign_window", "substitute"]
 
@@ -79,6 +80,12 @@ def substitute(x: Tensor, value: Tensor) -> Tensor:
     return _Substitute.apply(x, value)
 
 
+@fused("binary")
+def _drawn_signs(x: Tensor, by_row: Tensor, by_column: Tensor, below: Tensor, limit: float) -> Tensor:
+    # +limit where x plus a number drawn from -limit .. limit is at least 0
+    return sign(uniform(x, by_row, by_column, below, limit).add_(x), torch.tensor(limit, dtype=x.dtype))
+
+
 class StochasticSign(Quantizer):
     """One bit times a fixed scale: drawn in training, the sign in evaluation.
 
@@ -101,11 +108,9 @@ class StochasticSign(Quantizer):
         self.limit = limit
 
     def forward(self, x: Tensor) -> Tensor:
-        limit = torch.tensor(self.limit, dtype=x.dtype)
         if not self.training:
-            return substitute(x, sign(x, limit))
-        # +limit where x plus a number drawn from -limit .. limit is at least 0
-        return substitute(x, sign(noise(x, half=self.limit).add_(x.detach()), limit))
+            return substitute(x, sign(x, torch.tensor(self.limit, dtype=x.dtype)))
+        return substitute(x, _drawn_signs(x.detach(), *noise(x, half=self.limit), self.limit))
 
     def grid(self, x: Tensor) -> Grid:
         return Grid(BIPOLAR, torch.tensor(self.limit, dtype=x.dtype))

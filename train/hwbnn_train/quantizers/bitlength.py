@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import BIPOLAR, Levels
-from hwbnn_train.quantizers.base import Grid, Quantizer, passing, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, levels, passing, sign
 
 __all__ = ["LearnedActivationBits", "LearnedBits", "LearnedWeightBits"]
 
@@ -136,7 +136,7 @@ class LearnedWeightBits(LearnedBits):
         scale = self._scale(x, bits)
         if bits == 1:
             return sign(x) * scale
-        return (x / scale).round_().clamp_(-(2**(bits - 1)), 2**(bits - 1) - 1).mul_(scale)
+        return levels(x.detach(), float(scale), -(2**(bits - 1)), 2**(bits - 1) - 1)
 
     def grid(self, x: Tensor) -> Grid:
         bits = self.whole
@@ -171,8 +171,7 @@ class LearnedActivationBits(LearnedBits):
         return torch.where(self.range > 0, self.range, 1.0) / (2**bits - 1)
 
     def exact(self, x: Tensor, bits: int) -> Tensor:
-        scale = self._scale(bits)
-        return (x / scale).round_().clamp_(0, 2**bits - 1).mul_(scale)
+        return levels(x.detach(), float(self._scale(bits)), 0, 2**bits - 1)
 
     def passed(self) -> tuple[float, float]:
         return 0.0, float(self.range)

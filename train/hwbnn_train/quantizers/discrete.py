@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hwbnn.ir import BIPOLAR, Levels
+from hwbnn_train.fused import fused
 from hwbnn_train.quantizers.base import Grid, Quantizer
 
 __all__ = ["States", "Steps", "TernaryTanh", "snap", "space", "step"]
@@ -79,6 +80,39 @@ def _reached(x: Tensor, thresholds: Tensor) -> Tensor:
     return count
 
 
+@fused("ternary")
+def _three_steps(x: Tensor, thresholds: Tensor) -> Tensor:
+    """Return -1, 0 or 1 for none, one or both of two thresholds."""
+    return _reached(x, thresholds).sub_(1.0)
+
+
+@fused("ternary")
+def _three_steps_gradient(grad: Tensor, x: Tensor, jump: float, a: float, triangular: bool) -> Tensor:
+    """Return the gradient behind windows of half-width ``a`` around ``-jump`` and ``jump``, each of area 1."""
+    return _window(x.abs() - jump, a, triangular, 1.0).mul_(grad)
+
+
+def _window(offset: Tensor, a: float, triangular: bool, scale: float) -> Tensor:
+    """Return the slope that the step at this offset adds, in the memory of ``offset``."""
+    distance = offset.abs_()
+    if triangular:
+        return distance.neg_().add_(a).clamp_(min=0).mul_(scale / a**2)
+    return torch.le(distance, a, out=distance).mul_(scale / (2 * a))
+
+
+class _ThreeSteps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, thresholds, *window):
+        ctx.save_for_backward(x)
+        ctx.window = window
+        return _three_steps(x, thresholds)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return _three_steps_gradient(grad, x, *ctx.window), None, None, None, None
+
+
 class _Steps(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, thresholds, scale, low, slope):
@@ -139,18 +173,14 @@ class Steps(Quantizer):
         return 1.0 / self.levels.high
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.n == 1:
+            return _ThreeSteps.apply(x, self.thresholds, self.r, self.a, self.window == "triangular")
         return _Steps.apply(x, self.thresholds, self.scale, self.levels.low, self._slope)
 
     def _slope(self, x: Tensor) -> Tensor:
         magnitude = x.abs()
-        return sum(self._window(magnitude - jump) for jump in self.jumps.tolist())
-
-    def _window(self, offset: Tensor) -> Tensor:
-        """Return the slope that the step at this offset adds, in the memory of ``offset``."""
-        distance = offset.abs_()
-        if self.window == "rectangular":
-            return torch.le(distance, self.a, out=distance).mul_(self.scale / (2 * self.a))
-        return distance.neg_().add_(self.a).clamp_(min=0).mul_(self.scale / self.a**2)
+        return sum(_window(magnitude - jump, self.a, self.window == "triangular", self.scale)
+                   for jump in self.jumps.tolist())
 
     def grid(self, x: Tensor) -> Grid:
         return Grid(self.levels, torch.tensor(self.scale), self.thresholds)
@@ -159,21 +189,30 @@ class Steps(Quantizer):
         return f"n={self.n}, r={self.r}, a={self.a}, window={self.window!r}"
 
 
-class _SoftSteps(torch.autograd.Function):
-    """Half the sum of two hyperbolic tangents, by the logistic function, which is several times faster on a CPU."""
+@fused("ternary")
+def _soft_steps(x: Tensor, beta: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return half the sum of two hyperbolic tangents, and the logistic functions (faster on a CPU) it is made of."""
+    lower, upper = ((x * (4.0 * beta)).add_(2.0 * side * beta).sigmoid_() for side in (-1, 1))
+    return (lower + upper).sub_(1.0), lower, upper
 
+
+@fused("ternary")
+def _soft_steps_gradient(grad: Tensor, lower: Tensor, upper: Tensor, beta: float) -> Tensor:
+    slope = torch.addcmul(lower, lower, lower, value=-1).add_(torch.addcmul(upper, upper, upper, value=-1))
+    return slope.mul_(grad).mul_(4.0 * beta)
+
+
+class _SoftSteps(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, beta):
         ctx.beta = beta
-        lower, upper = ((x * (4.0 * beta)).add_(2.0 * side * beta).sigmoid_() for side in (-1, 1))
-        ctx.save_for_backward(lower, upper)
-        return (lower + upper).sub_(1.0)
+        y, *parts = _soft_steps(x, beta)
+        ctx.save_for_backward(*parts)
+        return y
 
     @staticmethod
     def backward(ctx, grad):
-        lower, upper = ctx.saved_tensors
-        slope = torch.addcmul(lower, lower, lower, value=-1).add_(torch.addcmul(upper, upper, upper, value=-1))
-        return slope.mul_(grad).mul_(4.0 * ctx.beta), None
+        return _soft_steps_gradient(grad, *ctx.saved_tensors, ctx.beta), None
 
 
 class TernaryTanh(Steps):

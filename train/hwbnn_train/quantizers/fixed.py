@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from hwbnn.ir import Levels
+from hwbnn_train.fused import fused
 from hwbnn_train.quantizers.base import Grid, Quantizer
 
 __all__ = ["QFormat", "fixed_point", "nearest"]
@@ -11,6 +12,11 @@ __all__ = ["QFormat", "fixed_point", "nearest"]
 
 def nearest(x: Tensor, unit: float, low: int, high: int) -> Tensor:
     """Return what :func:`fixed_point` does without drawing, and without a gradient."""
+    return _fixed(x, unit, low, high)
+
+
+@fused("levels")
+def _fixed(x: Tensor, unit: float, low: int, high: int) -> Tensor:
     # floats from 2^23 to 2^24 are the integers: adding and taking away 1.5 * 2^23 rounds, in two passes
     large = 1.5 * 2.0**23 * unit
     return x.clamp(low * unit, high * unit).add_(large).sub_(large)

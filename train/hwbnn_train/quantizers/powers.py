@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import Levels
-from hwbnn_train.quantizers.base import Grid, Quantizer, integers, passing, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, draws, integers, passing, sign
 from hwbnn_train.quantizers.binary import substitute
 from hwbnn_train.shift import ap2, ap2_of_magnitudes
 
@@ -162,7 +162,7 @@ class StochasticPower(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
         # |x| / 2^e - 1 is the mantissa: a number drawn from its range carries into the exponent as often as it should
-        drawn = integers(x, torch.int32).bitwise_and_(_MANTISSA)
+        drawn = integers(x, *draws(x, torch.int32)).bitwise_and_(_MANTISSA)
         power = drawn.add_(x.view(torch.int32)).bitwise_and_(~_MANTISSA).view(torch.float32)
         if self.low is None and self.high is None:
             return power

@@ -1,13 +1,25 @@
 """One bit times a scale: of the weights' mean magnitude, trained, or the one that costs the loss least."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import BIPOLAR
+from hwbnn_train.fused import fused
 from hwbnn_train.quantizers.base import Grid, Quantizer, passing, sign
 from hwbnn_train.quantizers.binary import substitute
 
 __all__ = ["LossAware", "MeanScaledSign", "ScaledSign", "SwishSign"]
+
+
+@fused("binary")
+def _swish_gradient(grad: Tensor, x: Tensor, beta: float) -> Tensor:
+    # with the logistic function s: tanh(z / 2) = 2 s - 1, and 1 / (1 + cosh z) = 2 s (1 - s), which is faster
+    z = (beta * x).clamp_(-40.0, 40.0)  # the slope is 0 long before
+    s = z.sigmoid()
+    slope = z.mul_(s.mul(2.0).sub_(1.0)).neg_().add_(2.0).mul_(s).mul_(s.neg_().add_(1.0))
+    return slope.mul_(grad).mul_(2.0 * beta)
 
 
 class _SwishSign(torch.autograd.Function):
@@ -20,11 +32,7 @@ class _SwishSign(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
-        # with the logistic function s: tanh(z / 2) = 2 s - 1, and 1 / (1 + cosh z) = 2 s (1 - s), which is faster
-        z = (ctx.beta * x).clamp_(-40.0, 40.0)  # the slope is 0 long before
-        s = z.sigmoid()
-        slope = z.mul_(s.mul(2.0).sub_(1.0)).neg_().add_(2.0).mul_(s).mul_(s.neg_().add_(1.0))
-        return slope.mul_(grad).mul_(2.0 * ctx.beta), None
+        return _swish_gradient(grad, x, ctx.beta), None
 
 
 class SwishSign(Quantizer):
@@ -72,35 +80,65 @@ def _row_dots(x: Tensor, y: Tensor) -> Tensor:
     return (x * y).sum(dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
+@fused("binary")
+def _mean_signs(w: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the signs of weights, and the sum of magnitudes of each filter."""
+    return sign(w), _row_sums(w)
+
+
+@fused("binary")
+def _mean_signs_gradient(by_signs: Tensor, w: Tensor, by_sum: Tensor) -> Tensor:
+    return passing(by_signs, w, -1.0, 1.0).addcmul_(sign(w), by_sum)
+
+
 class _MeanFactors(torch.autograd.Function):
-    """The signs of weights and the mean magnitude of each filter, with the gradients of both."""
+    """The signs of weights and the mean magnitude of each filter, never 0, with the gradients of both."""
 
     @staticmethod
     def forward(ctx, w):
-        signs, scale = sign(w), _mean_magnitudes(w)
-        ctx.save_for_backward(w, signs)
-        return signs, scale
+        ctx.save_for_backward(w)
+        signs, sums = _mean_signs(w)
+        return signs, sums.div_(w[0].numel()).clamp_(min=1e-12)
 
     @staticmethod
     def backward(ctx, by_signs, by_scale):
-        w, signs = ctx.saved_tensors
-        return passing(by_signs, w, -1.0, 1.0).addcmul_(signs, by_scale / w[0].numel())
+        (w,) = ctx.saved_tensors
+        return _mean_signs_gradient(by_signs, w, by_scale / w[0].numel())
 
 
-class _Distance(torch.autograd.Function):
-    """The sum of ``|scale - |w||`` or of its squares."""
+@fused("binary")
+def _scaled_signs(w: Tensor, scale: Tensor, squared: bool) -> tuple[Tensor, Tensor]:
+    """Return the signs of weights, and the sum of ``|scale - |w||`` or of its squares."""
+    signs = sign(w)
+    difference = torch.addcmul(w, signs, scale, value=-1).flatten()  # sign(w) (|w| - scale)
+    return signs, torch.dot(difference, difference if squared else difference.sgn())
+
+
+@fused("binary")
+def _scaled_signs_gradient(by_signs: Tensor, w: Tensor, scale: Tensor, by_distance: Tensor, squared: bool
+                           ) -> tuple[Tensor, Tensor]:
+    """Return the gradients by the weights and by the scale, of which the signs have none."""
+    signs = sign(w)
+    difference = torch.addcmul(w, signs, scale, value=-1)
+    slope = difference.mul_(2.0) if squared else difference.sgn_()
+    by_scale = -by_distance * _row_dots(slope, signs)
+    return slope.mul_(by_distance).add_(by_signs), by_scale
+
+
+class _ScaledFactors(torch.autograd.Function):
+    """The signs of weights, and how far they are from the scale with that sign; the gradient passes by the signs."""
 
     @staticmethod
-    def forward(ctx, w, scale, signs, squared):
-        difference = torch.addcmul(w, signs, scale, value=-1)  # sign(w) (|w| - scale)
-        slope = 2.0 * difference if squared else difference.sgn()
-        ctx.save_for_backward(slope, signs)
-        return torch.dot(difference.flatten(), slope.flatten()) * (0.5 if squared else 1.0)
+    def forward(ctx, w, scale, squared, spent):
+        ctx.squared, ctx.spent = squared, spent
+        ctx.save_for_backward(w, scale)
+        return _scaled_signs(w, scale, squared)
 
     @staticmethod
-    def backward(ctx, grad):
-        slope, signs = ctx.saved_tensors
-        return slope * grad, -grad * _row_dots(slope, signs), None, None
+    def backward(ctx, by_signs, by_distance):
+        w, scale = ctx.saved_tensors
+        ctx.spent.append(True)
+        return *_scaled_signs_gradient(by_signs, w, scale, by_distance, ctx.squared), None, None
 
 
 class ScaledSign(Quantizer):
@@ -130,7 +168,7 @@ class ScaledSign(Quantizer):
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(filters))
         self.kind, self.rate = kind, rate
-        self._signs: tuple[tuple[int, int], Tensor] | None = None
+        self._known: tuple[tuple[int, int], list[bool], Tensor] | None = None
 
     def initialize(self, w: Tensor) -> None:
         self.alpha.copy_(w.abs().flatten(1).mean(dim=1))
@@ -143,14 +181,19 @@ class ScaledSign(Quantizer):
         return signs * scale
 
     def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        signs = sign(w)
-        self._signs = (w.data_ptr(), w._version), signs  # for the penalty of the same step
-        return substitute(w, signs), self._scale(w)
+        scale, spent = self._scale(w), []
+        signs, distance = _ScaledFactors.apply(w, scale, self.kind == "euclidean", spent)
+        self._known = (w.data_ptr(), w._version), spent, distance  # for the penalty of the same step
+        return signs, scale
 
     def penalty(self, w: Tensor) -> Tensor:
-        known, self._signs = self._signs, None
-        signs = known[1] if known is not None and known[0] == (w.data_ptr(), w._version) else sign(w)
-        return self.rate * _Distance.apply(w, self._scale(w), signs, self.kind == "euclidean")
+        known, self._known = self._known, None
+        if known is not None and known[0] == (w.data_ptr(), w._version) and known[2].requires_grad and not known[1]:
+            return self.rate * known[2]
+        return self.rate * _ScaledFactors.apply(w, self._scale(w), self.kind == "euclidean", [])[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": None}
 
     def grid(self, w: Tensor) -> Grid:
         return Grid(BIPOLAR, self._scale(w).detach())
@@ -180,6 +223,13 @@ class MeanScaledSign(Quantizer):
         return Grid(BIPOLAR, _mean_magnitudes(w.detach()))
 
 
+@fused("binary")
+def _weighted_sums(w: Tensor, second_moment: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``|d * w|_1`` and ``|d|_1`` of :class:`LossAware`."""
+    d = second_moment.sqrt().add_(1e-8)
+    return torch.dot(d.flatten(), w.abs().flatten()), d.sum()
+
+
 class LossAware(Quantizer):
     """One bit times the scale that costs the loss least, to second order.
 
@@ -202,8 +252,8 @@ class LossAware(Quantizer):
 
     def update(self, w: Tensor, second_moment: Tensor) -> None:
         """Take the scale from the weights and the optimizer's second moment of their gradients."""
-        d = second_moment.sqrt().add_(1e-8)
-        self.alpha.copy_((torch.dot(d.flatten(), w.abs().flatten()) / d.sum()).clamp(min=1e-12))
+        part, whole = _weighted_sums(w.detach(), second_moment)
+        self.alpha.copy_((part / whole).clamp(min=1e-12))
 
     def forward(self, w: Tensor) -> Tensor:
         return substitute(w, sign(w, self.alpha))

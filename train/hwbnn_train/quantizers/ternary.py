@@ -6,10 +6,25 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import TERNARY, Levels
-from hwbnn_train.quantizers.base import Grid, Quantizer, noise
+from hwbnn_train.fused import fused
+from hwbnn_train.quantizers.base import Grid, Quantizer, noise, uniform
 from hwbnn_train.quantizers.binary import substitute
 
 __all__ = ["StochasticTernary", "TernaryWeights", "TrainedTernary"]
+
+
+@fused("ternary")
+def _ternary(w: Tensor, factor: float, per_filter: bool) -> tuple[Tensor, Tensor]:
+    """Return the values of :class:`TernaryWeights` and ``alpha``."""
+    magnitude = w.abs()
+    axes = tuple(range(1 if per_filter else 0, w.ndim))
+    # a mask of floats: products of floats and truth values are slow on a CPU
+    delta = factor * magnitude.mean(dim=axes, keepdim=True)
+    kept = torch.gt(magnitude, delta, out=torch.empty_like(magnitude))
+    count = kept.sum(dim=axes, keepdim=True).clamp_(min=1)
+    alpha = magnitude.mul_(kept).sum(dim=axes, keepdim=True) / count
+    alpha = alpha.where(alpha > 0, 1.0)  # all weights 0: any scale will do
+    return kept.mul_(alpha).mul_(torch.sign(w)), alpha if per_filter else alpha.reshape(())
 
 
 class TernaryWeights(Quantizer):
@@ -35,27 +50,21 @@ class TernaryWeights(Quantizer):
         super().__init__()
         self.factor, self.per_filter = factor, per_filter
 
-    def _parts(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where weights are not 0, as 1.0, and ``alpha``."""
-        magnitude = w.detach().abs()
-        axes = tuple(range(1 if self.per_filter else 0, w.ndim))
-        # a mask of floats: products of floats and truth values are slow on a CPU
-        delta = self.factor * magnitude.mean(dim=axes, keepdim=True)
-        kept = torch.gt(magnitude, delta, out=torch.empty_like(magnitude))
-        count = kept.sum(dim=axes, keepdim=True).clamp_(min=1)
-        alpha = magnitude.mul_(kept).sum(dim=axes, keepdim=True) / count
-        alpha = alpha.where(alpha > 0, 1.0)  # all weights 0: any scale will do
-        return kept, alpha if self.per_filter else alpha.reshape(())
-
     def forward(self, w: Tensor) -> Tensor:
-        kept, alpha = self._parts(w)
-        return substitute(w, kept.mul_(alpha).mul_(torch.sign(w.detach())))
+        return substitute(w, _ternary(w.detach(), self.factor, self.per_filter)[0])
 
     def grid(self, w: Tensor) -> Grid:
-        return Grid(TERNARY, self._parts(w)[1])
+        return Grid(TERNARY, _ternary(w.detach(), self.factor, self.per_filter)[1])
 
     def extra_repr(self) -> str:
         return f"factor={self.factor}, per_filter={self.per_filter}"
+
+
+@fused("ternary")
+def _drawn_ternary(w: Tensor, by_row: Tensor, by_column: Tensor, below: Tensor, scale: float) -> Tensor:
+    # rounding x + v with v uniform in -1/2 .. 1/2 gives either neighbour of x as often as it should
+    drawn = uniform(w, by_row, by_column, below, 0.5).add_(w, alpha=1.0 / scale)
+    return drawn.round_().clamp_(-1.0, 1.0).mul_(scale)
 
 
 class StochasticTernary(Quantizer):
@@ -79,10 +88,9 @@ class StochasticTernary(Quantizer):
         self.scale = scale
 
     def forward(self, w: Tensor) -> Tensor:
-        # rounding x + v with v uniform in -1/2 .. 1/2 gives either neighbour of x as often as it should
-        drawn = noise(w, half=0.5).add_(w.detach(), alpha=1.0 / self.scale) if self.training else None
-        value = w.detach() / self.scale if drawn is None else drawn
-        return substitute(w, value.round_().clamp_(-1.0, 1.0).mul_(self.scale))
+        if not self.training:
+            return substitute(w, (w.detach() / self.scale).round_().clamp_(-1.0, 1.0).mul_(self.scale))
+        return substitute(w, _drawn_ternary(w.detach(), *noise(w, half=0.5), self.scale))
 
     def grid(self, w: Tensor) -> Grid:
         return Grid(TERNARY, torch.tensor(self.scale, dtype=w.dtype))
@@ -91,22 +99,33 @@ class StochasticTernary(Quantizer):
         return f"scale={self.scale}"
 
 
+@fused("ternary")
+def _trained_ternary(w: Tensor, delta: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    above, below = torch.gt(w, delta, out=torch.empty_like(w)), torch.lt(w, -delta, out=torch.empty_like(w))
+    return above.mul_(positive).sub_(below, alpha=float(negative))
+
+
+@fused("ternary")
+def _trained_ternary_gradients(grad: Tensor, w: Tensor, delta: Tensor, positive: Tensor, negative: Tensor
+                               ) -> tuple[Tensor, Tensor, Tensor]:
+    above, below = torch.gt(w, delta, out=torch.empty_like(w)), torch.lt(w, -delta, out=torch.empty_like(w))
+    flat = grad.flatten()
+    by_positive, by_negative = torch.dot(flat, above.flatten()), -torch.dot(flat, below.flatten())
+    slope = torch.add(torch.ones(()), above, alpha=float(positive) - 1.0).add_(below, alpha=float(negative) - 1.0)
+    return slope.mul_(grad), by_positive, by_negative
+
+
 class _TrainedTernary(torch.autograd.Function):
     @staticmethod
     def forward(ctx, w, positive, negative, threshold):
         low, high = torch.aminmax(w)
         delta = threshold * torch.maximum(-low, high)
-        above, below = torch.gt(w, delta, out=torch.empty_like(w)), torch.lt(w, -delta, out=torch.empty_like(w))
-        ctx.save_for_backward(above, below, positive, negative)
-        return (above * positive).sub_(below, alpha=float(negative))
+        ctx.save_for_backward(w, delta, positive, negative)
+        return _trained_ternary(w, delta, positive, negative)
 
     @staticmethod
     def backward(ctx, grad):
-        above, below, positive, negative = ctx.saved_tensors
-        slope = torch.add(torch.ones(()), above, alpha=float(positive) - 1.0).add_(below, alpha=float(negative) - 1.0)
-        flat = grad.flatten()
-        by_positive, by_negative = torch.dot(flat, above.flatten()), -torch.dot(flat, below.flatten())
-        return slope.mul_(grad), by_positive, by_negative, None
+        return *_trained_ternary_gradients(grad, *ctx.saved_tensors), None
 
 
 class TrainedTernary(Quantizer):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hwbnn.ir import Levels
-from hwbnn_train.quantizers.base import Grid, Quantizer, passing
+from hwbnn_train.quantizers.base import Grid, Quantizer, levels, passing
 
 __all__ = ["Uniform"]
 
@@ -17,9 +17,7 @@ class _RoundSTE(torch.autograd.Function):
         ctx.window = start, stop
         if ctx.window != (-math.inf, math.inf):
             ctx.save_for_backward(x)
-        y = x.clone() if scale == 1.0 else x / scale
-        y.round_().clamp_(low, high)
-        return y if scale == 1.0 else y.mul_(scale)
+        return levels(x, scale, low, high)
 
     @staticmethod
     def backward(ctx, grad):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from hwbnn_train.optimizers import parameter_groups, prepare
+from hwbnn_train.adam import Adam
+from hwbnn_train.optimizers import parameter_groups
 from hwbnn_train.quantizers import Quantizer, States, Steps
 from hwbnn_train.recipes.networks import Network
 
@@ -55,5 +56,4 @@ class Gxnor(Network):
         return {"lr_scale": 1.0}
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        adam = torch.optim.Adam(parameter_groups(model), lr=self.lr, betas=(self.momentum, 0.999), fused=True)
-        return prepare(adam, slope=self.slope)
+        return Adam(parameter_groups(model), lr=self.lr, betas=(self.momentum, 0.999), slope=self.slope)

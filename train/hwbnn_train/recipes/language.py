@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from hwbnn_train.adam import Adam
 from hwbnn_train.layers import QuantLinear
-from hwbnn_train.optimizers import clip_gradients, loss_aware, parameter_groups, prepare
+from hwbnn_train.optimizers import clip_gradients, loss_aware, parameter_groups
 from hwbnn_train.quantizers import LossAware, Quantizer, Real, Sign, Uniform
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recurrent import LSTM, RNN, LanguageModel
@@ -93,7 +94,7 @@ class Language(Recipe):
         return LanguageModel(recurrent, QuantLinear(self.units, classes, weight=weight, bias=True, **options))
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        optimizer = prepare(torch.optim.Adam(parameter_groups(model), lr=self.lr, fused=True))
+        optimizer = Adam(parameter_groups(model), lr=self.lr)
         return loss_aware(clip_gradients(optimizer, self.clip), model)
 
     def score(self, accuracy: float, loss: float) -> tuple[float, ...]:

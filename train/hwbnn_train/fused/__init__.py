@@ -1,0 +1,65 @@
+"""Passes over large tensors that several torch operations would take, as one each, where numba is installed.
+
+A training step of a small network is bound by memory: each torch operation on the weights reads and writes them all. A
+function decorated with :func:`fused` says with torch what it does, for any tensor. Where it can be, a loop of the
+same name, in a module here, is called instead, with the same values: bit for bit, but for the order of sums and the
+last bits of exponentials, which the loops state.
+
+Loops are compiled when they are first called, within a second each, and kept on disk for the next process.
+"""
+
+import functools
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LEAST", "fits", "fused"]
+
+LEAST = 5000
+"""Elements of the smallest tensor that is worth it; below, operations cost their calls rather than their passes."""
+
+F = TypeVar("F", bound=Callable)
+
+
+@functools.cache
+def _is_there() -> bool:
+    return find_spec("numba") is not None
+
+
+def fits(*args: object) -> bool:
+    """Tell whether loops can take these arguments of a function, of which the first is the large tensor."""
+    first = args[0]
+    return (isinstance(first, Tensor) and first.numel() >= LEAST and all(map(_plain, args)) and _is_there()
+            and not torch.compiler.is_compiling())
+
+
+def _plain(arg: object) -> bool:
+    if not isinstance(arg, Tensor):
+        return True
+    return (type(arg) in (Tensor, nn.Parameter) and arg.device.type == "cpu" and arg.is_contiguous()
+            and (arg.dtype == torch.float32 or not arg.is_floating_point()))
+
+
+def fused(module: str) -> Callable[[F], F]:
+    """Have a function of tensors and numbers carried out by that of its name in ``module`` here, where it fits.
+
+    Neither of the two has gradients: they are what forward and backward passes consist of. The one given remains as
+    ``__wrapped__``.
+    """
+    def decorate(function: F) -> F:
+        name = function.__name__.lstrip("_")
+
+        @functools.cache
+        def loop() -> Callable:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+
+        @functools.wraps(function)
+        def choose(*args):
+            return loop()(*args) if fits(*args) else function(*args)
+
+        return choose  # pyright: ignore[reportReturnType]  # of the same signature
+    return decorate
