@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "boards"), str(HERE.parent / "tests")]
 
-PARTS = ("folded", "parallel", "fmax")
+PARTS = ("folded", "elements", "parallel", "fmax")
 HEAD = ["# How small and how fast", "",
         "Made by `python benchmarks/hardware.py table` from `benchmarks/calibration/hardware-*.json`; docstrings of",
         "`benchmarks/hardware_*.py` say how rows are measured."]

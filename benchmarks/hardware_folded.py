@@ -5,9 +5,9 @@ A row is ``NETWORK-LANES-FAMILY``, ``ternary-FAMILY`` or ``binary-FAMILY``. The 
 of PE times SIMD) and as few look-up tables as an ECP5-85F's block memories allow, or by hand, from AXI4-Stream to
 AXI4-Stream with everything between; ``ternary`` and ``binary`` are one matrix-vector unit behind AXI4-Stream, 512 by
 128 with 64 by 16 lanes, activations, weights and results of these levels, inputs in block memory, since not every
-family has memory of look-up tables. The emitted Verilog goes through Yosys, flat: made for the family (``cells``), and,
-of the units, also without cells (``plain``), the same plan where ``+`` is left to synthesis. The weights of the
-networks make that slow: minutes each.
+family has memory of look-up tables; ``binary-256`` is one of 1024 by 1024 with 64 by 4 lanes. The emitted Verilog
+goes through Yosys, flat: made for the family (``cells``), and, of the units, also without cells (``plain``), the same
+plan where ``+`` is left to synthesis. The weights of the networks make that slow: minutes each.
 
 Look-up tables are LUT4 and two per CCU2C on ECP5, LUT6 (a LUT6_2 is one) on Xilinx, SB_LUT4 on iCE40, with what
 memories of look-up tables take.
@@ -16,26 +16,30 @@ memories of look-up tables take.
 import json
 import os
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from hwbnn import ir
+from hwbnn.cost import pace, technology
 from hwbnn.cost.constants import threshold_forms
 from hwbnn.cost.datapath import accumulators, dot_forms
 from hwbnn.fold import Goal, solve
-from hwbnn.plan import Fold, MatrixVectorStage, Plan, UnitOptions, lower
+from hwbnn.plan import RELAXED, Fold, MatrixVectorStage, Pace, Plan, UnitOptions, lower
 from hwbnn.rtl import verilog
 from hwbnn.synth.families import FAMILIES
 from hwbnn.synth.tools import Tools
 
 SYNTHESIS = {"ecp5": "synth_ecp5 -nowidelut", "ice40": "synth_ice40",
              "xilinx": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf"}
-CYCLES = {"lfc-256": 20_000, "lfc-2848": 1_024, "cnv-316": 240_000, "cnv-4621": 14_400, "cnv-9241": 8_100}
+CYCLES = {"lfc-256": 16_384, "lfc-2848": 1_024, "cnv-316": 240_000, "cnv-4621": 14_400, "cnv-9241": 8_100}
 _LOGIC, _BLOCK = UnitOptions(storage="block"), UnitOptions(weights="block", storage="block")
 # by hand: of lfcW1A1 the solver would take more look-up tables to leave block memories free; of cnvW1A1 it finds fewer
 # look-up tables with fewer lanes, which is more per lane
 FOLDS = {
+    "lfc-256": {"fc0": Fold(1, 112, _BLOCK), "fc1": Fold(1, 64, _BLOCK), "fc2": Fold(1, 64, _BLOCK),
+                "fc3": Fold(1, 16, _BLOCK)},
     "lfc-2848": {"fc0": Fold(1, 784), "fc1": Fold(8, 128), "fc2": Fold(8, 128), "fc3": Fold(1, 16)},
     "cnv-4621": {"conv0": Fold(4, 27, _LOGIC), "conv1": Fold(4, 576, _BLOCK), "conv2": Fold(8, 96, _BLOCK),
                  "conv3": Fold(1, 1152, _BLOCK), "conv4": Fold(2, 96, _BLOCK), "conv5": Fold(1, 48, _BLOCK),
@@ -44,7 +48,23 @@ FOLDS = {
                  "conv3": Fold(2, 1152, _BLOCK), "conv4": Fold(4, 96, _BLOCK), "conv5": Fold(1, 96, _BLOCK),
                  "fc6": Fold(1, 32, _BLOCK), "fc7": Fold(1, 64, _BLOCK), "fc8": Fold(1, 1, _BLOCK)},
 }
-UNITS = {"ternary": ir.TERNARY, "binary": ir.BIPOLAR}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One matrix-vector unit between AXI4-Streams; ``deep``: with block memories as deep as what is in them."""
+
+    levels: ir.Levels
+    rows: int = 128
+    columns: int = 512
+    fold: Fold = field(default_factory=lambda: Fold(16, 64))
+    deep: bool = False
+
+
+UNITS = {"ternary": Unit(ir.TERNARY), "binary": Unit(ir.BIPOLAR),
+         "binary-256": Unit(ir.BIPOLAR, 1024, 1024, Fold(4, 64, _BLOCK), deep=True)}
+DEEP = {"lfc-256"}  # networks whose block memories are so
+CHIPS = {"ecp5": "ecp5-85", "ice40": "ice40-hx8k", "xilinx": "xilinx-xc7a35t"}
 ROWS = tuple(f"{size}-{family}" for size in (*CYCLES, *UNITS) for family in SYNTHESIS)
 TITLES = {"lfc": "lfcW1A1", "cnv": "cnvW1A1", "ternary": "ternary unit", "binary": "binary unit"}
 COUNTED = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6, "SB_LUT4": 1, "LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT5": 1,
@@ -52,21 +72,28 @@ COUNTED = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6, "SB_LUT4": 1, "LUT1": 1,
            "SRLC32E": 1}
 
 
-def unit(levels: ir.Levels) -> Plan:
-    rng = np.random.default_rng(0)
-    weights = rng.choice(levels.values(), (128, 512))
-    limits = np.sort(rng.integers(-30, 31, (128, len(levels) - 1)))
-    net = ir.Network("unit", ir.Input("x", (512,), (512,), levels), (
+def unit(made: Unit, family: str) -> Plan:
+    rng, levels = np.random.default_rng(0), made.levels
+    weights = rng.choice(levels.values(), (made.rows, made.columns))
+    limits = np.sort(rng.integers(-30, 31, (made.rows, len(levels) - 1)))
+    net = ir.Network("unit", ir.Input("x", (made.columns,), (made.columns,), levels), (
         ir.MatMul("fc", ("x",), ("acc",), weights, levels),
-        ir.Threshold("act", ("acc",), ("y",), limits, levels)), (ir.Output("o", "y", (128,)),))
-    return lower(net, {"fc": Fold(16, 64)}, styles={"fc.inputs": "block"})
+        ir.Threshold("act", ("acc",), ("y",), limits, levels)), (ir.Output("o", "y", (made.rows,)),))
+    if made.deep:
+        return lower(net, {"fc": made.fold}, pace=_deep(family))
+    return lower(net, {"fc": made.fold}, styles={"fc.inputs": "block"})
 
 
-def published(size: str) -> Plan:
+def _deep(family: str) -> Pace:
+    """Block memories as deep as what is in them, as ``--minimize luts`` makes them."""
+    return pace(technology(CHIPS[family]), 1_000_000, deep=True)
+
+
+def published(size: str, family: str) -> Plan:
     import bnn_pynq  # of the tests
     net = getattr(bnn_pynq, size.partition("-")[0])(os.environ["HWBNN_DATA"])[0]
     if size in FOLDS:
-        return lower(net, FOLDS[size])
+        return lower(net, FOLDS[size], pace=_deep(family) if size in DEEP else RELAXED)
     goal = Goal.of(target_fps=1e8 / CYCLES[size])
     return solve(net, goal, clock_hz=100_000_000, technology="ecp5-85", minimize="luts").plan
 
@@ -85,12 +112,12 @@ def count(text: str, family: str) -> dict[str, int]:
 
 def measure(row: str) -> dict:
     size, _, family = row.rpartition("-")
-    plan = unit(UNITS[size]) if size in UNITS else published(size)
+    plan = unit(UNITS[size], family) if size in UNITS else published(size, family)
     stages = [stage for stage in plan.stages if isinstance(stage, MatrixVectorStage)]
     found = {"lanes": sum(stage.fold.lanes for stage in stages), "interval": plan.cycles.interval,
              "flip_flops": sum(stage.flip_flops for stage in plan.parts),
              "folds": {stage.name: [stage.fold.pe, stage.fold.simd] for stage in stages}}
-    for form, of in {"cells": family, **({"plain": None} if size in UNITS else {})}.items():
+    for form, of in {"cells": family, **({"plain": None} if size in ("ternary", "binary") else {})}.items():
         cells = count(verilog(plan, family=of), family)
         found[form] = {"luts": sum(COUNTED.get(kind, 0) * number for kind, number in cells.items()), "by_type": cells}
     return found

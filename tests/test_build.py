@@ -18,7 +18,7 @@ from hwbnn import UserError, golden, ir, rtl
 from hwbnn.build import Build, compile, load
 from hwbnn.build.swap import move_into, undisturbed
 from hwbnn.classify import classifier
-from hwbnn.cost import Estimate
+from hwbnn.cost import Estimate, pace, technology
 from hwbnn.plan import Fold
 
 ROOT = Path(__file__).parent.parent
@@ -126,6 +126,18 @@ def test_compile_within_look_up_tables_and_a_latency_and_what_fits(tmp_path):
     assert small.estimate().resources.luts.high <= 1200
     assert quick.manifest.folds != small.manifest.folds and quick.plan.cycles.first < 48
     assert all(build.manifest.target_fps is None for build in (fitting, small, quick))
+
+
+def test_compile_for_the_fewest_look_up_tables_makes_block_memories_as_deep_as_what_is_in_them(tmp_path):
+    net = mlp((64, 512, 8), name="deep", inputs=ir.BIPOLAR)
+    folds = {"fc0": (1, 32), "fc1": (1, 8)}  # 1,024 words of 32 bits
+    share, luts = (compile(net, tmp_path / of, board="ulx3s-85f", folds=folds, minimize=of)
+                   for of in ("share", "luts"))
+    found = {of.path.name: [memory.width for memory in of.plan.stage("fc0").memories if memory.bank == "fc0.weights"]
+             for of in (share, luts)}
+    assert found == {"share": [32], "luts": [18, 14]}
+    assert [of.manifest.pace["rows"] for of in (share, luts)] == [2, 1]
+    assert Build(luts.path).plan.pace == luts.plan.pace == pace(technology("ecp5-85"), 10**6, deep=True)
 
 
 def test_compile_keeps_its_choice_for_another_compile(tmp_path):

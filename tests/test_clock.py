@@ -1,7 +1,7 @@
 """A clock that is asked for: the pace it needs, the PLL that makes it, and the path that keeps it from being faster."""
 
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from hwbnn import golden
 from hwbnn.cost import names, pace, technology
 from hwbnn.cost.pace import CLOCKS
 from hwbnn.errors import UserError
-from hwbnn.plan import RELAXED, Fold, lower
+from hwbnn.plan import RELAXED, Fold, Pace, lower
 from hwbnn.rtl import result_values, stream_words, verilog
 from hwbnn.synth.absorb import absorb
 from hwbnn.synth.critical import CriticalPath, critical_path
@@ -40,6 +40,8 @@ def test_a_slow_clock_takes_the_smallest_hardware(name):
         assert pace(tech, relaxed + 1) == pace(tech, fast)
         assert pace(tech, fast).levels == 1 and pace(tech, fast).shapes == tech.block_memory.shapes.value
         assert pace(tech, fast).output == (tech.family == "ecp5")
+        assert pace(tech, fast, deep=True) == replace(pace(tech, fast), rows=1)
+    assert pace(tech, 1_000_000, deep=True) == Pace(shapes=tech.block_memory.shapes.value, rows=1)
 
 
 @pytest.mark.parametrize("clock_hz, told", [(999_999, "0.999999"), (200_000_001, "200"), (10**9, "1000")])

@@ -2,6 +2,8 @@
 
 """Registers and blocks that a clock asks for: what they are, and memories that are split into blocks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
@@ -18,15 +20,16 @@ from hwbnn.rtl.bank import BankReader
     (lambda: Pace(levels=0), ValueError, "Pace levels must be at least 1, not 0"),
     (lambda: Pace(address=-1), ValueError, "Pace address must be at least 0, not -1"),
     (lambda: Pace(output=True), TypeError, "Pace output must be an integer, not True"),
+    (lambda: Pace(rows=0), ValueError, "Pace rows must be at least 1, not 0"),
     (lambda: Pace(shapes=((8, 0),)), ValueError, r"Pace shapes must be words and bits of at least 1, not \(8, 0\)"),
-    (lambda: Pace.of({"speed": 1}), ValueError, "Pace must be of levels, address, output, shapes, not speed"),
+    (lambda: Pace.of({"speed": 1}), ValueError, "Pace must be of levels, address, output, shapes, rows, not speed"),
 ])
 def test_a_pace_is_checked(make, error, message):
     with pytest.raises(error, match=f"^{message}$"):
         make()
 
 
-@pytest.mark.parametrize("pace", [RELAXED, FAST])
+@pytest.mark.parametrize("pace", [RELAXED, FAST, Pace(rows=1)])
 def test_a_pace_is_kept_as_json(pace):
     assert Pace.of(pace.record) == pace
     assert Pace.of({}) == RELAXED
@@ -51,10 +54,23 @@ def test_blocks_are_the_fewest(width, depth, written, shape, blocks):
                          for words, bits in NATIVE.shapes if depth <= 2 * words)
 
 
+@pytest.mark.parametrize("width, depth, shape, blocks", [
+    (256, 4096, (4096, 4), 64),  # 57 of (2048, 9)
+    (64, 3136, (4096, 4), 16),
+    (88, 128, (512, 36), 3),
+    (8, 20000, (16384, 1), 16),  # no shape is that deep
+])
+def test_blocks_as_deep_as_the_memory(width, depth, shape, blocks):
+    bank = Bank("b", width, depth, "block", pace=replace(NATIVE, rows=1))
+    assert (bank.shape, len(bank.memories)) == (shape, blocks)
+    assert bank.rows == (1 if depth <= 16384 else 2)
+
+
 @settings(max_examples=60)
-@given(st.integers(1, 20), st.integers(2, 30), st.booleans(), st.integers(0, 2), st.integers(0, 2), st.booleans())
-def test_banks_of_blocks(width, depth, loadable, address, output, split):
-    pace = Pace(address=address, output=output, shapes=FAST.shapes if split else ())
+@given(st.integers(1, 20), st.integers(2, 30), st.booleans(), st.integers(0, 2), st.integers(0, 2), st.booleans(),
+       st.integers(1, 2))
+def test_banks_of_blocks(width, depth, loadable, address, output, split, high):
+    pace = Pace(address=address, output=output, shapes=FAST.shapes if split else (), rows=high)
     bank = Bank("b", width, depth, "block", loadable, pace)
     rng = np.random.default_rng(width * depth)
     before, after = ([int(v) for v in rng.integers(0, 1 << width, depth)] for _ in range(2))

@@ -97,7 +97,8 @@ def compile(net: ir.Network | str | os.PathLike, path: str | os.PathLike, *, boa
     if minimize not in MINIMIZE:
         raise UserError(f"What to minimize must be one of {', '.join(MINIMIZE)}, not {minimize}")
     target = find_board(board)
-    registers = pace(technology(target.technology), target.clock_hz if clock_hz is None else clock_hz)
+    registers = pace(technology(target.technology), target.clock_hz if clock_hz is None else clock_hz,
+                     deep=minimize == "luts")
     if clock_hz is not None:
         target = target.at(clock_hz)
     path = _usable(path)

@@ -19,7 +19,7 @@ from hwbnn.cost import technology as find_technology
 from hwbnn.cost.resources import Resources
 from hwbnn.errors import UserError
 from hwbnn.fold import Goal, solve
-from hwbnn.plan import Plan, lower
+from hwbnn.plan import Pace, Plan, lower
 from hwbnn.rtl.accelerator import Core
 from hwbnn.synth.reports import cells
 
@@ -68,7 +68,8 @@ def on_target(source: str | os.PathLike | ir.Network, target: str, *, clock_hz: 
         build = Build(source)
         network, clock = build.network, clock_hz or build.manifest.clock_hz
         if not asked:
-            return _checked(lower(network, build.folds, pace=pace(tech, clock)), target, clock,
+            registers = pace(tech, clock, deep=Pace.of(build.manifest.pace).rows == 1)
+            return _checked(lower(network, build.folds, pace=registers), target, clock,
                             given=clock_hz is not None, command=command)
     else:
         network, clock = load(source) if not isinstance(source, ir.Network) else source, clock_hz or CLOCK_HZ

@@ -49,8 +49,14 @@ CLOCKS: Mapping[str, Clocks] = MappingProxyType({
 })
 
 
-def pace(tech: Technology, clock_hz: int) -> Pace:
+def pace(tech: Technology, clock_hz: int, *, deep: bool = False) -> Pace:
     """Return where registers have to stand for ``clock_hz``; chips without a table are always relaxed.
+
+    Parameters
+    ----------
+    deep : :class:`bool`
+        Whether block memories are split into blocks as deep as they are, so that no look-up tables choose among
+        blocks, even where wider ones would be fewer.
 
     Raises
     ------
@@ -62,6 +68,7 @@ def pace(tech: Technology, clock_hz: int) -> Pace:
     if clock_hz < _LEAST or (highest is not None and clock_hz > highest):
         limits = "at least 1 MHz" if highest is None else f"1 to {highest / 1e6:g} MHz"
         raise UserError(f"Clock must be {limits} on {tech.title}, not {clock_hz / 1e6:g} MHz")
+    shapes, rows = tech.block_memory.shapes.value, 1 if deep else RELAXED.rows
     if known is None or clock_hz <= 1_000_000 * known.relaxed.value:
-        return RELAXED
-    return Pace(levels=1, address=1, output=known.output, shapes=tech.block_memory.shapes.value)
+        return Pace(shapes=shapes, rows=rows) if deep else RELAXED
+    return Pace(levels=1, address=1, output=known.output, shapes=shapes, rows=rows)

@@ -24,15 +24,19 @@ class Pace:
         Registers behind a block memory before the one in fabric, which the memory may take into itself.
     shapes : tuple of (words, bits)
         Shapes of the family's block memory. Memories are split into blocks of one of them; none leaves it to synthesis.
+    rows : :class:`int`
+        Rows of blocks, at most, where there is a shape that deep. More rows can mean fewer blocks, as wide shapes have
+        bits that narrow ones have not; a look-up table for each bit chooses among them.
     """
 
     levels: int = 2
     address: int = 0
     output: int = 0
     shapes: tuple[tuple[int, int], ...] = ()
+    rows: int = 2
 
     def __post_init__(self):
-        for name, least in (("levels", 1), ("address", 0), ("output", 0)):
+        for name, least in (("levels", 1), ("address", 0), ("output", 0), ("rows", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"Pace {name} must be an integer, not {value!r}")
@@ -60,15 +64,18 @@ class Pace:
     def shape(self, width: int, depth: int, *, written: bool = False) -> tuple[int, int]:
         """The shape of which ``depth`` words of ``width`` bits take the fewest blocks, the deepest of those.
 
-        In at most two rows of blocks where there is a shape that deep: what chooses among rows is slow. Constants of
-        both rows stand side by side in one block; what is ``written`` has rows of its own.
+        In at most :attr:`rows` rows of blocks where there is a shape that deep, else in the deepest: what chooses among
+        rows is slow.
+        Constants of all rows stand side by side in one block; what is ``written`` has rows of its own.
         """
         def blocks(shape: tuple[int, int]) -> int:
             rows = -(-depth // shape[0])
             return rows * -(-width // shape[1]) if written else -(-width * rows // shape[1])
 
-        shapes = [shape for shape in self.shapes if 2 * shape[0] >= depth] or self.shapes
-        return min(shapes, key=lambda shape: (blocks(shape), -shape[0])) if shapes else (depth, width)
+        if not self.shapes:
+            return depth, width
+        shapes = [shape for shape in self.shapes if self.rows * shape[0] >= depth] or [max(self.shapes)]
+        return min(shapes, key=lambda shape: (blocks(shape), -shape[0]))
 
 
 RELAXED = Pace()
