@@ -177,7 +177,7 @@ def section(rows: dict[str, dict]) -> list[str]:
 
 def parts() -> list[str]:
     """Where the look-up tables of the ternary unit go, by the closed forms of :mod:`hwbnn.cost`."""
-    stage = unit(ir.TERNARY).stage("fc")
+    stage = unit(UNITS["ternary"], "ecp5").stage("fc")
     assert isinstance(stage, MatrixVectorStage) and stage.thresholds is not None  # that is what the unit is
     lines = ["The ternary unit by parts, LUT4 per lane before calibration: a lane is two places of a carry chain on",
              "ECP5, or three look-up tables, and its bits of weight 2 are added; thresholds are a sign and a gap.", "",

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import add
 
-from amaranth import Cat, Const, Instance, Module, Signal, Value
+from amaranth import Cat, Const, Instance, Module, Mux, Signal, Value
 
-from hwbnn.rtl.cells.plain import Bits, Lane, Plain, number, plain_bits
+from hwbnn.rtl.cells.plain import Bits, Lane, Plain, number, plain_bits, plus
 
 __all__ = ["Ice40"]
 
@@ -17,7 +17,11 @@ _ZERO, _ONE = Const(0, 1), Const(1, 1)
 
 
 class _Chain:
-    """Cells one after the other, in chains of about :data:`LENGTH`."""
+    """Cells one after the other, in chains of about :data:`LENGTH`.
+
+    No cell has one signal at its inputs 1 and 2: nextpnr may swap them, and then routes to and fro between them without
+    end (YosysHQ/nextpnr#1341). So a carry enters where a chain begins, beside a 0 and a 1, of which it is the majority.
+    """
 
     def __init__(self, m: Module):
         self.m, self._carry, self._cells = m, Value.cast(_ZERO), 0
@@ -32,11 +36,16 @@ class _Chain:
         return out
 
     def _link(self, carry: Value):
-        """Give out the carry so far, and begin again with ``carry``: the majority of it, it and anything."""
-        out = self._cell(carry, carry, _CARRY)
-        if self._waiting is not None:
-            self.m.d.comb += self._waiting.eq(out)
-            self._waiting = None
+        """Give out the carry so far, and begin again with ``carry``."""
+        if isinstance(carry, Const):  # the majority of it, it and anything
+            out = self._cell(carry, carry, _CARRY)
+            if self._waiting is not None:
+                self.m.d.comb += self._waiting.eq(out)
+                self._waiting = None
+            return
+        self.close()
+        self._carry = _ONE
+        self._cell(carry, _ZERO, _CARRY)
 
     def add(self, x: Sequence[Value], y: Sequence[Value], carry: Value | None) -> Bits:
         if self._waiting is not None or carry is not None:
@@ -56,7 +65,7 @@ class _Chain:
         self._link(_ONE)
         for k, bit in enumerate(rest):
             self._cell(bit, gap[k] if k < len(gap) else _ONE, _SUM)
-        out = self._cell(sign, sign, _UNLESS)
+        out = self._cell(sign, _ZERO, _UNLESS)
         if self._cells >= LENGTH:
             self.close()
         return out
@@ -98,6 +107,10 @@ class Ice40(Plain):
         result = [chain.add(plain_bits(m, x), plain_bits(m, y), carry) for x, y, carry in sums]
         chain.close()
         return result
+
+    def accumulate(self, m, sums, first):
+        return [number(m, plus(Cat(term), Mux(first, Cat(start), Cat(total)), carry, beside=_ONE), len(total), "total")
+                for total, term, start, carry in sums]
 
     def above(self, m, pairs):
         chain = _Chain(m)

@@ -7,7 +7,7 @@ from operator import add
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 
 __all__ = [
-    "Bit", "Bits", "Cells", "GatedGroup", "GatedLane", "Lane", "Plain", "gated_term", "number", "plain_bits",
+    "Bit", "Bits", "Cells", "GatedGroup", "GatedLane", "Lane", "Plain", "gated_term", "number", "plain_bits", "plus",
 ]
 
 Bits = list[Value]  # of a number, least significant first
@@ -77,14 +77,14 @@ class Plain(Cells):
         return result
 
     def add(self, m, sums):
-        return [number(m, _plus(Cat(plain_bits(m, x)), Cat(plain_bits(m, y)), carry), max(len(x), len(y)) + 1, "sum")
+        return [number(m, plus(Cat(plain_bits(m, x)), Cat(plain_bits(m, y)), carry), max(len(x), len(y)) + 1, "sum")
                 for x, y, carry in sums]
 
     def full(self, m, x, y, carry):
         return number(m, Cat(x ^ y ^ carry, (x & y) | (carry & (x ^ y))), 2, "full")
 
     def accumulate(self, m, sums, first):
-        return [number(m, _plus(Cat(term), Mux(first, Cat(start), Cat(total)), carry), len(total), "total")
+        return [number(m, plus(Cat(term), Mux(first, Cat(start), Cat(total)), carry), len(total), "total")
                 for total, term, start, carry in sums]
 
     def above(self, m, pairs):
@@ -92,9 +92,14 @@ class Plain(Cells):
                 for total, gap in pairs]
 
 
-def _plus(x: Value, y: Value, carry: Value | None) -> Value:
-    """x + y + carry in a single adder: a third operand would make synthesis take two."""
-    return x + y if carry is None else (Cat(carry, x) + Cat(carry, y))[1:]
+def plus(x: Value, y: Value, carry: Value | None, *, beside: Value | None = None) -> Value:
+    """x + y + carry in a single adder: a third operand would make synthesis take two.
+
+    The carry is what a place below carries, where it stands beside itself, or beside ``beside``, which must be 1.
+    """
+    if carry is None:
+        return x + y
+    return (Cat(carry, x) + Cat(carry if beside is None else beside, y))[1:]
 
 
 def gated_term(x_mask: Value, x_sign: Value, w_mask: Value, w_sign: Value) -> Value:
