@@ -171,14 +171,16 @@ def test_a_fit_stands_on_hardware_of_today(table, monkeypatch):
 
 
 @pytest.mark.parametrize("content, message", [
-    (None, r"^Calibration table .*x\.json must exist, and it does not; make it with `hwbnn calibrate --target x`$"),
-    ("{", r"^Calibration table .*x\.json must be readable JSON, and it is not: .*$"),
-    ('{"format": 1}', r"^Calibration table .*x\.json must have format 2; make it again with `hwbnn calibrate --.* x`$"),
+    (None, r"exist, and it does not; make it with `hwbnn calibrate --target x --tables \S+`"),
+    ('{"format": 1}', r"have format 2, not 1; put it aside and measure again with `mv \S+x\.json \S+x\.old && hwbnn .*`"),
+    *((damaged, r"be what `hwbnn calibrate` writes, and it is damaged; put it aside and measure again with `mv .*`")
+      for damaged in ("", "{", "[1]", '{"format": 2}', '{"format": 2, "target": "x", "tools": {}, "rows": [{}]}',
+                      '{"format": 2, "target": "x", "tools": {}, "rows": [{"network": 0, "measured": {"cells": 3}}]}')),
 ])
 def test_bad_tables(content, message, tmp_path):
     if content is not None:
         (tmp_path / "x.json").write_text(content)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=rf"^Calibration table .*x\.json must {message}$"):
         Table.read(tmp_path / "x.json")
 
 

@@ -206,7 +206,7 @@ def test_another_chip_keeps_the_folding_and_writes_nothing(bare):
 def test_a_network_file_needs_a_folding(tmp_path):
     ir.save(mlp((8, 6, 3)), tmp_path / "n.npz")
     with pytest.raises(UserError, match=r"^Folding must be given for a network file, and none was; estimate it with "
-                                        r"--fit, .* or --fold on Lattice iCE40HX1K$"):
+                                        r"--target-fps, .* fits with `hwbnn estimate \S+ --target ice40-hx1k --fit`$"):
         on_target(tmp_path / "n.npz", "ice40-hx1k")
     found = on_target(tmp_path / "n.npz", "ice40-hx8k", folds={"fc0": (2, 4), "fc1": (3, 2)}, clock_hz=10_000_000)
     assert found.plan.folds["fc0"].lanes == 8 and found.estimate.timing.clock_hz == 10_000_000
@@ -299,8 +299,12 @@ def test_bad_words(words, message, bare):
     assert refused("estimate", bare.path, *words.split()).startswith(message)
 
 
-def test_without_a_build():
+def test_without_a_build(bare):
     assert refused("estimate").startswith("Build must be given, and none was; make one with `hwbnn compile")
+    model = bare.path / "network.npz"
+    told = refused("estimate", model, "--clock", "5")
+    assert told == (f"Target must be given for a network file, and none was; run `hwbnn estimate {model} --clock 5 "
+                    "--target ecp5-85 --fit`, or another --target")
 
 
 def test_an_unreadable_activity_file(done):

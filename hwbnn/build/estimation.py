@@ -75,8 +75,9 @@ def on_target(source: str | os.PathLike | ir.Network, target: str, *, clock_hz: 
         network, clock = load(source) if not isinstance(source, ir.Network) else source, clock_hz or CLOCK_HZ
         network = classifier(network) if output == "class" else network
         if not asked:
-            raise UserError(f"Folding must be given for a network file, and none was; estimate it with --fit, "
-                            f"--target-fps, --max-luts, --max-latency, --folds or --fold on {tech.title}")
+            raise UserError(f"Folding must be given for a network file, and none was; estimate it with --target-fps, "
+                            f"--max-luts, --max-latency, --folds, --fold, or the fastest that fits with `{command} "
+                            "--fit`")
     folding = solve(network, Goal.of(**asked), clock_hz=clock, technology=target, pace=pace(tech, clock))
     plan = folding.plan
     return _checked(plan, target, clock, given=clock_hz is not None, command=f"{command} {_option(asked, plan)}")

@@ -1,6 +1,7 @@
 """The table of a target's calibration: a row for everything that was measured, as JSON, written row by row."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,7 +46,8 @@ class Row:
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Row":
         measured = record.pop("measured")
-        return cls(**record, measured=Measured(measured["cells"], measured["packed"], tuple(measured["fmax"])))
+        return cls(**record, measured=Measured(dict(measured["cells"]), dict(measured["packed"]),
+                                               tuple(measured["fmax"])))
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,22 @@ class Table:
 
     @classmethod
     def read(cls, path: Path) -> "Table":
-        """Read a table. Raises :class:`UserError` where there is none that can be read."""
+        """Read a table. Raises :class:`UserError` where there is none that can be read; what there is stays."""
+        again = f"hwbnn calibrate --target {path.stem} --tables {shlex.quote(str(path.parent))}"
+        aside = f"{shlex.quote(str(path))} {shlex.quote(str(path.with_suffix('.old')))}"
         try:
             content = json.loads(path.read_text())
+            if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+                raise UserError(f"Calibration table {path} must have format {FORMAT}, not {content['format']}; put it "
+                                f"aside and measure again with `mv {aside} && {again}`")
+            return cls(content["target"], content["tools"], tuple(Row.of(row) for row in content["rows"]))
+        except UserError:
+            raise
         except FileNotFoundError:
-            raise UserError(f"Calibration table {path} must exist, and it does not; make it with "
-                            f"`hwbnn calibrate --target {path.stem}`") from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"Calibration table {path} must be readable JSON, and it is not: {error}") from None
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise UserError(f"Calibration table {path} must have format {FORMAT}; make it again with "
-                            f"`hwbnn calibrate --target {path.stem}`")
-        return cls(content["target"], content["tools"], tuple(Row.of(row) for row in content["rows"]))
+            raise UserError(f"Calibration table {path} must exist, and it does not; make it with `{again}`") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise UserError(f"Calibration table {path} must be what `hwbnn calibrate` writes, and it is damaged; put "
+                            f"it aside and measure again with `mv {aside} && {again}`") from None
 
     def write(self, path: Path) -> None:
         """Write the table, a row on a line."""

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -84,6 +85,10 @@ def estimate(
     if path is None:
         raise UserError("Build must be given, and none was; make one with `hwbnn compile MODEL --board NAME -o BUILD`")
     command = command_line(ctx)
+    if target is None and Path(path).is_file():
+        raise UserError(f"Target must be given for a network file, and none was; run `{command} --target ecp5-85"
+                        f"{'' if any((target_fps, max_luts, max_latency, fit, fold, folds_file)) else ' --fit'}`, or "
+                        "another --target")
     goals = {"target_fps": target_fps, "max_luts": max_luts, "max_latency": max_latency, "fit": fit,
              "folds": words(fold) if fold else folds_file}
     if target is None:
