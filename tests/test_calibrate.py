@@ -172,7 +172,7 @@ def test_a_fit_stands_on_hardware_of_today(table, monkeypatch):
 
 @pytest.mark.parametrize("content, message", [
     (None, r"exist, and it does not; make it with `hwbnn calibrate --target x --tables \S+`"),
-    ('{"format": 1}', r"have format 2, not 1; put it aside and measure again with `mv \S+x\.json \S+x\.old && hwbnn .*`"),
+    ('{"format": 1}', r"have format 2, not 1; put it aside and measure again with `mv \S+x\.json \S+x\.old && hw.*`"),
     *((damaged, r"be what `hwbnn calibrate` writes, and it is damaged; put it aside and measure again with `mv .*`")
       for damaged in ("", "{", "[1]", '{"format": 2}', '{"format": 2, "target": "x", "tools": {}, "rows": [{}]}',
                       '{"format": 2, "target": "x", "tools": {}, "rows": [{"network": 0, "measured": {"cells": 3}}]}')),

@@ -31,11 +31,12 @@ CHAIN_HALVES = 32  # of a chain on ECP5
 _FEW = 3  # lanes that are counted without a chain
 
 
-def sum_luts(operands: int, bits: int, result: int) -> float:
-    """LUT4 that add up to four operands of ``bits`` bits to ``result`` bits."""
+def sum_luts(operands: int, bits: int, result: int, family: str = "") -> float:
+    """Look-up tables that add up to four operands of ``bits`` bits to ``result`` bits."""
     if operands < 2:
         return 0.0
-    return 2.0 * (operands - 2) * bits + result
+    full = 1.0 if fabric(family).inputs > 4 else 2.0
+    return full * (operands - 2) * bits + result
 
 
 def lane_luts(lane: Lane, *, constant: bool = False) -> float:
@@ -60,13 +61,18 @@ def lane_luts(lane: Lane, *, constant: bool = False) -> float:
 
 
 def _lanes_luts(dot: Dot, *, constant: bool, family: str) -> float:
-    """LUT4 in front of a tree: on Xilinx a place of an adder makes its bits, of which CARRY4 takes one apart, too."""
-    if family != "xilinx" or constant or not dot.tree.is_chained:
-        return dot.simd * lane_luts(dot.lane, constant=constant)
+    """LUT4 in front of a tree: chains take XORs as they are, but for an odd one, which no adder takes.
+
+    On Xilinx a place of an adder makes what others are in front of it, of which CARRY4 takes one apart, too.
+    """
     pairs, single = divmod(dot.simd, 2)
-    if type(dot.lane) is ConditionalLane:  # both come out of a LUT6_2
+    if family == "xilinx" and type(dot.lane) is ConditionalLane and not dot.tree.is_chained and dot.simd > 1:
+        return 0.0  # three bits and their weights are the inputs of a LUT6
+    if constant or not dot.tree.is_chained:
+        return dot.simd * lane_luts(dot.lane, constant=constant)
+    if type(dot.lane) is ConditionalLane:
         return float(single * dot.lane.x.bits)
-    return (pairs + single) * lane_luts(dot.lane)
+    return (pairs + single if family == "xilinx" else dot.simd) * lane_luts(dot.lane)
 
 
 def tree_forms(tree: Tree, *, constant: bool = False, lanes: bool = False, family: str = "") -> Forms:
@@ -89,7 +95,7 @@ def tree_forms(tree: Tree, *, constant: bool = False, lanes: bool = False, famil
             if bits == 1 and constant:
                 luts += result if len(group) > 1 else 0  # a function of up to four inputs per bit
             else:
-                luts += sum_luts(len(group), bits, result)
+                luts += sum_luts(len(group), bits, result, family)
                 chains += len(group) > 1 and result >= CHAIN_BITS
         sizes = [sum(group) for group in groups]
     return Forms(datapath=luts, chains=chains)

@@ -1,5 +1,7 @@
 """Closed forms for stages that move values: windows, padding, FIFOs, forks, other widths, and a frame's two ends."""
 
+from collections.abc import Sequence
+
 from hwbnn.cost.fabric import fabric
 from hwbnn.cost.terms import Forms
 from hwbnn.plan import (
@@ -33,6 +35,7 @@ def window_forms(stage: WindowStage, family: str) -> Forms:
     fab, result, depth = fabric(family), Forms(), stage.depth
     for loop in stage.loops:
         result += fab.counter(loop.count)
+    ends = Forms(control=2.0) if stage.holds else fab.credits(stage.fifo_depth)
     address = index_bits(depth)
     lead, held = (span_bits(of.start, depth) for of in (stage.lead_range, stage.held_range))
     limits = {(lead, step + more) for step in stage.steps for more in (0, 1)}
@@ -42,11 +45,30 @@ def window_forms(stage: WindowStage, family: str) -> Forms:
     else:
         for bits, limit in limits:
             result += fab.below(bits, limit)
+    if fab.inputs > 4 and not stage.wraps:
+        chosen = Forms(control=_chosen_luts(stage, lead, held, address))
+        return result + chosen + fab.counter(depth) + ends
     sums = fab.sum(lead + 1) + fab.sum(held + 1)
     sums += fab.sum(address) * 2 if stage.wraps else fab.counter(depth) + fab.sum(address + 1) * 2
     steps = len(stage.loops) * (address * (not stage.wraps) + span_bits(min(*stage.steps, 0), max(stage.steps))) / 2
-    ends = Forms(control=2.0) if stage.holds else fab.credits(stage.fifo_depth)
     return (result + sums + Forms(control=steps)).as_control() + ends
+
+
+def _chosen_luts(stage: WindowStage, lead: int, held: int, address: int) -> float:
+    """LUT6 of a window's sums, which take in the choice of what they step by: wires where no case sets a bit.
+
+    Two addresses and the choice among them; for each loop a flag at its end; and the handshakes.
+    """
+    ahead = [step % stage.depth for step in stage.steps]
+    behind = [step - stage.depth for step in ahead]
+    sums = (_varied((0, *stage.steps), lead + 1) + _varied((0, *stage.jumps), held + 1)
+            + _varied(ahead, address) + _varied(behind, address + 1))
+    return float(sums + address + sum(1 if loop.count <= 2 else 3 for loop in stage.loops) + 2)
+
+
+def _varied(values: Sequence[int], bits: int) -> int:
+    """Bits in which integers differ, in two's complement."""
+    return sum(len({value >> n & 1 for value in values}) > 1 for n in range(bits))
 
 
 def pad_forms(stage: PadStage, family: str) -> Forms:
