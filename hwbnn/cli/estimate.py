@@ -199,7 +199,7 @@ def show(result: Estimate, slower: str = "") -> None:
     rows = [{title: text for title, text in row.items() if title != "component"} for row in result.rows()]
     titles = [title if title == "stage" else f">{title}" for title in rows[0]]
     console.table(f"{result.network} on {result.title}", titles, [list(row.values()) for row in rows[:-1]],
-                  footer=list(rows[-1].values()))
+                  footer=["accelerator", *list(rows[-1].values())[1:]])  # without the host link, which stands above it
     title = "Of the chip, with the host link" if result.beside is not None else "Of the chip"
     console.table(title, ["resource", ">used", ">of", ">share", "fits"],
                   [(use.resource, str(use.whole), f"{use.available:,.0f}", console.percent(use.share, 1), use.fits)
