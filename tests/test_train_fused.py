@@ -11,8 +11,9 @@ from hwbnn_train import fused
 from hwbnn_train.adam import Adam
 from hwbnn_train.layers import QuantLinear
 from hwbnn_train.optimizers import parameter_groups, prepare
-from hwbnn_train.quantizers import Sign, States, base, binary, discrete, fixed, scaled, ternary
+from hwbnn_train.quantizers import Sign, States, base, binary, discrete, fixed, powers, scaled, ternary
 from hwbnn_train.recipes import RECIPES
+from hwbnn_train.shift import CARRY
 
 pytest.importorskip("numba")
 
@@ -42,7 +43,8 @@ def drawn(half, center=0.0):
 def both(function, *args):
     """Return what the loop and what torch makes of the arguments, each as a tuple."""
     assert fused.fits(*args)
-    results = function(*args), function.__wrapped__(*args)
+    copy = [arg.clone() if isinstance(arg, torch.Tensor) else arg for arg in args]  # some overwrite a gradient
+    results = function(*copy), function.__wrapped__(*args)
     return [result if isinstance(result, tuple) else (result,) for result in results]
 
 
@@ -62,6 +64,9 @@ ONE, HALF = torch.tensor(1.25), torch.tensor(0.5)
     (binary._drawn_signs, (numbers(scale=0.1), *drawn(0.37), 0.37)),
     (ternary._drawn_ternary, (numbers(), *drawn(0.5), 1.0)),
     (ternary._drawn_ternary, (numbers(scale=0.1), *drawn(0.5), 0.03)),
+    (base.largest, (numbers(),)),
+    (base.largest, (-numbers().clamp(0, 9),)),
+    (powers._powers, (numbers(), CARRY, 0.25, 1.0)),
     (ternary._trained_ternary, (numbers(), HALF, ONE, HALF)),
     (scaled._mean_signs_gradient, (gradient(), numbers(), ROWS)),
     (discrete._three_steps, (numbers(), torch.tensor([-0.5, math.nextafter(0.5, 1)]))),
@@ -106,8 +111,8 @@ def test_what_is_not_finite_stays_so(wrong):
     x[3, 4] = wrong
     for found in (scaled._scaled_signs(x, ROWS, False)[1], scaled._mean_signs(x)[1],
                   base.levels(x, 0.3, -4, 3)[3, 4] if math.isnan(wrong) else x[3, 4],
-                  scaled._scaled_signs_gradient(x, numbers(), ROWS, ONE, False)[0],
-                  ternary._trained_ternary_gradients(x, numbers(), HALF, ONE, HALF)[0],
+                  scaled._scaled_signs_gradient(x.clone(), numbers(), ROWS, ONE, False)[0],
+                  ternary._trained_ternary_gradients(x.clone(), numbers(), HALF, ONE, HALF)[0], base.largest(x),
                   discrete._three_steps_gradient(x, numbers().fill_(0.5), 0.5, 0.5, False)):
         assert not torch.isfinite(found).all()
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-__all__ = ["ShiftAdaMax", "ShiftBatchNorm", "ap2", "ap2_of_magnitudes"]
+__all__ = ["CARRY", "ShiftAdaMax", "ShiftBatchNorm", "ap2", "ap2_of_magnitudes"]
 
 
 def ap2(x: Tensor) -> Tensor:
@@ -22,18 +22,18 @@ def ap2(x: Tensor) -> Tensor:
         return torch.copysign(power, x) * (x != 0)
     # then only the exponent and the sign are kept, which are the upper nine bits
     bits = x.detach().view(torch.int32)
-    return (bits + _CARRY).bitwise_and_(-0x800000).view(torch.float32)
+    return (bits + CARRY).bitwise_and_(-0x800000).view(torch.float32)
 
 
 # a fraction above that of sqrt(2) carries into the exponent
-_CARRY = 0x800000 - 0x3504F4
+CARRY = 0x800000 - 0x3504F4
 
 
 def ap2_of_magnitudes(x: Tensor, *, out: Tensor) -> Tensor:
     """Write :func:`ap2` of the positive numbers ``x`` to ``out``."""
     if x.dtype != torch.float32:
         return out.copy_(ap2(x))
-    torch.add(x.view(torch.int32), _CARRY, out=out.view(torch.int32)).bitwise_and_(-0x800000)
+    torch.add(x.view(torch.int32), CARRY, out=out.view(torch.int32)).bitwise_and_(-0x800000)
     return out
 
 

@@ -68,19 +68,18 @@ def mean_signs(w: Tensor) -> tuple[Tensor, Tensor]:
     return out, sums.view(-1, *[1] * (w.ndim - 1))
 
 
-@loop("void(f4[:, ::1], f4[:, ::1], f4[::1], f4[:, ::1])")
-def _mean_signs_gradient(by_signs, w, by_sum, out):
+@loop("void(f4[:, ::1], f4[:, ::1], f4[::1])")
+def _mean_signs_gradient(grad, w, by_sum):
     for i in range(w.shape[0]):
         for j in range(w.shape[1]):
             x = w[i, j]
-            passed = by_signs[i, j] if abs(x) <= float32(1.0) else float32(0.0)
-            out[i, j] = passed + (by_sum[i] if x >= float32(0.0) else -by_sum[i])
+            passed = grad[i, j] if abs(x) <= float32(1.0) else float32(0.0)
+            grad[i, j] = passed + (by_sum[i] if x >= float32(0.0) else -by_sum[i])
 
 
 def mean_signs_gradient(by_signs: Tensor, w: Tensor, by_sum: Tensor) -> Tensor:
-    out = torch.empty_like(w)
-    _mean_signs_gradient(rows(by_signs), rows(w), flat(by_sum), rows(out))
-    return out
+    _mean_signs_gradient(rows(by_signs), rows(w), flat(by_sum))
+    return by_signs
 
 
 @block
@@ -110,7 +109,7 @@ def scaled_signs(w: Tensor, scale: Tensor, squared: bool) -> tuple[Tensor, Tenso
 
 
 @block
-def _pulled(by_signs, w, scale, by_distance, squared, out):
+def _pulled(grad, w, scale, by_distance, squared):
     total, zero = float32(0.0), float32(0.0)
     for i in range(len(w)):
         x = w[i]
@@ -119,27 +118,26 @@ def _pulled(by_signs, w, scale, by_distance, squared, out):
             beyond = float32(beyond > zero) - float32(beyond < zero)
         total += beyond
         pull = by_distance * beyond
-        out[i] = by_signs[i] + (pull if x >= zero else -pull)
+        grad[i] += (pull if x >= zero else -pull)
     return total
 
 
-@loop("void(f4[:, ::1], f4[:, ::1], f4[::1], f4, b1, f4[:, ::1], f4[::1])")
-def _scaled_signs_gradient(by_signs, w, scale, by_distance, squared, out, by_scale):
+@loop("void(f4[:, ::1], f4[:, ::1], f4[::1], f4, b1, f4[::1])")
+def _scaled_signs_gradient(grad, w, scale, by_distance, squared, by_scale):
     for i in range(w.shape[0]):
         total = 0.0
         for start in range(0, w.shape[1], BLOCK):
             stop = start + BLOCK
-            total += _pulled(by_signs[i, start:stop], w[i, start:stop], scale[i], by_distance, squared,
-                             out[i, start:stop])
+            total += _pulled(grad[i, start:stop], w[i, start:stop], scale[i], by_distance, squared)
         by_scale[i] = -by_distance * total
 
 
 def scaled_signs_gradient(by_signs: Tensor, w: Tensor, scale: Tensor, by_distance: Tensor, squared: bool
                           ) -> tuple[Tensor, Tensor]:
-    out, by_scale = torch.empty_like(w), torch.empty_like(scale)
+    by_scale = torch.empty_like(scale)
     slope = float(by_distance) * (2.0 if squared else 1.0)
-    _scaled_signs_gradient(rows(by_signs), rows(w), flat(scale), slope, squared, rows(out), flat(by_scale))
-    return out, by_scale
+    _scaled_signs_gradient(rows(by_signs), rows(w), flat(scale), slope, squared, flat(by_scale))
+    return by_signs, by_scale
 
 
 @loop("void(f4[::1], f4[::1], f4, f4[::1])")

@@ -42,12 +42,12 @@ block = numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})
 
 def flat(x: Tensor) -> np.ndarray:
     """Return a contiguous tensor's numbers as a vector, in the same memory."""
-    return x.detach().view(-1).numpy()
+    return x.detach().numpy().reshape(-1)
 
 
 def rows(x: Tensor) -> np.ndarray:
     """Return a contiguous tensor's numbers as a matrix with its first axis, in the same memory."""
-    return x.detach().view(len(x), -1).numpy()
+    return x.detach().numpy().reshape(len(x), -1)
 
 
 def _instruction(result: types.Type, operands: tuple[types.Type, ...], build: Callable) -> Callable:

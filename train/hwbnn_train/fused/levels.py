@@ -1,12 +1,12 @@
 """Loops of quantizers of several evenly spaced levels, and of powers of two."""
 
 import torch
-from numba import float32
+from numba import float32, int32
 from torch import Tensor
 
-from hwbnn_train.fused.compiling import flat, loop, nearest
+from hwbnn_train.fused.compiling import bits, flat, loop, nearest, number
 
-__all__ = ["fixed", "levels"]
+__all__ = ["fixed", "largest", "levels", "powers"]
 
 
 @loop("void(f4[::1], f4, f4, f4, f4[::1])")
@@ -36,4 +36,33 @@ def _fixed(x, unit, low, high, out):
 def fixed(x: Tensor, unit: float, low: int, high: int) -> Tensor:
     out = torch.empty_like(x)
     _fixed(flat(x), unit, low * unit, high * unit, flat(out))
+    return out
+
+
+@loop("f4(f4[::1])")
+def _largest(x):
+    most = int32(0)
+    for i in range(len(x)):  # of numbers without a sign, the bits are in the same order
+        magnitude = int32(bits(x[i]) & int32(0x7FFFFFFF))
+        most = magnitude if magnitude > most else most
+    return number(most)
+
+
+def largest(x: Tensor) -> Tensor:
+    return torch.tensor(_largest(flat(x)), dtype=x.dtype)
+
+
+@loop("void(f4[::1], i4, f4, f4, f4[::1])")
+def _powers(x, carry, low, high, out):
+    for i in range(len(x)):
+        magnitude = int32(bits(x[i]) & int32(0x7FFFFFFF))
+        y = number(int32(int32(magnitude + carry) & int32(-0x800000)))
+        y = low if y < low else y
+        y = high if y > high else y
+        out[i] = y if x[i] >= float32(0.0) else -y
+
+
+def powers(x: Tensor, carry: int, low: float, high: float) -> Tensor:
+    out = torch.empty_like(x)
+    _powers(flat(x), carry, low, high, flat(out))
     return out

@@ -89,34 +89,33 @@ def trained_ternary(w: Tensor, delta: Tensor, positive: Tensor, negative: Tensor
 
 
 @block
-def _sloped(grad, w, delta, positive, negative, out):
+def _sloped(grad, w, delta, positive, negative):
     above, below = float32(0.0), float32(0.0)
     for i in range(len(w)):
         x, g = w[i], grad[i]
         slope = positive if x > delta else float32(1.0)
         slope = negative if x < -delta else slope
-        out[i] = slope * g
+        grad[i] = slope * g
         above += g * float32(x > delta)
         below += g * float32(x < -delta)
     return above, below
 
 
-@loop("void(f4[::1], f4[::1], f4, f4, f4, f4[::1], f8[::1])")
-def _trained_ternary_gradients(grad, w, delta, positive, negative, out, sums):
+@loop("void(f4[::1], f4[::1], f4, f4, f4, f8[::1])")
+def _trained_ternary_gradients(grad, w, delta, positive, negative, sums):
     for start in range(0, len(w), BLOCK):
         stop = start + BLOCK
-        above, below = _sloped(grad[start:stop], w[start:stop], delta, positive, negative, out[start:stop])
+        above, below = _sloped(grad[start:stop], w[start:stop], delta, positive, negative)
         sums[0] += above
         sums[1] -= below
 
 
 def trained_ternary_gradients(grad: Tensor, w: Tensor, delta: Tensor, positive: Tensor, negative: Tensor
                               ) -> tuple[Tensor, Tensor, Tensor]:
-    out, sums = torch.empty_like(w), torch.zeros(2, dtype=torch.float64)
-    _trained_ternary_gradients(flat(grad), flat(w), float(delta), float(positive), float(negative), flat(out),
-                               sums.numpy())
+    sums = torch.zeros(2, dtype=torch.float64)
+    _trained_ternary_gradients(flat(grad), flat(w), float(delta), float(positive), float(negative), sums.numpy())
     by_positive, by_negative = sums.to(w.dtype)
-    return out, by_positive, by_negative
+    return grad, by_positive, by_negative
 
 
 @loop("void(f4[::1], f4, f4, f4[::1])")

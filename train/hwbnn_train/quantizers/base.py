@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hwbnn.ir import Levels
 from hwbnn_train.fused import fused
 
-__all__ = ["Grid", "Quantizer", "Real", "Rectified", "draws", "integers", "levels", "noise", "passing",
+__all__ = ["Grid", "Quantizer", "Real", "Rectified", "draws", "integers", "largest", "levels", "noise", "passing",
            "sign", "uniform"]
 
 
@@ -31,6 +31,13 @@ def levels(x: Tensor, scale: float, low: int, high: int) -> Tensor:
     y = x.clone() if scale == 1.0 else x / scale
     y.round_().clamp_(low, high)
     return y if scale == 1.0 else y.mul_(scale)
+
+
+@fused("levels")
+def largest(x: Tensor) -> Tensor:
+    """Return the largest magnitude, without a gradient."""
+    low, high = torch.aminmax(x)
+    return torch.maximum(-low, high)
 
 
 @fused("binary")
@@ -129,7 +136,8 @@ class Quantizer(nn.Module):
         """Return weights, and what a layer multiplies its product with them by (per output or for all; None: 1).
 
         For use in training. Output and gradients are those of a product with the quantized weights; a scale that
-        multiplies few outputs instead of many weights saves time.
+        multiplies few outputs instead of many weights saves time. The weights are for one product, and what backward
+        passes bring as their gradient may be overwritten.
         """
         return self(w), None
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import BIPOLAR, Levels
-from hwbnn_train.quantizers.base import Grid, Quantizer, levels, passing, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, largest, levels, passing, sign
 
 __all__ = ["LearnedActivationBits", "LearnedBits", "LearnedWeightBits"]
 
@@ -129,8 +129,7 @@ class LearnedWeightBits(LearnedBits):
         w = w.detach()
         if bits == 1:
             return w.abs().mean().clamp(min=1e-12)
-        low, high = torch.aminmax(w)
-        return (torch.maximum(-low, high) / 2**(bits - 1)).clamp(min=1e-12)
+        return (largest(w) / 2**(bits - 1)).clamp(min=1e-12)
 
     def exact(self, x: Tensor, bits: int) -> Tensor:
         scale = self._scale(x, bits)

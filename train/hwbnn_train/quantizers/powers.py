@@ -6,14 +6,22 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn.ir import Levels
+from hwbnn_train.fused import fused
 from hwbnn_train.quantizers.base import Grid, Quantizer, draws, integers, passing, sign
 from hwbnn_train.quantizers.binary import substitute
-from hwbnn_train.shift import ap2, ap2_of_magnitudes
+from hwbnn_train.shift import CARRY, ap2, ap2_of_magnitudes
 
 __all__ = ["LogActivation", "LogGradient", "LogWeights", "StochasticPower"]
 
 
 _MANTISSA = 2**23 - 1  # its bits in a float of 32
+
+
+@fused("levels")
+def _powers(x: Tensor, carry: int, low: float, high: float) -> Tensor:
+    """Return ``sign(x) clip(AP2(|x|), low, high)``; the sign of 0 is +1."""
+    magnitude = x.abs()
+    return ap2_of_magnitudes(magnitude, out=magnitude).clamp_(low, high).mul_(sign(x))
 
 
 class LogWeights(Quantizer):
@@ -40,9 +48,7 @@ class LogWeights(Quantizer):
         self.low = high + 1 - 2**(bits - 1)
 
     def forward(self, w: Tensor) -> Tensor:
-        magnitude = w.detach().abs()
-        power = ap2_of_magnitudes(magnitude, out=magnitude).clamp_(2.0**self.low, 2.0**self.high)
-        return substitute(w, power.mul_(sign(w)))
+        return substitute(w, _powers(w.detach(), CARRY, 2.0**self.low, 2.0**self.high))
 
     def grid(self, w: Tensor) -> Grid:
         high = 2**(self.high - self.low)

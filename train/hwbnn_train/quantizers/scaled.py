@@ -88,6 +88,7 @@ def _mean_signs(w: Tensor) -> tuple[Tensor, Tensor]:
 
 @fused("binary")
 def _mean_signs_gradient(by_signs: Tensor, w: Tensor, by_sum: Tensor) -> Tensor:
+    """Return the gradient by the weights, possibly in the memory of ``by_signs``."""
     return passing(by_signs, w, -1.0, 1.0).addcmul_(sign(w), by_sum)
 
 
@@ -117,7 +118,7 @@ def _scaled_signs(w: Tensor, scale: Tensor, squared: bool) -> tuple[Tensor, Tens
 @fused("binary")
 def _scaled_signs_gradient(by_signs: Tensor, w: Tensor, scale: Tensor, by_distance: Tensor, squared: bool
                            ) -> tuple[Tensor, Tensor]:
-    """Return the gradients by the weights and by the scale, of which the signs have none."""
+    """Return the gradients by the weights, possibly in the memory of ``by_signs``, and by the scale."""
     signs = sign(w)
     difference = torch.addcmul(w, signs, scale, value=-1)
     slope = difference.mul_(2.0) if squared else difference.sgn_()
@@ -126,19 +127,30 @@ def _scaled_signs_gradient(by_signs: Tensor, w: Tensor, scale: Tensor, by_distan
 
 
 class _ScaledFactors(torch.autograd.Function):
-    """The signs of weights, and how far they are from the scale with that sign; the gradient passes by the signs."""
+    """The signs of weights, their scale ``|alpha|`` (of at least 1e-6), and ``rate`` times the distance from it.
+
+    The gradient passes by the signs.
+    """
 
     @staticmethod
-    def forward(ctx, w, scale, squared, spent):
-        ctx.squared, ctx.spent = squared, spent
-        ctx.save_for_backward(w, scale)
-        return _scaled_signs(w, scale, squared)
+    def forward(ctx, w, alpha, rate, squared, spent):
+        scale = _at_least(alpha, w)
+        ctx.rate, ctx.squared, ctx.spent = rate, squared, spent
+        ctx.save_for_backward(w, alpha, scale)
+        signs, distance = _scaled_signs(w, scale, squared)
+        return signs, scale, distance.mul_(rate)
 
     @staticmethod
-    def backward(ctx, by_signs, by_distance):
-        w, scale = ctx.saved_tensors
+    def backward(ctx, by_signs, by_scale, by_distance):
+        w, alpha, scale = ctx.saved_tensors
         ctx.spent.append(True)
-        return *_scaled_signs_gradient(by_signs, w, scale, by_distance, ctx.squared), None, None
+        by_w, pulled = _scaled_signs_gradient(by_signs, w, scale, ctx.rate * by_distance, ctx.squared)
+        by_alpha = pulled.add_(by_scale).reshape(-1).mul_(alpha.sgn()).mul_(alpha.abs() >= 1e-6)
+        return by_w, by_alpha, None, None, None
+
+
+def _at_least(alpha: Tensor, w: Tensor) -> Tensor:
+    return alpha.abs().clamp_(min=1e-6).view(-1, *[1] * (w.ndim - 1))
 
 
 class ScaledSign(Quantizer):
@@ -173,30 +185,30 @@ class ScaledSign(Quantizer):
     def initialize(self, w: Tensor) -> None:
         self.alpha.copy_(w.abs().flatten(1).mean(dim=1))
 
-    def _scale(self, w: Tensor) -> Tensor:
-        return self.alpha.abs().clamp(min=1e-6).reshape(-1, *[1] * (w.ndim - 1))
-
     def forward(self, w: Tensor) -> Tensor:
         signs, scale = self.factors(w)
         return signs * scale
 
     def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        scale, spent = self._scale(w), []
-        signs, distance = _ScaledFactors.apply(w, scale, self.kind == "euclidean", spent)
-        self._known = (w.data_ptr(), w._version), spent, distance  # for the penalty of the same step
+        signs, scale, penalty, spent = self._apply(w)
+        self._known = (w.data_ptr(), w._version), spent, penalty  # for the same step
         return signs, scale
+
+    def _apply(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, list[bool]]:
+        spent: list[bool] = []
+        return *_ScaledFactors.apply(w, self.alpha, self.rate, self.kind == "euclidean", spent), spent
 
     def penalty(self, w: Tensor) -> Tensor:
         known, self._known = self._known, None
         if known is not None and known[0] == (w.data_ptr(), w._version) and known[2].requires_grad and not known[1]:
-            return self.rate * known[2]
-        return self.rate * _ScaledFactors.apply(w, self._scale(w), self.kind == "euclidean", [])[1]
+            return known[2]
+        return self._apply(w)[2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": None}
 
     def grid(self, w: Tensor) -> Grid:
-        return Grid(BIPOLAR, self._scale(w).detach())
+        return Grid(BIPOLAR, _at_least(self.alpha.detach(), w))
 
     def extra_repr(self) -> str:
         return f"filters={len(self.alpha)}, kind={self.kind!r}, rate={self.rate}"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hwbnn.ir import TERNARY, Levels
 from hwbnn_train.fused import fused
-from hwbnn_train.quantizers.base import Grid, Quantizer, noise, uniform
+from hwbnn_train.quantizers.base import Grid, Quantizer, largest, noise, uniform
 from hwbnn_train.quantizers.binary import substitute
 
 __all__ = ["StochasticTernary", "TernaryWeights", "TrainedTernary"]
@@ -108,6 +108,7 @@ def _trained_ternary(w: Tensor, delta: Tensor, positive: Tensor, negative: Tenso
 @fused("ternary")
 def _trained_ternary_gradients(grad: Tensor, w: Tensor, delta: Tensor, positive: Tensor, negative: Tensor
                                ) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients by the weights, possibly in the memory of ``grad``, and by the magnitudes."""
     above, below = torch.gt(w, delta, out=torch.empty_like(w)), torch.lt(w, -delta, out=torch.empty_like(w))
     flat = grad.flatten()
     by_positive, by_negative = torch.dot(flat, above.flatten()), -torch.dot(flat, below.flatten())
@@ -117,15 +118,15 @@ def _trained_ternary_gradients(grad: Tensor, w: Tensor, delta: Tensor, positive:
 
 class _TrainedTernary(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, w, positive, negative, threshold):
-        low, high = torch.aminmax(w)
-        delta = threshold * torch.maximum(-low, high)
+    def forward(ctx, w, positive, negative, threshold, own):
+        ctx.own = own
+        delta = threshold * largest(w)
         ctx.save_for_backward(w, delta, positive, negative)
         return _trained_ternary(w, delta, positive, negative)
 
     @staticmethod
     def backward(ctx, grad):
-        return *_trained_ternary_gradients(grad, *ctx.saved_tensors), None
+        return *_trained_ternary_gradients(grad if ctx.own else grad.clone(), *ctx.saved_tensors), None, None
 
 
 class TrainedTernary(Quantizer):
@@ -171,7 +172,11 @@ class TrainedTernary(Quantizer):
 
     def forward(self, w: Tensor) -> Tensor:
         positive, negative, _ = self._magnitudes()
-        return _TrainedTernary.apply(w, positive, negative, self.threshold)
+        return _TrainedTernary.apply(w, positive, negative, self.threshold, False)
+
+    def factors(self, w: Tensor) -> tuple[Tensor, None]:
+        positive, negative, _ = self._magnitudes()
+        return _TrainedTernary.apply(w, positive, negative, self.threshold, True), None
 
     def grid(self, w: Tensor) -> Grid:
         if self.bits is None:
