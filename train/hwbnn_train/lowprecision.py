@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hwbnn.ir import Levels
+from hwbnn_train.fused import fused
 from hwbnn_train.layers import Quantized
 from hwbnn_train.quantizers import Grid, Quantizer
 from hwbnn_train.quantizers.fixed import nearest
 
 __all__ = ["DynamicFixed", "Fixed", "Format", "Half", "Maxout", "Multiply", "Rounded", "RoundedParameter", "Single",
-           "round_updates"]
+           "finish_update", "round_updates", "rounded_parameters"]
 
 
 class Format(nn.Module):
@@ -28,9 +29,23 @@ class Format(nn.Module):
     levels: Levels | None = None
     unit: float | None = None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the next call does more than round to fixed point, or to nothing, or is not that."""
+        return True
+
+    def rule(self) -> tuple[float, int, int]:
+        """Return the unit (0: nothing rounds) and the bounds of a call that is not made, but counts."""
+        raise NotImplementedError  # of what can be not due
+
 
 class Single(Format):
     """Float32: numbers as they are."""
+
+    is_due = False
+
+    def rule(self) -> tuple[float, int, int]:
+        return 0.0, 0, 0
 
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -68,6 +83,13 @@ class Fixed(Format):
     def unit(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]  # follows the range
         """The smallest positive number."""
         return 2.0 ** (int(self.integer) - self.bits + 1)
+
+    @property
+    def is_due(self) -> bool:
+        return False
+
+    def rule(self) -> tuple[float, int, int]:
+        return self.unit, self.levels.low, self.levels.high
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -126,17 +148,25 @@ class DynamicFixed(Fixed):
                 return x
         return super().forward(x)
 
+    @property
+    def is_due(self) -> bool:
+        return self.training and (self._calls % 10 == 9 or bool(self.searching))
+
+    def rule(self) -> tuple[float, int, int]:
+        self._calls += self.training
+        return super().rule()
+
     def _follow(self, x: Tensor) -> None:
         self._calls += 1
         calls = self._calls
         if calls % 10 == 0:
-            magnitude = x.abs()
-            self.counts[1] += self._share(magnitude, 1.0)
-            self.counts[2] += self._share(magnitude, 0.5)
-            if bool(self.searching) and bool(magnitude.any()):
-                while self._share(magnitude, 1.0) > self.rate:
+            over, over_half = self._shares(x)
+            self.counts[1] += over
+            self.counts[2] += over_half
+            if bool(self.searching) and bool(x.any()):
+                while self._shares(x)[0] > self.rate:
                     self.integer += 1
-                while self._share(magnitude, 0.5) <= self.rate:
+                while self._shares(x)[1] <= self.rate:
                     self.integer -= 1
         if calls >= self.every:
             over, over_half = (self.counts[1:] * 10 / self.every).tolist()
@@ -147,10 +177,17 @@ class DynamicFixed(Fixed):
             self.counts.zero_()
             self._calls = 0
 
-    def _share(self, magnitude: Tensor, part: float) -> float:
-        """Return the share of numbers that reach this part of the largest one."""
-        bound = part * self.unit * self.levels.high
-        return float(torch.count_nonzero(magnitude >= bound)) / magnitude.numel()
+    def _shares(self, x: Tensor) -> tuple[float, float]:
+        """Return the shares of numbers that reach the largest one, and half of it."""
+        over, over_half = _reaching(x, self.unit * self.levels.high)
+        return over / x.numel(), over_half / x.numel()
+
+
+@fused("levels")
+def _reaching(x: Tensor, bound: float) -> tuple[int, int]:
+    """Return how many numbers have a magnitude of at least ``bound``, and of half of it."""
+    magnitude = x.abs()
+    return tuple(int(torch.count_nonzero(magnitude >= part * bound)) for part in (1.0, 0.5))
 
 
 class _Rounded(torch.autograd.Function):
@@ -212,31 +249,41 @@ def round_updates(optimizer: Optimizer, model: nn.Module, *, max_norm: float | N
     ``w <- storage(w + update(opt(w) - w))``; where ``max_norm`` is given, the weights of an output whose norm is
     greater are scaled to it before they are stored (the authors' code).
     """
-    rounded = [(parameter, quantizer) for layer in model.modules() if isinstance(layer, Quantized)
-               for parameter, quantizer in ((layer.weight, layer.quantize_weight), (layer.bias, layer.quantize_bias))
-               if isinstance(quantizer, RoundedParameter)]
+    rounded = rounded_parameters(model)
     before: dict[Tensor, Tensor] = {}
 
     @torch.no_grad()
     def remember(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
-        before.update({parameter: parameter.clone() for parameter, _ in rounded})
+        before.update({parameter: parameter.clone() for parameter in rounded})
 
     @torch.no_grad()
     def finish(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
-        for parameter, quantizer in rounded:
-            old = before.pop(parameter)
-            new = quantizer.update(parameter.sub_(old)).add_(old)
-            if max_norm is not None and parameter.ndim > 1:
-                # several times faster than a norm on a CPU
-                norm = new.flatten(1).square().sum(dim=1).sqrt_().reshape(-1, *[1] * (new.ndim - 1))
-                new.mul_(norm.clamp(max=max_norm) / (norm + 1e-7))
-            stored = quantizer.storage(new)
-            if stored is not parameter:
-                parameter.copy_(stored)
+        for parameter, quantizer in rounded.items():
+            finish_update(parameter, before.pop(parameter), quantizer, max_norm)
 
     optimizer.register_step_pre_hook(remember)
     optimizer.register_step_post_hook(finish)
     return optimizer
+
+
+def rounded_parameters(model: nn.Module) -> dict[Tensor, RoundedParameter]:
+    """Return ``model``'s rounded parameters, and how they are rounded."""
+    return {parameter: quantizer for layer in model.modules() if isinstance(layer, Quantized)
+            for parameter, quantizer in ((layer.weight, layer.quantize_weight), (layer.bias, layer.quantize_bias))
+            if isinstance(quantizer, RoundedParameter) and parameter is not None}
+
+
+@torch.no_grad()
+def finish_update(parameter: Tensor, old: Tensor, quantizer: RoundedParameter, max_norm: float | None) -> None:
+    """Do to a parameter that a step changed from ``old`` what :func:`round_updates` says."""
+    new = quantizer.update(parameter.sub_(old)).add_(old)
+    if max_norm is not None and parameter.ndim > 1:
+        # several times faster than a norm on a CPU
+        norm = new.flatten(1).square().sum(dim=1).sqrt_().reshape(-1, *[1] * (new.ndim - 1))
+        new.mul_(norm.clamp(max=max_norm) / (norm + 1e-7))
+    stored = quantizer.storage(new)
+    if stored is not parameter:
+        parameter.copy_(stored)
 
 
 class Maxout(nn.Module):

@@ -4,9 +4,13 @@ All from BinaryNet (Courbariaux et al., arXiv:1602.02830, sections 1.4 and 1.5, 
 Torch code, which the details follow where the paper is silent.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from hwbnn_train.fused import fits
 
 __all__ = ["CARRY", "ShiftAdaMax", "ShiftBatchNorm", "ap2", "ap2_of_magnitudes"]
 
@@ -128,7 +132,7 @@ class ShiftAdaMax(Optimizer):
     Parameters
     ----------
     params : iterable
-        As any torch optimizer takes it.
+        As any torch optimizer takes it. The parameters of a group with a ``limit`` are clipped to it.
     lr : :class:`float`
         Learning rate, before rounding.
     betas : pair of :class:`float`
@@ -159,10 +163,19 @@ class ShiftAdaMax(Optimizer):
                     state["step"] = torch.zeros(())
                     state["exp_avg"], state["exp_inf"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
                 state["step"] += 1
+                limit = math.inf if group.get("limit") is None else group["limit"]
+                rate = float(ap2(torch.tensor(group["lr"] / (1 - first ** float(state["step"])))))
+                if fits(parameter, parameter.grad, *state.values()):
+                    from hwbnn_train.fused import updates  # lazy: brings numba
+
+                    updates.shift_adamax(parameter, parameter.grad, state["exp_avg"], state["exp_inf"], rate,
+                                         group["betas"], CARRY, limit)
+                    continue
                 state["exp_avg"].lerp_(parameter.grad, 1 - first)
                 magnitude = parameter.grad.abs()
                 torch.maximum(state["exp_inf"].mul_(second), magnitude, out=state["exp_inf"])
-                rate = ap2(torch.tensor(group["lr"] / (1 - first ** float(state["step"]))))
                 below = ap2_of_magnitudes(state["exp_inf"], out=magnitude).add_(2**-27)
-                parameter.addcdiv_(state["exp_avg"], below, value=-float(rate))
+                parameter.addcdiv_(state["exp_avg"], below, value=-rate)
+                if limit < math.inf:
+                    parameter.clamp_(-limit, limit)
         return loss

@@ -4,9 +4,9 @@ import torch
 from numba import float32, int32
 from torch import Tensor
 
-from hwbnn_train.fused.compiling import bits, flat, loop, nearest, number
+from hwbnn_train.fused.compiling import BLOCK, bits, block, flat, loop, nearest, number
 
-__all__ = ["fixed", "largest", "levels", "powers"]
+__all__ = ["fixed", "largest", "levels", "powers", "reaching"]
 
 
 @loop("void(f4[::1], f4, f4, f4, f4[::1])")
@@ -66,3 +66,27 @@ def powers(x: Tensor, carry: int, low: float, high: float) -> Tensor:
     out = torch.empty_like(x)
     _powers(flat(x), carry, low, high, flat(out))
     return out
+
+
+@block
+def _counts(x, bound):
+    over, over_half, half = float32(0.0), float32(0.0), float32(0.5) * bound
+    for i in range(len(x)):
+        over += float32(abs(x[i]) >= bound)
+        over_half += float32(abs(x[i]) >= half)
+    return over, over_half
+
+
+@loop("UniTuple(f8, 2)(f4[::1], f4)")
+def _reaching(x, bound):
+    over, over_half = 0.0, 0.0
+    for start in range(0, len(x), BLOCK):
+        some, more = _counts(x[start:start + BLOCK], bound)
+        over += some
+        over_half += more
+    return over, over_half
+
+
+def reaching(x: Tensor, bound: float) -> tuple[int, int]:
+    over, over_half = _reaching(flat(x), bound)
+    return int(over), int(over_half)

@@ -1,13 +1,25 @@
 """Loops of optimizers, which end a step as quantized weights ask."""
 
 import numpy as np
-from numba import float32
+from numba import float32, int32
 from torch import Tensor
 
 from hwbnn_train.fused.binary import drawn
-from hwbnn_train.fused.compiling import flat, fma, inline, loop, one_more_than_exp, rows, truncated
+from hwbnn_train.fused.compiling import (
+    bits,
+    block,
+    flat,
+    fma,
+    inline,
+    loop,
+    nearest,
+    number,
+    one_more_than_exp,
+    rows,
+    truncated,
+)
 
-__all__ = ["adam", "adam_transition"]
+__all__ = ["adam", "adam_transition", "descent", "rounded_descent", "shift_adamax"]
 
 
 @inline
@@ -64,3 +76,90 @@ def adam_transition(w: Tensor, grad: Tensor, mean: Tensor, square: Tensor, step:
                     size: float, slope: float) -> None:
     _adam_transition(rows(w), rows(grad), rows(mean), rows(square), *_constants(step, lr, betas, eps), flat(by_row),
                      flat(by_column), float(below), size, slope)
+
+
+@loop("void(f4[::1], f4[::1], f4[::1], f4, f4, b1, f4)")
+def _descent(w, grad, mean, rate, momentum, has_mean, limit):
+    if has_mean:
+        for i in range(len(w)):
+            mean[i] = mean[i] * momentum + grad[i]
+    for i in range(len(w)):
+        x = fma(mean[i], rate, w[i])
+        x = -limit if x < -limit else x
+        w[i] = limit if x > limit else x
+
+
+def descent(w: Tensor, grad: Tensor, mean: Tensor, lr: float, momentum: float, limit: float) -> None:
+    _descent(flat(w), flat(grad), flat(mean), -lr, momentum, mean is not grad, limit)
+
+
+@inline
+def _rounded(x, unit, inverse, low, high):
+    y = low if x < low else x
+    y = high if y > high else y
+    return nearest(y * inverse) * unit
+
+
+@block
+def _squares(x):
+    total = float32(0.0)
+    for i in range(len(x)):
+        total += x[i] * x[i]
+    return total
+
+
+@loop("void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f4, f4, b1, f4, f4, f4, f4, f4, f4, f4)")
+def _rounded_descent(w, grad, mean, rate, momentum, has_mean, unit, low, high, unit_kept, low_kept, high_kept,
+                     max_norm):
+    one, inverse, inverse_kept = float32(1.0), float32(1.0) / unit, float32(1.0) / unit_kept  # powers of two
+    for i in range(w.shape[0]):
+        row, by, sums = w[i], grad[i], mean[i]
+        if has_mean:
+            for j in range(len(row)):
+                sums[j] = sums[j] * momentum + by[j]
+        if unit > float32(0.0):
+            for j in range(len(row)):
+                old = row[j]
+                row[j] = _rounded(fma(sums[j], rate, old) - old, unit, inverse, low, high) + old
+        else:
+            for j in range(len(row)):
+                old = row[j]
+                row[j] = fma(sums[j], rate, old) - old + old
+        factor = one
+        if max_norm > float32(0.0):
+            norm = float32(np.sqrt(_squares(row)))
+            factor = min(norm, max_norm) / (norm + float32(1e-7))
+        if unit_kept > float32(0.0):
+            for j in range(len(row)):
+                row[j] = _rounded(row[j] * factor, unit_kept, inverse_kept, low_kept, high_kept)
+        elif max_norm > float32(0.0):
+            for j in range(len(row)):
+                row[j] *= factor
+
+
+def rounded_descent(w: Tensor, grad: Tensor, mean: Tensor, lr: float, momentum: float,
+                    update: tuple[float, int, int], storage: tuple[float, int, int], max_norm: float | None) -> None:
+    bounds = (bound for unit, low, high in (update, storage) for bound in (unit, low * unit, high * unit))
+    _rounded_descent(rows(w), rows(grad), rows(mean), -lr, momentum, mean is not grad, *bounds,
+                     0.0 if max_norm is None else max_norm)
+
+
+@loop("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, i4, f4)")
+def _shift_adamax(w, grad, mean, norm, first, second, rate, carry, limit):
+    for i in range(len(w)):
+        g = grad[i]
+        m = fma(first, g - mean[i], mean[i])
+        v = norm[i] * second
+        magnitude = abs(g)
+        v = v if v > magnitude else magnitude
+        mean[i], norm[i] = m, v
+        below = number(int32(int32(bits(v) + carry) & int32(-0x800000))) + float32(2.0**-27)
+        x = w[i] + rate * m / below
+        x = -limit if x < -limit else x
+        w[i] = limit if x > limit else x
+
+
+def shift_adamax(w: Tensor, grad: Tensor, mean: Tensor, norm: Tensor, rate: float, betas: tuple[float, float],
+                 carry: int, limit: float) -> None:
+    first, second = betas
+    _shift_adamax(flat(w), flat(grad), flat(mean), flat(norm), 1 - first, second, -rate, carry, limit)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from hwbnn_train.optimizers import parameter_groups, prepare
+from hwbnn_train.optimizers import parameter_groups
 from hwbnn_train.recipes.networks import Network
 from hwbnn_train.shift import ShiftAdaMax, ShiftBatchNorm
 
@@ -55,4 +55,4 @@ class ShiftBinaryNet(Network):
         return model
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        return prepare(ShiftAdaMax(parameter_groups(model), lr=self.lr))
+        return ShiftAdaMax(parameter_groups(model), lr=self.lr)

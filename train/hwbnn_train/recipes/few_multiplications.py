@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from hwbnn_train.descent import Descent
 from hwbnn_train.layers import QuantLinear
-from hwbnn_train.optimizers import parameter_groups, prepare
+from hwbnn_train.optimizers import parameter_groups
 from hwbnn_train.quantizers import Quantizer, StochasticPower, StochasticSign, StochasticTernary, Uniform
 from hwbnn_train.recipes.networks import Network
 
@@ -55,4 +56,4 @@ class FewMultiplications(Network):
                            spread=2.0 * scale, lr_scale=1.0)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        return prepare(torch.optim.SGD(parameter_groups(model), lr=self.lr))
+        return Descent(parameter_groups(model), lr=self.lr)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from hwbnn_train.descent import Descent
 from hwbnn_train.layers import Quantized, QuantLinear, glorot
 from hwbnn_train.lowprecision import (
     DynamicFixed,
@@ -20,7 +21,7 @@ from hwbnn_train.lowprecision import (
     Rounded,
     RoundedParameter,
     Single,
-    round_updates,
+    rounded_parameters,
 )
 from hwbnn_train.quantizers import Uniform
 from hwbnn_train.recipes.networks import Network
@@ -149,5 +150,5 @@ class LowPrecision(Network):
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = [{"params": list(model.parameters()), "lr_scale": 1.0}]
-        optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, foreach=True)
-        return round_updates(optimizer, model, max_norm=self.max_norm)
+        return Descent(groups, lr=self.lr, momentum=self.momentum, rounded=rounded_parameters(model),
+                       max_norm=self.max_norm)
