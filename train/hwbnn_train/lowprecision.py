@@ -21,7 +21,7 @@ __all__ = ["DynamicFixed", "Fixed", "Format", "Half", "Maxout", "Multiply", "Rou
 
 
 class Format(nn.Module):
-    """How a tensor's numbers are stored; called, it rounds a tensor, without a gradient.
+    """How a tensor's numbers are stored; called, it rounds a tensor, without a gradient, with ``own`` in its memory.
 
     ``levels`` and ``unit`` are the integers and what they count, where the numbers are fixed point; else None.
     """
@@ -47,14 +47,14 @@ class Single(Format):
     def rule(self) -> tuple[float, int, int]:
         return 0.0, 0, 0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, own: bool = False) -> Tensor:
         return x
 
 
 class Half(Format):
     """Float16: rounded to 11 significant bits; beyond 65504 infinite."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, own: bool = False) -> Tensor:
         return x.half().float()
 
 
@@ -92,8 +92,8 @@ class Fixed(Format):
         return self.unit, self.levels.low, self.levels.high
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        return nearest(x, self.unit, self.levels.low, self.levels.high)
+    def forward(self, x: Tensor, own: bool = False) -> Tensor:
+        return nearest(x, self.unit, self.levels.low, self.levels.high, own=own)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, integer={int(self.integer)}"
@@ -141,12 +141,12 @@ class DynamicFixed(Fixed):
         self._calls = int(self.counts[0])
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, own: bool = False) -> Tensor:
         if self.training:
             self._follow(x)
             if bool(self.searching):
                 return x
-        return super().forward(x)
+        return super().forward(x, own)
 
     @property
     def is_due(self) -> bool:
@@ -192,14 +192,14 @@ def _reaching(x: Tensor, bound: float) -> tuple[int, int]:
 
 class _Rounded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, values, errors):
-        ctx.errors = errors
+    def forward(ctx, x, values, errors, own):
+        ctx.errors, ctx.own = errors, own
         y = values(x)
         return y.view_as(x) if y is x else y
 
     @staticmethod
     def backward(ctx, grad):
-        return ctx.errors(grad), None, None
+        return ctx.errors(grad, ctx.own), None, None, None
 
 
 class Rounded(Quantizer):
@@ -220,7 +220,7 @@ class Rounded(Quantizer):
         self.values, self.errors, self.rectified = values, errors, rectified
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Rounded.apply(torch.relu(x) if self.rectified else x, self.values, self.errors)
+        return _Rounded.apply(torch.relu(x) if self.rectified else x, self.values, self.errors, False)
 
     def grid(self, x: Tensor) -> Grid:
         levels, unit = self.values.levels, self.values.unit
@@ -241,6 +241,9 @@ class RoundedParameter(Rounded):
     def __init__(self, values: Format, errors: Format, update: Format, storage: Format):
         super().__init__(values, errors)
         self.update, self.storage = update, storage
+
+    def factors(self, w: Tensor) -> tuple[Tensor, None]:
+        return _Rounded.apply(w, self.values, self.errors, True), None
 
 
 def round_updates(optimizer: Optimizer, model: nn.Module, *, max_norm: float | None = None) -> Optimizer:

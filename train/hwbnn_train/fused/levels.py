@@ -4,9 +4,10 @@ import torch
 from numba import float32, int32
 from torch import Tensor
 
-from hwbnn_train.fused.compiling import BLOCK, bits, block, flat, loop, nearest, number
+from hwbnn_train.fused.compiling import BLOCK, bits, block, flat, inline, loop, nearest, number
 
-__all__ = ["fixed", "largest", "levels", "powers", "reaching"]
+__all__ = ["fixed", "fixed_in_place", "largest", "levels", "power_steps", "powers", "reaching",
+           "shrunk_powers"]
 
 
 @loop("void(f4[::1], f4, f4, f4, f4[::1])")
@@ -39,6 +40,20 @@ def fixed(x: Tensor, unit: float, low: int, high: int) -> Tensor:
     return out
 
 
+@loop("void(f4[::1], f4, f4, f4)")
+def _fixed_in_place(x, unit, low, high):
+    inverse = float32(1.0) / unit  # a power of two
+    for i in range(len(x)):
+        y = low if x[i] < low else x[i]
+        y = high if y > high else y
+        x[i] = nearest(y * inverse) * unit
+
+
+def fixed_in_place(x: Tensor, unit: float, low: int, high: int) -> Tensor:
+    _fixed_in_place(flat(x), unit, low * unit, high * unit)
+    return x
+
+
 @loop("f4(f4[::1])")
 def _largest(x):
     most = int32(0)
@@ -52,11 +67,15 @@ def largest(x: Tensor) -> Tensor:
     return torch.tensor(_largest(flat(x)), dtype=x.dtype)
 
 
+@inline
+def _ap2(x, carry):
+    return number(int32(int32(bits(x) + carry) & int32(-0x800000)))
+
+
 @loop("void(f4[::1], i4, f4, f4, f4[::1])")
 def _powers(x, carry, low, high, out):
     for i in range(len(x)):
-        magnitude = int32(bits(x[i]) & int32(0x7FFFFFFF))
-        y = number(int32(int32(magnitude + carry) & int32(-0x800000)))
+        y = _ap2(abs(x[i]), carry)
         y = low if y < low else y
         y = high if y > high else y
         out[i] = y if x[i] >= float32(0.0) else -y
@@ -90,3 +109,30 @@ def _reaching(x, bound):
 def reaching(x: Tensor, bound: float) -> tuple[int, int]:
     over, over_half = _reaching(flat(x), bound)
     return int(over), int(over_half)
+
+
+@loop("void(f4[::1], i4, f4, f4, f4[::1])")
+def _power_steps(x, carry, least, most, out):
+    for i in range(len(x)):
+        y = _ap2(x[i], carry)
+        y = most if y > most else y
+        out[i] = float32(0.0) if y <= least else y
+
+
+def power_steps(x: Tensor, carry: int, least: float, most: float) -> Tensor:
+    out = torch.empty_like(x)
+    _power_steps(flat(x), carry, least, most, flat(out))
+    return out
+
+
+@loop("void(f4[::1], i4, f4, f4[::1])")
+def _shrunk_powers(x, carry, least, out):
+    for i in range(len(x)):
+        y = _ap2(x[i], carry)
+        out[i] = float32(0.0) if abs(y) <= least else y
+
+
+def shrunk_powers(x: Tensor, carry: int, least: float) -> Tensor:
+    out = torch.empty_like(x)
+    _shrunk_powers(flat(x), carry, least, flat(out))
+    return out

@@ -10,9 +10,15 @@ from hwbnn_train.quantizers.base import Grid, Quantizer
 __all__ = ["QFormat", "fixed_point", "nearest"]
 
 
-def nearest(x: Tensor, unit: float, low: int, high: int) -> Tensor:
-    """Return what :func:`fixed_point` does without drawing, and without a gradient."""
-    return _fixed(x, unit, low, high)
+def nearest(x: Tensor, unit: float, low: int, high: int, *, own: bool = False) -> Tensor:
+    """Return what :func:`fixed_point` does without drawing, and without a gradient; ``own``: in the memory of ``x``."""
+    return (_fixed_in_place if own else _fixed)(x, unit, low, high)
+
+
+@fused("levels")
+def _fixed_in_place(x: Tensor, unit: float, low: int, high: int) -> Tensor:
+    large = 1.5 * 2.0**23 * unit  # as below
+    return x.clamp_(low * unit, high * unit).add_(large).sub_(large)
 
 
 @fused("levels")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hwbnn.ir import Levels
 from hwbnn_train.fused import fused
-from hwbnn_train.quantizers.base import Grid, Quantizer, draws, integers, passing, sign
+from hwbnn_train.quantizers.base import Grid, Quantizer, draws, integers, largest, passing, sign
 from hwbnn_train.quantizers.binary import substitute
 from hwbnn_train.shift import CARRY, ap2, ap2_of_magnitudes
 
@@ -98,13 +98,24 @@ class LogActivation(Quantizer):
         return f"bits={self.bits}, high={self.high}"
 
 
+@fused("levels")
+def _power_steps(x: Tensor, carry: int, least: float, most: float) -> Tensor:
+    """Return AP2, ``most`` above that, and 0 where it is at most ``least``, which is no power of two."""
+    return torch.threshold_(ap2(x).clamp_(max=most), least, 0.0)
+
+
+@fused("levels")
+def _shrunk_powers(x: Tensor, carry: int, least: float) -> Tensor:
+    """Return AP2, and 0 where its magnitude is at most ``least``, which is no power of two."""
+    return torch.nn.functional.hardshrink(ap2(x), least)
+
+
 class _LogSTE(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, low, high):
         ctx.save_for_backward(x)
         ctx.high = high
-        # of powers of two, those above 3/4 of one are those from it on
-        return torch.threshold_(ap2(x).clamp_(max=high), 0.75 * low, 0.0)
+        return _power_steps(x.detach(), CARRY, 0.75 * low, high)
 
     @staticmethod
     def backward(ctx, grad):
@@ -134,10 +145,8 @@ class LogGradient(nn.Module):
 
     @torch.no_grad()
     def forward(self, g: Tensor) -> Tensor:
-        power = ap2(g)
-        low, high = torch.aminmax(power)
-        least = float(torch.maximum(-low, high)) * 2.0 ** (2 - 2**(self.bits - 1))
-        return torch.nn.functional.hardshrink(power, 0.75 * least)  # of powers of two the same as all below the least
+        most = float(ap2(largest(g)))  # AP2 keeps the order
+        return _shrunk_powers(g, CARRY, 0.75 * most * 2.0 ** (2 - 2**(self.bits - 1)))
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"

@@ -118,15 +118,18 @@ def _trained_ternary_gradients(grad: Tensor, w: Tensor, delta: Tensor, positive:
 
 class _TrainedTernary(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, w, positive, negative, threshold, own):
+    def forward(ctx, w, positive, negative, quantizer, own):
         ctx.own = own
-        delta = threshold * largest(w)
-        ctx.save_for_backward(w, delta, positive, negative)
-        return _trained_ternary(w, delta, positive, negative)
+        delta = quantizer.threshold * largest(w)
+        used = quantizer.magnitudes()[:2]
+        ctx.save_for_backward(w, delta, *used, positive, negative)
+        return _trained_ternary(w, delta, *used)
 
     @staticmethod
     def backward(ctx, grad):
-        return *_trained_ternary_gradients(grad if ctx.own else grad.clone(), *ctx.saved_tensors), None, None
+        *used, positive, negative = ctx.saved_tensors
+        by_w, *by = _trained_ternary_gradients(grad if ctx.own else grad.clone(), *used)
+        return by_w, *(g.mul(m.sgn()) for g, m in zip(by, (positive, negative), strict=True)), None, None
 
 
 class TrainedTernary(Quantizer):
@@ -160,29 +163,26 @@ class TrainedTernary(Quantizer):
         self.threshold, self.bits = threshold, bits
         self.positive, self.negative = nn.Parameter(torch.ones(())), nn.Parameter(torch.ones(()))
 
-    def _magnitudes(self) -> tuple[Tensor, Tensor, Tensor]:
+    @torch.no_grad()
+    def magnitudes(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``Wp`` and ``Wn`` as used, and their unit (1 where they are real)."""
         positive, negative = self.positive.abs(), self.negative.abs()
         if self.bits is None:
             return positive, negative, torch.ones(())
-        with torch.no_grad():
-            unit = torch.maximum(positive, negative).clamp(min=1e-6) / (2**(self.bits - 1) - 1)
-            rounded = [(magnitude / unit).round() * unit for magnitude in (positive, negative)]
-        return substitute(positive, rounded[0]), substitute(negative, rounded[1]), unit
+        unit = torch.maximum(positive, negative).clamp_(min=1e-6).div_(2**(self.bits - 1) - 1)
+        return positive.div_(unit).round_().mul_(unit), negative.div_(unit).round_().mul_(unit), unit
 
     def forward(self, w: Tensor) -> Tensor:
-        positive, negative, _ = self._magnitudes()
-        return _TrainedTernary.apply(w, positive, negative, self.threshold, False)
+        return _TrainedTernary.apply(w, self.positive, self.negative, self, False)
 
     def factors(self, w: Tensor) -> tuple[Tensor, None]:
-        positive, negative, _ = self._magnitudes()
-        return _TrainedTernary.apply(w, positive, negative, self.threshold, True), None
+        return _TrainedTernary.apply(w, self.positive, self.negative, self, True), None
 
     def grid(self, w: Tensor) -> Grid:
         if self.bits is None:
             return Grid(None, torch.ones(()))
         high = 2**(self.bits - 1) - 1
-        return Grid(Levels(-high, high), self._magnitudes()[2])
+        return Grid(Levels(-high, high), self.magnitudes()[2])
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}, bits={self.bits}"
