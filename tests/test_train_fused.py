@@ -50,7 +50,7 @@ def both(function, *args):
 
 
 ROWS = numbers().abs().mean(dim=1, keepdim=True)
-ONE, HALF = torch.tensor(1.25), torch.tensor(0.5)
+ONE = torch.tensor(1.25)
 
 
 @pytest.mark.parametrize("function,args", [
@@ -71,8 +71,9 @@ ONE, HALF = torch.tensor(1.25), torch.tensor(0.5)
     (fixed._fixed_in_place, (numbers(), 2.0**-7, -511, 511)),
     (powers._power_steps, (numbers(), CARRY, 0.75 * 0.125, 2.0)),
     (powers._shrunk_powers, (numbers(), CARRY, 0.75 * 0.125)),
+    (powers._drawn_powers, (numbers(), *base.draws(torch.empty(SHAPE), torch.int32))),
     (powers._powers, (numbers(), CARRY, 0.25, 1.0)),
-    (ternary._trained_ternary, (numbers(), HALF, ONE, HALF)),
+    (ternary._trained_ternary, (numbers(), 0.5, 1.25, 0.5)),
     (scaled._mean_signs_gradient, (gradient(), numbers(), ROWS)),
     (discrete._three_steps, (numbers(), torch.tensor([-0.5, math.nextafter(0.5, 1)]))),
     (discrete._three_steps_gradient, (gradient(), numbers(), 0.5, 0.25, False)),
@@ -90,7 +91,7 @@ def test_loop_gives_the_same_numbers(function, args):
     (scaled._scaled_signs_gradient, (gradient(), numbers().clamp(-9, 9), ROWS.clamp(max=9), ONE, False), 1),
     (scaled._scaled_signs_gradient, (gradient(), numbers().clamp(-9, 9), ROWS.clamp(max=9), ONE, True), 1),
     (scaled._weighted_sums, (numbers().clamp(-9, 9), gradient().square()), 0),
-    (ternary._trained_ternary_gradients, (gradient(), numbers(), HALF, ONE, HALF), 1),
+    (ternary._trained_ternary_gradients, (gradient(), numbers(), 0.5, 1.25, 0.5), 1),
     (ternary._ternary, (numbers(3).clamp(-9, 9), 0.7, False), 0),
     (ternary._ternary, (numbers(3).clamp(-9, 9), 0.7, True), 0),
     (ternary._ternary, (torch.zeros(SHAPE), 0.7, True), 0),
@@ -117,7 +118,7 @@ def test_what_is_not_finite_stays_so(wrong):
     for found in (scaled._scaled_signs(x, ROWS, False)[1], scaled._mean_signs(x)[1],
                   base.levels(x, 0.3, -4, 3)[3, 4] if math.isnan(wrong) else x[3, 4],
                   scaled._scaled_signs_gradient(x.clone(), numbers(), ROWS, ONE, False)[0],
-                  ternary._trained_ternary_gradients(x.clone(), numbers(), HALF, ONE, HALF)[0], base.largest(x),
+                  ternary._trained_ternary_gradients(x.clone(), numbers(), 0.5, 1.25, 0.5)[0], base.largest(x),
                   discrete._three_steps_gradient(x, numbers().fill_(0.5), 0.5, 0.5, False)):
         assert not torch.isfinite(found).all()
 

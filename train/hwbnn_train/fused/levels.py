@@ -4,9 +4,9 @@ import torch
 from numba import float32, int32
 from torch import Tensor
 
-from hwbnn_train.fused.compiling import BLOCK, bits, block, flat, inline, loop, nearest, number
+from hwbnn_train.fused.compiling import BLOCK, bits, block, flat, inline, loop, nearest, number, rows
 
-__all__ = ["fixed", "fixed_in_place", "largest", "levels", "power_steps", "powers", "reaching",
+__all__ = ["drawn_powers", "fixed", "fixed_in_place", "largest", "levels", "power_steps", "powers", "reaching",
            "shrunk_powers"]
 
 
@@ -58,8 +58,7 @@ def fixed_in_place(x: Tensor, unit: float, low: int, high: int) -> Tensor:
 def _largest(x):
     most = int32(0)
     for i in range(len(x)):  # of numbers without a sign, the bits are in the same order
-        magnitude = int32(bits(x[i]) & int32(0x7FFFFFFF))
-        most = magnitude if magnitude > most else most
+        most = max(most, bits(abs(x[i])))
     return number(most)
 
 
@@ -135,4 +134,19 @@ def _shrunk_powers(x, carry, least, out):
 def shrunk_powers(x: Tensor, carry: int, least: float) -> Tensor:
     out = torch.empty_like(x)
     _shrunk_powers(flat(x), carry, least, flat(out))
+    return out
+
+
+@loop("void(f4[:, ::1], i4[::1], i4[::1], f4[:, ::1])")
+def _drawn_powers(x, by_row, by_column, out):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            s = int32(by_row[i] + by_column[j])
+            drawn = int32(int32(s * int32(2 * s + 1)) & int32(0x7FFFFF))
+            out[i, j] = number(int32(int32(bits(x[i, j]) + drawn) & int32(-0x800000)))
+
+
+def drawn_powers(x: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    out = torch.empty_like(x)
+    _drawn_powers(rows(x), flat(by_row), flat(by_column), rows(out))
     return out

@@ -82,9 +82,9 @@ def _trained_ternary(w, delta, positive, negative, out):
     _to_three(w, delta, positive, negative, out)
 
 
-def trained_ternary(w: Tensor, delta: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+def trained_ternary(w: Tensor, delta: float, positive: float, negative: float) -> Tensor:
     out = torch.empty_like(w)
-    _trained_ternary(flat(w), float(delta), float(positive), float(negative), flat(out))
+    _trained_ternary(flat(w), delta, positive, negative, flat(out))
     return out
 
 
@@ -110,10 +110,10 @@ def _trained_ternary_gradients(grad, w, delta, positive, negative, sums):
         sums[1] -= below
 
 
-def trained_ternary_gradients(grad: Tensor, w: Tensor, delta: Tensor, positive: Tensor, negative: Tensor
+def trained_ternary_gradients(grad: Tensor, w: Tensor, delta: float, positive: float, negative: float
                               ) -> tuple[Tensor, Tensor, Tensor]:
     sums = torch.zeros(2, dtype=torch.float64)
-    _trained_ternary_gradients(flat(grad), flat(w), float(delta), float(positive), float(negative), sums.numpy())
+    _trained_ternary_gradients(flat(grad), flat(w), delta, positive, negative, sums.numpy())
     by_positive, by_negative = sums.to(w.dtype)
     return grad, by_positive, by_negative
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -162,18 +163,18 @@ class LearnedActivationBits(LearnedBits):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             with torch.no_grad():
-                most = x.detach().max().clamp(min=1e-6).float()
-                self.range.copy_(torch.where(self.range > 0, self.range.lerp(most, self.momentum), most))
+                most = x.detach().max().clamp_(min=1e-6).float()
+                self.range.lerp_(most, self.momentum if self.range > 0 else 1.0)
         return super().forward(x)
 
-    def _scale(self, bits: int) -> Tensor:
-        return torch.where(self.range > 0, self.range, 1.0) / (2**bits - 1)
+    def _scale(self, bits: int) -> float:
+        return float(np.float32(float(self.range) or 1.0) / np.float32(2**bits - 1))
 
     def exact(self, x: Tensor, bits: int) -> Tensor:
-        return levels(x.detach(), float(self._scale(bits)), 0, 2**bits - 1)
+        return levels(x.detach(), self._scale(bits), 0, 2**bits - 1)
 
     def passed(self) -> tuple[float, float]:
         return 0.0, float(self.range)
 
     def grid(self, x: Tensor) -> Grid:
-        return Grid(Levels.unsigned(self.whole), self._scale(self.whole).clone())
+        return Grid(Levels.unsigned(self.whole), torch.tensor(self._scale(self.whole)))

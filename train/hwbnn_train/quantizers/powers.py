@@ -152,6 +152,13 @@ class LogGradient(nn.Module):
         return f"bits={self.bits}"
 
 
+@fused("levels")
+def _drawn_powers(x: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    # |x| / 2^e - 1 is the mantissa: a number drawn from its range carries into the exponent as often as it should
+    drawn = integers(x, by_row, by_column).bitwise_and_(_MANTISSA)
+    return drawn.add_(x.view(torch.int32)).bitwise_and_(~_MANTISSA).view(torch.float32)
+
+
 class StochasticPower(nn.Module):
     """Round to one of the two nearest powers of two, without bias; for what the gradient of weights multiplies by.
 
@@ -176,9 +183,7 @@ class StochasticPower(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
-        # |x| / 2^e - 1 is the mantissa: a number drawn from its range carries into the exponent as often as it should
-        drawn = integers(x, *draws(x, torch.int32)).bitwise_and_(_MANTISSA)
-        power = drawn.add_(x.view(torch.int32)).bitwise_and_(~_MANTISSA).view(torch.float32)
+        power = _drawn_powers(x, *draws(x, torch.int32))
         if self.low is None and self.high is None:
             return power
         low, high = (None if exponent is None else 2.0**exponent for exponent in (self.low, self.high))

@@ -190,11 +190,11 @@ class ScaledSign(Quantizer):
         return signs * scale
 
     def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        signs, scale, penalty, spent = self._apply(w)
+        signs, scale, penalty, spent = self._parts(w)
         self._known = (w.data_ptr(), w._version), spent, penalty  # for the same step
         return signs, scale
 
-    def _apply(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, list[bool]]:
+    def _parts(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, list[bool]]:
         spent: list[bool] = []
         return *_ScaledFactors.apply(w, self.alpha, self.rate, self.kind == "euclidean", spent), spent
 
@@ -202,7 +202,7 @@ class ScaledSign(Quantizer):
         known, self._known = self._known, None
         if known is not None and known[0] == (w.data_ptr(), w._version) and known[2].requires_grad and not known[1]:
             return known[2]
-        return self._apply(w)[2]
+        return self._parts(w)[2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": None}

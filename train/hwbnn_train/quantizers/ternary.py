@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -100,36 +101,36 @@ class StochasticTernary(Quantizer):
 
 
 @fused("ternary")
-def _trained_ternary(w: Tensor, delta: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+def _trained_ternary(w: Tensor, delta: float, positive: float, negative: float) -> Tensor:
     above, below = torch.gt(w, delta, out=torch.empty_like(w)), torch.lt(w, -delta, out=torch.empty_like(w))
-    return above.mul_(positive).sub_(below, alpha=float(negative))
+    return above.mul_(positive).sub_(below, alpha=negative)
 
 
 @fused("ternary")
-def _trained_ternary_gradients(grad: Tensor, w: Tensor, delta: Tensor, positive: Tensor, negative: Tensor
+def _trained_ternary_gradients(grad: Tensor, w: Tensor, delta: float, positive: float, negative: float
                                ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients by the weights, possibly in the memory of ``grad``, and by the magnitudes."""
     above, below = torch.gt(w, delta, out=torch.empty_like(w)), torch.lt(w, -delta, out=torch.empty_like(w))
     flat = grad.flatten()
     by_positive, by_negative = torch.dot(flat, above.flatten()), -torch.dot(flat, below.flatten())
-    slope = torch.add(torch.ones(()), above, alpha=float(positive) - 1.0).add_(below, alpha=float(negative) - 1.0)
+    slope = torch.add(torch.ones(()), above, alpha=positive - 1.0).add_(below, alpha=negative - 1.0)
     return slope.mul_(grad), by_positive, by_negative
 
 
 class _TrainedTernary(torch.autograd.Function):
     @staticmethod
     def forward(ctx, w, positive, negative, quantizer, own):
-        ctx.own = own
-        delta = quantizer.threshold * largest(w)
-        used = quantizer.magnitudes()[:2]
-        ctx.save_for_backward(w, delta, *used, positive, negative)
-        return _trained_ternary(w, delta, *used)
+        ctx.own, ctx.signs = own, np.sign([float(positive), float(negative)]).tolist()
+        ctx.how = (float(np.float32(quantizer.threshold) * np.float32(float(largest(w)))),
+                   *quantizer.magnitudes()[:2])
+        ctx.save_for_backward(w)
+        return _trained_ternary(w, *ctx.how)
 
     @staticmethod
     def backward(ctx, grad):
-        *used, positive, negative = ctx.saved_tensors
-        by_w, *by = _trained_ternary_gradients(grad if ctx.own else grad.clone(), *used)
-        return by_w, *(g.mul(m.sgn()) for g, m in zip(by, (positive, negative), strict=True)), None, None
+        (w,) = ctx.saved_tensors
+        by_w, *by = _trained_ternary_gradients(grad if ctx.own else grad.clone(), w, *ctx.how)
+        return by_w, *(g * s for g, s in zip(by, ctx.signs, strict=True)), None, None
 
 
 class TrainedTernary(Quantizer):
@@ -163,14 +164,13 @@ class TrainedTernary(Quantizer):
         self.threshold, self.bits = threshold, bits
         self.positive, self.negative = nn.Parameter(torch.ones(())), nn.Parameter(torch.ones(()))
 
-    @torch.no_grad()
-    def magnitudes(self) -> tuple[Tensor, Tensor, Tensor]:
+    def magnitudes(self) -> tuple[float, float, float]:
         """Return ``Wp`` and ``Wn`` as used, and their unit (1 where they are real)."""
-        positive, negative = self.positive.abs(), self.negative.abs()
+        magnitudes = np.abs([float(self.positive), float(self.negative)]).astype(np.float32)
         if self.bits is None:
-            return positive, negative, torch.ones(())
-        unit = torch.maximum(positive, negative).clamp_(min=1e-6).div_(2**(self.bits - 1) - 1)
-        return positive.div_(unit).round_().mul_(unit), negative.div_(unit).round_().mul_(unit), unit
+            return *magnitudes.tolist(), 1.0
+        unit = np.maximum(magnitudes.max(), np.float32(1e-6)) / np.float32(2**(self.bits - 1) - 1)
+        return *(np.rint(magnitudes / unit) * unit).tolist(), float(unit)
 
     def forward(self, w: Tensor) -> Tensor:
         return _TrainedTernary.apply(w, self.positive, self.negative, self, False)
@@ -182,7 +182,7 @@ class TrainedTernary(Quantizer):
         if self.bits is None:
             return Grid(None, torch.ones(()))
         high = 2**(self.bits - 1) - 1
-        return Grid(Levels(-high, high), self.magnitudes()[2])
+        return Grid(Levels(-high, high), torch.tensor(self.magnitudes()[2], dtype=w.dtype))
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}, bits={self.bits}"
