@@ -120,7 +120,7 @@ def _trained_ternary_gradients(grad: Tensor, w: Tensor, delta: float, positive: 
 class _TrainedTernary(torch.autograd.Function):
     @staticmethod
     def forward(ctx, w, positive, negative, quantizer, own):
-        ctx.own, ctx.signs = own, np.sign([float(positive), float(negative)]).tolist()
+        ctx.own, ctx.signs = own, np.sign([float(positive.detach()), float(negative.detach())]).tolist()
         ctx.how = (float(np.float32(quantizer.threshold) * np.float32(float(largest(w)))),
                    *quantizer.magnitudes()[:2])
         ctx.save_for_backward(w)
@@ -166,7 +166,7 @@ class TrainedTernary(Quantizer):
 
     def magnitudes(self) -> tuple[float, float, float]:
         """Return ``Wp`` and ``Wn`` as used, and their unit (1 where they are real)."""
-        magnitudes = np.abs([float(self.positive), float(self.negative)]).astype(np.float32)
+        magnitudes = np.abs([float(self.positive.detach()), float(self.negative.detach())]).astype(np.float32)
         if self.bits is None:
             return *magnitudes.tolist(), 1.0
         unit = np.maximum(magnitudes.max(), np.float32(1e-6)) / np.float32(2**(self.bits - 1) - 1)
