@@ -3,6 +3,7 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -36,6 +37,12 @@ def seeded():
         torch.manual_seed(0)
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def rng(request):
+    """Random numbers that depend on the name of the test alone."""
+    return np.random.default_rng(sum(map(ord, request.node.name)))
 
 
 # Seconds each, and their components have quicker tests beside them: `make test` runs them, `make test-fast` does not.

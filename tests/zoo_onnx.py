@@ -15,7 +15,10 @@ from hwbnn.frontend import import_onnx
 from hwbnn.frontend.execution import Executor
 from hwbnn.frontend.graph import read
 
-__all__ = ["GraphBuilder", "check_import", "digits_mlp", "execute", "qonnx_execute"]
+__all__ = [
+    "GraphBuilder", "bipolar_conv", "check_import", "conv", "digits_mlp", "execute", "floats", "image", "integers",
+    "operations", "qonnx_execute",
+]
 
 DOMAIN = "qonnx.custom_op.general"
 
@@ -180,3 +183,32 @@ def digits_mlp(path, *, sizes=(64, 64, 64, 10), seed=0) -> Path:
         if k < len(sizes) - 2:
             t = g.bipolar(t, name=f"act{k}")
     return g.save(path, t)
+
+
+def floats(rng, *shape):
+    """Inputs on and between the steps of a quantizer with scale 1."""
+    return (rng.integers(-4, 40, shape) / 2).astype(np.float32)
+
+
+def integers(rng, low, high, *shape):
+    return rng.integers(low, high + 1, shape).astype(np.float32)
+
+
+def operations(net):
+    return [node.op for node in net.nodes]
+
+
+def conv(g, x, rng, rows, channels, kernel, *, bits=2, scale=1.0, **attributes):
+    rank = len(kernel)
+    weights = g.quant(rng.normal(size=(rows, channels // attributes.get("group", 1), *kernel)), scale, 0.0, bits,
+                      signed=1, narrow=1)
+    return g.add("Conv", x, weights, kernel_shape=kernel, **({"strides": [1] * rank} | attributes))
+
+
+def bipolar_conv(g, x, rng, rows, channels, kernel, **attributes):
+    weights = g.bipolar(rng.normal(size=(rows, channels // attributes.get("group", 1), *kernel)))
+    return g.add("Conv", x, weights, kernel_shape=kernel, **attributes)
+
+
+def image(channels=3, size=(6, 5), **options):
+    return GraphBuilder([1, channels, *size], **options)
