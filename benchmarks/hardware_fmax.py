@@ -25,6 +25,7 @@ from hwbnn.cost import pace, technology
 from hwbnn.cost.pace import CLOCKS
 from hwbnn.plan import RELAXED, Fold, Plan, lower
 from hwbnn.rtl import Core
+from hwbnn.rtl.cells import Family
 from hwbnn.synth.absorb import absorb_file, absorbs
 from hwbnn.synth.critical import critical_path
 from hwbnn.synth.families import FAMILIES
@@ -107,7 +108,8 @@ def measure(row: str) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         tools, where = Tools(Path(folder), lambda line: None), Path(folder)
         top = Between(plan)
-        (where / "top.il").write_text(rtlil.convert(top, name="top", ports=[top.i, top.o]))
+        (where / "top.il").write_text(rtlil.convert(top, name="top", ports=[top.i, top.o],
+                                                     platform=Family(tech.family)))
         synthesis = f"{tech.synthesis.split()[0]} {family.options(plan, ' '.join(tech.synthesis.split()[1:]))}"
         (where / "top.ys").write_text(f"read_rtlil top.il\n{family.prepared(plan)}\n{synthesis} -top top "
                                       "-json top.json\ntee -q -o cells.json stat -json\n")
