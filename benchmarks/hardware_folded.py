@@ -5,9 +5,9 @@ A row is ``NETWORK-LANES-FAMILY``, ``ternary-FAMILY`` or ``binary-FAMILY``. The 
 of PE times SIMD) and as few look-up tables as an ECP5-85F's block memories allow, or by hand, from AXI4-Stream to
 AXI4-Stream with everything between; ``ternary`` and ``binary`` are one matrix-vector unit behind AXI4-Stream, 512 by
 128 with 64 by 16 lanes, activations, weights and results of these levels, inputs in block memory, since not every
-family has memory of look-up tables; ``binary-256`` is one of 1024 by 1024 with 64 by 4 lanes. The emitted Verilog
-goes through Yosys, flat: made for the family (``cells``), and, of the units, also without cells (``plain``), the same
-plan where ``+`` is left to synthesis. The weights of the networks make that slow: minutes each.
+family has memory of look-up tables; ``binary-256`` is one of 1024 by 1024 with 64 by 4 lanes. The hardware goes
+through Yosys, flat: made for the family (``cells``), and, of the units, also without cells (``plain``), the same plan
+where ``+`` is left to synthesis. A network takes a minute or a few.
 
 Look-up tables are LUT4 and two per CCU2C on ECP5, LUT6 (a LUT6_2 is one) on Xilinx, SB_LUT4 on iCE40, with what
 memories of look-up tables take.
@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from hwbnn import ir
+from hwbnn.calibrate.harness import TOP, bare
 from hwbnn.cost import pace, technology
 from hwbnn.cost.constants import threshold_forms
 from hwbnn.cost.datapath import accumulators, dot_forms
 from hwbnn.fold import Goal, solve
 from hwbnn.plan import RELAXED, Fold, MatrixVectorStage, Pace, Plan, UnitOptions, lower
-from hwbnn.rtl import verilog
+from hwbnn.rtl import Accelerator
 from hwbnn.synth.families import FAMILIES
 from hwbnn.synth.tools import Tools
 
@@ -98,14 +99,17 @@ def published(size: str, family: str) -> Plan:
     return solve(net, goal, clock_hz=100_000_000, technology="ecp5-85", minimize="luts").plan
 
 
-def count(text: str, family: str) -> dict[str, int]:
-    """Cells of a flat synthesis."""
+def count(plan: Plan, of: str | None, family: str) -> dict[str, int]:
+    """Cells of a flat synthesis for a family of a plan made of the cells ``of`` one, or of none.
+
+    Yosys reads RTLIL: of large memories it takes a tenth of the time and memory that Verilog takes.
+    """
     with tempfile.TemporaryDirectory() as folder:
         tools = Tools(Path(folder), lambda line: None)
-        (tools.directory / "source.v").write_text(text)
-        adapt = FAMILIES[family].adapt if family in FAMILIES else ""
+        (tools.directory / "source.il").write_text(bare(Accelerator(plan), of or "none"))
+        adapt = FAMILIES[family].before_synthesis
         (tools.directory / "flat.ys").write_text(
-            f"read_verilog source.v\n{adapt}\n{SYNTHESIS[family]} -top accelerator\ntee -q -o cells.json stat -json\n")
+            f"read_rtlil source.il\n{adapt}\n{SYNTHESIS[family]} -top {TOP}\ntee -q -o cells.json stat -json\n")
         tools.run("yosys", ["-q", "flat.ys"], step="flat")
         return json.loads((tools.directory / "cells.json").read_text())["design"]["num_cells_by_type"]
 
@@ -118,7 +122,7 @@ def measure(row: str) -> dict:
              "flip_flops": sum(stage.flip_flops for stage in plan.parts),
              "folds": {stage.name: [stage.fold.pe, stage.fold.simd] for stage in stages}}
     for form, of in {"cells": family, **({"plain": None} if size in ("ternary", "binary") else {})}.items():
-        cells = count(verilog(plan, family=of), family)
+        cells = count(plan, of, family)
         found[form] = {"luts": sum(COUNTED.get(kind, 0) * number for kind, number in cells.items()), "by_type": cells}
     return found
 
