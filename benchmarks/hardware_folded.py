@@ -144,7 +144,12 @@ What is left above 1.63 LUT4 per lane, which is what counting takes (ECP5, units
 whose inputs have 8 bits, 2,532 for 216 lanes, nearly all of it one place of an adder for each bit of each sum; each of
 nine windows and buffers 100 to 180, for where to write and to read, two numbers of beats, and loops; 310 for the FIFO
 of vectors before conv2, and about as many for its inputs; the layers after conv4 about 1,400 for 193 lanes, not least
-to choose among the blocks of weights that are deeper than a block memory is at their width.""".splitlines()
+to choose among the blocks of weights that are deeper than a block memory is at their width.
+
+At 256 lanes one layer of 1,024 by 1,024 is an accelerator within the same bounds (the binary unit); the four layers of
+lfcW1A1 with as many are not: each has its control, addresses and buffers, about 100 to 150 besides the inputs that it
+keeps, and 64 lanes to share them. Block memories are as deep there as the weights, so that nothing chooses among them
+(`--minimize luts`); the folding that chose took 2,274 for 181 lanes.""".splitlines()
 
 
 def _blocks(cells: dict[str, int]) -> int:
