@@ -15,18 +15,10 @@ from hwbnn import datasets
 from hwbnn.errors import UserError
 from hwbnn.ir import BIPOLAR, TERNARY, Levels
 from hwbnn_train import export
+from hwbnn_train.formats import DynamicFixed, Fixed, Half, Single
 from hwbnn_train.layers import QuantLinear
 from hwbnn_train.loop import fit
-from hwbnn_train.lowprecision import (
-    DynamicFixed,
-    Fixed,
-    Half,
-    Maxout,
-    Rounded,
-    RoundedParameter,
-    Single,
-    round_updates,
-)
+from hwbnn_train.lowprecision import Maxout, Rounded, RoundedParameter, round_updates
 from hwbnn_train.quantizers import (
     BitwiseActivation,
     BitwiseWeights,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hwbnn_train import fused, lowprecision
+from hwbnn_train import formats, fused, lowprecision
 from hwbnn_train.adam import Adam
 from hwbnn_train.descent import Descent
 from hwbnn_train.layers import QuantLinear
@@ -65,7 +65,7 @@ ONE = torch.tensor(1.25)
     (binary._drawn_signs, (numbers(scale=0.1), *drawn(0.37), 0.37)),
     (ternary._drawn_ternary, (numbers(), *drawn(0.5), 1.0)),
     (ternary._drawn_ternary, (numbers(scale=0.1), *drawn(0.5), 0.03)),
-    (lowprecision._reaching, (numbers(), 1.0)),
+    (formats._reaching, (numbers(), 1.0)),
     (base.largest, (numbers(),)),
     (base.largest, (-numbers().clamp(0, 9),)),
     (fixed._fixed_in_place, (numbers(), 2.0**-7, -511, 511)),
@@ -167,8 +167,8 @@ def prepared_sgd(model, **options):
 
 
 def rounded_layer(update, storage):
-    formats = lowprecision.Single(), lowprecision.Single(), update(), storage()
-    model = layer(lowprecision.RoundedParameter(*formats), limit=math.inf, spread=0.5, lr_scale=1.0)
+    kinds = formats.Single(), formats.Single(), update(), storage()
+    model = layer(lowprecision.RoundedParameter(*kinds), limit=math.inf, spread=0.5, lr_scale=1.0)
     return model.train()
 
 
@@ -198,9 +198,9 @@ def unfused(kind, model):
 
 @pytest.mark.parametrize("max_norm", [None, 1.9])
 @pytest.mark.parametrize("update,storage", [
-    (lowprecision.Single, lowprecision.Single), (lambda: lowprecision.Fixed(10, 1), lowprecision.Single),
-    (lambda: lowprecision.DynamicFixed(10, -1, every=10), lambda: lowprecision.DynamicFixed(12, 1, every=10)),
-    (lowprecision.Half, lambda: lowprecision.Fixed(12, 1)),
+    (formats.Single, formats.Single), (lambda: formats.Fixed(10, 1), formats.Single),
+    (lambda: formats.DynamicFixed(10, -1, every=10), lambda: formats.DynamicFixed(12, 1, every=10)),
+    (formats.Half, lambda: formats.Fixed(12, 1)),
 ])
 def test_rounded_updates_are_those_of_any_optimizer(update, storage, max_norm):
     mine, other = rounded_layer(update, storage), rounded_layer(update, storage)

@@ -10,19 +10,9 @@ import torch
 from torch import nn
 
 from hwbnn_train.descent import Descent
+from hwbnn_train.formats import DynamicFixed, Fixed, Format, Half, Single
 from hwbnn_train.layers import Quantized, QuantLinear, glorot
-from hwbnn_train.lowprecision import (
-    DynamicFixed,
-    Fixed,
-    Format,
-    Half,
-    Maxout,
-    Multiply,
-    Rounded,
-    RoundedParameter,
-    Single,
-    rounded_parameters,
-)
+from hwbnn_train.lowprecision import Maxout, Multiply, Rounded, RoundedParameter, rounded_parameters
 from hwbnn_train.quantizers import Uniform
 from hwbnn_train.recipes.networks import Network
 
@@ -132,10 +122,10 @@ class LowPrecision(Network):
     def _search(model: nn.Module, searching: bool) -> bool:
         """Let ranges be searched, or not; return whether something changed."""
         formats = [module for module in model.modules() if isinstance(module, DynamicFixed)]
-        changed = any(bool(found.searching) != searching for found in formats)
-        for found in formats:
+        others = [found for found in formats if found.is_searching != searching]
+        for found in others:
             found.searching.fill_(searching)
-        return changed
+        return bool(others)
 
     def advance(self, model: nn.Module, progress: float) -> None:
         if progress >= self._searched / self.epochs and self._search(model, False):
