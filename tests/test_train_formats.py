@@ -1,6 +1,8 @@
 """Bitwise networks, powers of two, fixed point, trained ternary magnitudes, and trainings in rounds."""
 
+import copy
 import dataclasses
+import pickle
 import re
 
 import numpy as np
@@ -219,6 +221,24 @@ def test_range_follows_the_numbers():
     assert int(numbers.integer) == -1
     numbers.eval()
     assert numbers(torch.tensor(9.0)) == 127 * 2.0**-8 and float(numbers.counts[0]) == 0
+
+
+def test_range_is_that_in_the_buffer_however_it_came_there():
+    numbers = DynamicFixed(8, 2)
+    assert numbers.unit == 2.0**-5 and not numbers.is_searching
+    other = copy.deepcopy(numbers)
+    other.integer += 1
+    other.searching.fill_(True)
+    assert other.unit == 2.0**-4 and other.is_searching
+    assert copy.deepcopy(other).unit == 2.0**-4 and numbers.unit == 2.0**-5
+    numbers.load_state_dict(other.state_dict())
+    assert numbers.unit == 2.0**-4 and numbers.is_searching
+    numbers.load_state_dict(DynamicFixed(8, 0).state_dict(), assign=True)
+    assert numbers.unit == 2.0**-7 and not numbers.is_searching
+    with torch.inference_mode():
+        numbers.integer.fill_(1)  # as it comes from another process
+    assert numbers.unit == 2.0**-6
+    assert pickle.loads(pickle.dumps(numbers)).unit == 2.0**-6
 
 
 def test_range_is_found_at_once_while_searching():

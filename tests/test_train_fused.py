@@ -16,7 +16,8 @@ from hwbnn_train.quantizers import Sign, States, base, binary, discrete, fixed, 
 from hwbnn_train.recipes import RECIPES
 from hwbnn_train.shift import CARRY, ShiftAdaMax
 
-pytest.importorskip("numba")
+numba = pytest.importorskip("numba")
+compiling = pytest.importorskip("hwbnn_train.fused.compiling")
 
 SHAPE = (120, 70)
 # exact thresholds, both zeros, what lies beside them, and large numbers
@@ -286,3 +287,26 @@ def test_numba_is_looked_for(monkeypatch):
     assert fused._is_there.__wrapped__()
     monkeypatch.setitem(sys.modules, "numba", None)
     assert not fused._is_there.__wrapped__()
+
+
+def test_loops_without_a_folder_to_keep_them_in_are_compiled_all_the_same(monkeypatch):
+    compiled = []
+
+    def njit(*args, **options):
+        compiled.append(options)
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*args, **options)
+
+    real = numba.njit
+    monkeypatch.setattr(numba, "njit", njit)
+
+    @compiling.loop("void(f4[::1])")
+    def doubled(x):
+        for i in range(len(x)):
+            x[i] *= 2
+
+    x = torch.tensor([1.0, 2.5])
+    for _ in range(2):
+        doubled(x.numpy())
+    assert x.tolist() == [4.0, 10.0] and [bool(options.get("cache")) for options in compiled] == [True, False]

@@ -26,13 +26,18 @@ class Average:
 
     def __init__(self, model: nn.Module, share: float):
         self.model, self.share = copy.deepcopy(model), share
+        self._of, self._pairs = model, self._parameters(model)
+
+    def _parameters(self, model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        return list(self.model.parameters()), list(model.parameters())
 
     @torch.no_grad()
     def follow(self, model: nn.Module, steps: int) -> None:
         """Take in the parameters after a step that ``steps`` others were before."""
         weight = 1.0 - min(self.share, (1 + steps) / (10 + steps))
-        for mean, parameter in zip(self.model.parameters(), model.parameters(), strict=True):
-            mean.lerp_(parameter, weight)
+        if model is not self._of:
+            self._of, self._pairs = model, self._parameters(model)
+        torch._foreach_lerp_(*self._pairs, weight)
 
     @torch.no_grad()
     def take_buffers(self, model: nn.Module) -> None:

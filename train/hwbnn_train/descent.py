@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hwbnn_train.fused import fits
+from hwbnn_train.fused import fits, fits_any_size
 from hwbnn_train.lowprecision import RoundedParameter, finish_update
 from hwbnn_train.optimizers import end_step
 
@@ -66,7 +66,7 @@ class Descent(Optimizer):
                 state["momentum_buffer"] = torch.zeros_like(parameter)
             mean = state["momentum_buffer"]
         rounded, states, limit = self._rounded.get(parameter), group.get("states"), group.get("limit")
-        if states is None and fits(parameter, grad, mean):
+        if states is None and (fits if rounded is None else fits_any_size)(parameter, grad, mean):
             from hwbnn_train.fused import updates  # lazy: brings numba
 
             if rounded is None:
@@ -74,7 +74,7 @@ class Descent(Optimizer):
                 return
             if not (rounded.update.is_due or rounded.storage.is_due):
                 updates.rounded_descent(parameter, grad, mean, lr, momentum, rounded.update.rule(),
-                                        rounded.storage.rule(), self._max_norm)
+                                        rounded.storage.rule(), self._max_norm if parameter.ndim > 1 else None)
                 return
         old = parameter.clone() if rounded is not None or states is not None else None
         if momentum:

@@ -107,9 +107,8 @@ class Fixed(Format):
     def rule(self) -> tuple[float, int, int]:
         return self.unit, self.levels.low, self.levels.high
 
-    @torch.no_grad()
     def forward(self, x: Tensor, own: bool = False) -> Tensor:
-        return nearest(x, self.unit, self.levels.low, self.levels.high, own=own)
+        return nearest(x.detach(), self.unit, self.levels.low, self.levels.high, own=own)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, integer={int(self.integer)}"
@@ -162,10 +161,9 @@ class DynamicFixed(Fixed):
         """Whether numbers pass unrounded and the range follows at once, in training."""
         return bool(self._searching.of(self._buffers["searching"]))  # pyright: ignore[reportArgumentType]
 
-    @torch.no_grad()
     def forward(self, x: Tensor, own: bool = False) -> Tensor:
         if self.training:
-            self._follow(x)
+            self._follow(x.detach())
             if self.is_searching:
                 return x
         return super().forward(x, own)
@@ -175,11 +173,11 @@ class DynamicFixed(Fixed):
         return self.training and (self._calls % 10 == 9 or self.is_searching)
 
     def rule(self) -> tuple[float, int, int]:
-        self._calls += self.training
+        self.__dict__["_calls"] += self.training
         return super().rule()
 
     def _follow(self, x: Tensor) -> None:
-        self._calls += 1
+        self.__dict__["_calls"] += 1  # setting an attribute of a module takes long
         calls = self._calls
         if calls % 10 == 0:
             over, over_half = self._shares(x)

@@ -1,5 +1,7 @@
 """Losses for classification, from outputs (N x classes) and labels (N), and what the quantizers add to them."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,5 +25,14 @@ LOSSES = {"squared-hinge": squared_hinge, "cross-entropy": functional.cross_entr
 
 def penalty(model: nn.Module) -> Tensor | float:
     """Return the sum of what the quantizers of the weights add to the loss."""
-    terms = (layer.quantize_weight.penalty(layer.weight) for layer in model.modules() if isinstance(layer, Quantized))
+    terms = (layer.quantize_weight.penalty(layer.weight) for layer in _layers(model))
     return sum((term for term in terms if term is not None), start=0.0)
+
+
+def _layers(module: nn.Module) -> Iterator[Quantized]:
+    """Yield the quantized layers; what they consist of is not looked at, which takes most of a walk."""
+    if isinstance(module, Quantized):
+        yield module
+        return
+    for child in module.children():
+        yield from _layers(child)

@@ -17,10 +17,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LEAST", "fits", "fused"]
+__all__ = ["LEAST", "fits", "fits_any_size", "fused"]
 
 LEAST = 5000
 """Elements of the smallest tensor that is worth it; below, operations cost their calls rather than their passes."""
+
+_NUMBERS, _TENSORS = (float, int, bool), (Tensor, nn.Parameter)
 
 F = TypeVar("F", bound=Callable)
 
@@ -33,15 +35,20 @@ def _is_there() -> bool:
 def fits(*args: object) -> bool:
     """Tell whether loops can take these arguments of a function, of which the first is the large tensor."""
     first = args[0]
-    return (isinstance(first, Tensor) and first.numel() >= LEAST and all(map(_plain, args)) and _is_there()
-            and not torch.compiler.is_compiling())
+    return isinstance(first, Tensor) and first.numel() >= LEAST and fits_any_size(*args)
+
+
+def fits_any_size(*args: object) -> bool:
+    """Tell whether loops can take these arguments, be the first as small as it may: where they spare many calls."""
+    return all(map(_plain, args)) and _is_there() and not torch.compiler.is_compiling()
 
 
 def _plain(arg: object) -> bool:
-    if not isinstance(arg, Tensor):
+    kind = type(arg)
+    if kind in _NUMBERS or not isinstance(arg, Tensor):
         return True
-    return (type(arg) in (Tensor, nn.Parameter) and arg.device.type == "cpu" and arg.is_contiguous()
-            and (arg.dtype == torch.float32 or not arg.is_floating_point()))
+    return (kind in _TENSORS and arg.is_cpu and arg.is_contiguous()
+            and (arg.dtype is torch.float32 or not arg.is_floating_point()))
 
 
 def fused(module: str) -> Callable[[F], F]:

@@ -137,10 +137,15 @@ def _rounded_descent(w, grad, mean, rate, momentum, has_mean, unit, low, high, u
                 row[j] *= factor
 
 
+def whole(x: Tensor) -> np.ndarray:
+    return flat(x)[None]
+
+
 def rounded_descent(w: Tensor, grad: Tensor, mean: Tensor, lr: float, momentum: float,
                     update: tuple[float, int, int], storage: tuple[float, int, int], max_norm: float | None) -> None:
     bounds = (bound for unit, low, high in (update, storage) for bound in (unit, low * unit, high * unit))
-    _rounded_descent(rows(w), rows(grad), rows(mean), -lr, momentum, mean is not grad, *bounds,
+    by_row = rows if w.ndim > 1 else whole
+    _rounded_descent(by_row(w), by_row(grad), by_row(mean), -lr, momentum, mean is not grad, *bounds,
                      0.0 if max_norm is None else max_norm)
 
 

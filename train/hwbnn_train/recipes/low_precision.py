@@ -120,12 +120,14 @@ class LowPrecision(Network):
 
     @staticmethod
     def _search(model: nn.Module, searching: bool) -> bool:
-        """Let ranges be searched, or not; return whether something changed."""
-        formats = [module for module in model.modules() if isinstance(module, DynamicFixed)]
-        others = [found for found in formats if found.is_searching != searching]
-        for found in others:
+        """Let ranges be searched, or not, all of them; return whether something changed."""
+        formats = (module for module in model.modules() if isinstance(module, DynamicFixed))
+        first = next(formats, None)
+        if first is None or first.is_searching == searching:  # in every step but two
+            return False
+        for found in (first, *formats):
             found.searching.fill_(searching)
-        return bool(others)
+        return True
 
     def advance(self, model: nn.Module, progress: float) -> None:
         if progress >= self._searched / self.epochs and self._search(model, False):
