@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hwbnn_train import formats, fused, lowprecision
+from hwbnn_train import formats, fused, layers, lowprecision
 from hwbnn_train.adam import Adam
 from hwbnn_train.descent import Descent
 from hwbnn_train.layers import QuantLinear
@@ -310,3 +310,21 @@ def test_loops_without_a_folder_to_keep_them_in_are_compiled_all_the_same(monkey
     for _ in range(2):
         doubled(x.numpy())
     assert x.tolist() == [4.0, 10.0] and [bool(options.get("cache")) for options in compiled] == [True, False]
+
+
+@pytest.mark.parametrize("kind", [scaled.MeanScaledSign, lambda: scaled.ScaledSign(SHAPE[0])])
+def test_scale_behind_a_product_is_a_product(kind, monkeypatch):
+    def results():
+        torch.manual_seed(3)
+        model = QuantLinear(SHAPE[1], SHAPE[0], weight=kind(), limit=1.0)
+        x = torch.randn(50, SHAPE[1], requires_grad=True)
+        y = model(x)
+        (y * torch.randn(y.shape)).sum().backward()
+        return y.detach(), x.grad, *(parameter.grad for parameter in model.parameters())
+
+    found = results()
+    monkeypatch.setattr(layers, "fits", lambda *_: False)
+    expected = results()
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+    for mine, torchs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-5, atol=1e-5)

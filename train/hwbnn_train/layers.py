@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hwbnn_train.fused import fits
 from hwbnn_train.quantizers import Quantizer
 
 __all__ = ["QuantConv2d", "QuantLinear", "Quantized", "glorot"]
@@ -51,6 +52,23 @@ class _WeightsFrom(torch.autograd.Function):
         if ctx.needs_input_grad[4]:
             by_bias = grad.sum(dim=[axis for axis in range(grad.ndim) if axis != 1])
         return None, by_x, None, by_weights, by_bias
+
+
+class _Scaled(torch.autograd.Function):
+    """A product times a scale for each output, where loops can take them."""
+
+    @staticmethod
+    def forward(ctx, y, scale):
+        from hwbnn_train.fused import layers  # lazy: brings numba
+
+        ctx.save_for_backward(y, scale)
+        return layers.scaled(y, scale)
+
+    @staticmethod
+    def backward(ctx, grad):
+        from hwbnn_train.fused import layers
+
+        return layers.scaled_gradients(grad.contiguous(), *ctx.saved_tensors)
 
 
 class Quantized(nn.Module):
@@ -142,7 +160,7 @@ class Quantized(nn.Module):
             if scale is None:
                 y = self._in_training(x, weights, bias)
             else:
-                y = self._in_training(x, weights, None) * self.along_channels(scale, x)
+                y = self._scaled(self._in_training(x, weights, None), scale)
                 y = y if bias is None else y + self.along_channels(bias, x)
             return y if self.quantize_error is None else _OnGradient.apply(y, self.quantize_error)
         weights, scale = self.quantize_weight(self.weight), self.quantize_weight.grid(self.weight).scale
@@ -153,6 +171,12 @@ class Quantized(nn.Module):
         if self.quantize_gradient is None:
             return self.product(x, weights, bias)
         return _WeightsFrom.apply(self, x, self.quantize_gradient(x.detach()), weights, bias)
+
+    @classmethod
+    def _scaled(cls, y: Tensor, scale: Tensor) -> Tensor:
+        if y.ndim == 2 and scale.numel() == y.shape[1] and fits(y, scale):
+            return _Scaled.apply(y, scale)
+        return y * cls.along_channels(scale, y)
 
     @staticmethod
     def along_channels(values: Tensor, x: Tensor) -> Tensor:
