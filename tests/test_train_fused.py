@@ -14,7 +14,7 @@ from hwbnn_train.layers import QuantLinear
 from hwbnn_train.optimizers import parameter_groups, prepare
 from hwbnn_train.quantizers import Sign, States, base, binary, discrete, fixed, powers, scaled, ternary
 from hwbnn_train.recipes import RECIPES
-from hwbnn_train.shift import CARRY, ShiftAdaMax
+from hwbnn_train.shift import CARRY, ShiftAdaMax, ShiftBatchNorm
 
 numba = pytest.importorskip("numba")
 compiling = pytest.importorskip("hwbnn_train.fused.compiling")
@@ -328,3 +328,22 @@ def test_scale_behind_a_product_is_a_product(kind, monkeypatch):
     assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
     for mine, torchs in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, torchs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_normalization_by_shifts_is_that_of_torch(wide, monkeypatch):
+    def results():
+        norm = ShiftBatchNorm(SHAPE[1]).train()
+        with torch.no_grad():
+            norm.weight.copy_(torch.linspace(-2, 2, SHAPE[1]))
+            norm.bias.copy_(torch.linspace(1, 2, SHAPE[1]))
+        shape = (8, SHAPE[1], 5, 4) if wide else SHAPE
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(4)).mul_(3.0).add_(1.0).requires_grad_()
+        y = norm(x)
+        (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(5))).sum().backward()
+        return y.detach(), norm.weight.grad, norm.bias.grad, *norm.state_dict().values(), x.grad
+
+    found = results()
+    monkeypatch.setattr(fused, "_is_there", lambda: False)
+    for mine, torchs in zip(found, results(), strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-4, atol=1e-4)

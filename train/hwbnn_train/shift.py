@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hwbnn_train.fused import fits
+from hwbnn_train.fused import fits, fused
 
 __all__ = ["CARRY", "ShiftAdaMax", "ShiftBatchNorm", "ap2", "ap2_of_magnitudes"]
 
@@ -41,27 +41,39 @@ def ap2_of_magnitudes(x: Tensor, *, out: Tensor) -> Tensor:
     return out
 
 
+@fused("shift")
+def _shift_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float, carry: int) -> tuple[Tensor, ...]:
+    """Return the normalized ``x``, AP2 of ``x`` less its mean, and the mean, the inverse, its AP2 and that of gamma."""
+    mean = x.mean(dim=0)
+    c = x - mean
+    power = ap2(c)
+    inverse = (torch.mean(c * power, dim=0) + eps).rsqrt()
+    s, g = ap2(inverse), ap2(gamma)
+    return torch.addcmul(beta, c, s * g), power, mean, inverse, s, g
+
+
+@fused("shift")
+def _shift_norm_gradients(grad: Tensor, power: Tensor, s: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients by the input, gamma and beta."""
+    along, total = (power * grad).sum(dim=0), grad.sum(dim=0)
+    by_x = grad - total / len(grad)
+    by_x.addcmul_(power, s.square() * along / len(grad), value=-1).mul_(g * s)
+    return by_x, s * along, total  # AP2(c s) is AP2(c) s, as s is a power of two
+
+
 class _ShiftNorm(torch.autograd.Function):
     """Forward and backward over axis 0 of ``x`` (samples x channels), in the authors' form."""
 
     @staticmethod
     def forward(ctx, x, gamma, beta, eps):
-        mean = x.mean(dim=0)
-        c = x - mean
-        power = ap2(c)
-        inverse = (torch.mean(c * power, dim=0) + eps).rsqrt()
-        s, g = ap2(inverse), ap2(gamma)
+        y, power, mean, inverse, s, g = _shift_norm(x, gamma, beta, eps, CARRY)
         ctx.save_for_backward(power, s, g)
         ctx.mark_non_differentiable(mean, inverse)
-        return torch.addcmul(beta, c, s * g), mean, inverse
+        return y, mean, inverse
 
     @staticmethod
     def backward(ctx, grad, *_):
-        power, s, g = ctx.saved_tensors
-        along, total = (power * grad).sum(dim=0), grad.sum(dim=0)
-        by_x = grad - total / len(grad)
-        by_x.addcmul_(power, s.square() * along / len(grad), value=-1).mul_(g * s)
-        return by_x, s * along, total, None  # AP2(c s) is AP2(c) s, as s is a power of two
+        return *_shift_norm_gradients(grad, *ctx.saved_tensors), None
 
 
 class ShiftBatchNorm(nn.Module):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hwbnn_train.fused.compiling import BLOCK, bits, block, flat, inline, loop, nearest, number, rows
 
-__all__ = ["drawn_powers", "fixed", "fixed_in_place", "largest", "levels", "power_steps", "powers", "reaching",
+__all__ = ["ap2", "drawn_powers", "fixed", "fixed_in_place", "largest", "levels", "power_steps", "powers", "reaching",
            "shrunk_powers"]
 
 
@@ -67,14 +67,14 @@ def largest(x: Tensor) -> Tensor:
 
 
 @inline
-def _ap2(x, carry):
+def ap2(x, carry):
     return number(int32(int32(bits(x) + carry) & int32(-0x800000)))
 
 
 @loop("void(f4[::1], i4, f4, f4, f4[::1])")
 def _powers(x, carry, low, high, out):
     for i in range(len(x)):
-        y = _ap2(abs(x[i]), carry)
+        y = ap2(abs(x[i]), carry)
         y = low if y < low else y
         y = high if y > high else y
         out[i] = y if x[i] >= float32(0.0) else -y
@@ -113,7 +113,7 @@ def reaching(x: Tensor, bound: float) -> tuple[int, int]:
 @loop("void(f4[::1], i4, f4, f4, f4[::1])")
 def _power_steps(x, carry, least, most, out):
     for i in range(len(x)):
-        y = _ap2(x[i], carry)
+        y = ap2(x[i], carry)
         y = most if y > most else y
         out[i] = float32(0.0) if y <= least else y
 
@@ -127,7 +127,7 @@ def power_steps(x: Tensor, carry: int, least: float, most: float) -> Tensor:
 @loop("void(f4[::1], i4, f4, f4[::1])")
 def _shrunk_powers(x, carry, least, out):
     for i in range(len(x)):
-        y = _ap2(x[i], carry)
+        y = ap2(x[i], carry)
         out[i] = float32(0.0) if abs(y) <= least else y
 
 
