@@ -25,8 +25,9 @@ LOSSES = {"squared-hinge": squared_hinge, "cross-entropy": functional.cross_entr
 
 def penalty(model: nn.Module) -> Tensor | float:
     """Return the sum of what the quantizers of the weights add to the loss."""
-    terms = (layer.quantize_weight.penalty(layer.weight) for layer in _layers(model))
-    return sum((term for term in terms if term is not None), start=0.0)
+    terms = [layer.quantize_weight.penalty(layer.weight) for layer in _layers(model)]
+    first, *rest = [term for term in terms if term is not None] or [0.0]
+    return sum(rest, start=first)
 
 
 def _layers(module: nn.Module) -> Iterator[Quantized]:

@@ -145,8 +145,9 @@ class _ScaledFactors(torch.autograd.Function):
         w, alpha, scale = ctx.saved_tensors
         ctx.spent.append(True)
         by_w, pulled = _scaled_signs_gradient(by_signs, w, scale, ctx.rate * by_distance, ctx.squared)
-        by_alpha = pulled.add_(by_scale).reshape(-1).mul_(alpha.sgn()).mul_(alpha.abs() >= 1e-6)
-        return by_w, by_alpha, None, None, None
+        # with a least scale of 1e-6: the sign of alpha, which is that of alpha / scale, rounded towards 0
+        by_alpha = pulled.add_(by_scale).view(-1)
+        return by_w, by_alpha.mul_(alpha.div(scale.view(-1)).trunc_()), None, None, None
 
 
 def _at_least(alpha: Tensor, w: Tensor) -> Tensor:
