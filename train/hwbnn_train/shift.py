@@ -4,13 +4,14 @@ All from BinaryNet (Courbariaux et al., arXiv:1602.02830, sections 1.4 and 1.5, 
 Torch code, which the details follow where the paper is silent.
 """
 
+import functools
 import math
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hwbnn_train.fused import fits, fused
+from hwbnn_train.fused import fits_any_size, fused
 
 __all__ = ["CARRY", "ShiftAdaMax", "ShiftBatchNorm", "ap2", "ap2_of_magnitudes"]
 
@@ -131,6 +132,11 @@ class ShiftBatchNorm(nn.Module):
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
 
+@functools.lru_cache(maxsize=16)  # most parameters have the same rate
+def _power(x: float) -> float:
+    return float(ap2(torch.tensor(x)))
+
+
 class ShiftAdaMax(Optimizer):
     """AdaMax whose multiplications by rates and divisions are shifts.
 
@@ -176,8 +182,8 @@ class ShiftAdaMax(Optimizer):
                     state["exp_avg"], state["exp_inf"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
                 state["step"] += 1
                 limit = math.inf if group.get("limit") is None else group["limit"]
-                rate = float(ap2(torch.tensor(group["lr"] / (1 - first ** float(state["step"])))))
-                if fits(parameter, parameter.grad, *state.values()):
+                rate = _power(group["lr"] / (1 - first ** float(state["step"])))
+                if fits_any_size(parameter, parameter.grad, *state.values()):
                     from hwbnn_train.fused import updates  # lazy: brings numba
 
                     updates.shift_adamax(parameter, parameter.grad, state["exp_avg"], state["exp_inf"], rate,
