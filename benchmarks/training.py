@@ -307,10 +307,11 @@ def _steps(ratios: dict[str, dict]) -> list[str]:
     one, whole = ratios["pass"]["milliseconds"], ratios["float-mlp"]["milliseconds"]
     text = (f"A step of `float-mlp` takes {whole:.1f} ms of processor time, most of it products of matrices; a pass "
             f"over its 930,816 weights (reading them and writing as many numbers) {one:.2f} ms; a fifth of the step is "
-            f"{0.2 * whole / one:.0f} passes. Where numba is installed, quantizing the weights, the optimizer's step with "
-            "clipping or the transition of states, and each gradient that a method adds are a pass each, in loops of our "
-            "own; left to torch, the same steps took up to 1.7 times a float step. BNN+ needs more than the others: the "
-            "distances of all weights from their scales, with a gradient, and a steep slope for each activation.")
+            f"{0.2 * whole / one:.0f} passes. Where numba is installed, quantizing the weights, the optimizer's step "
+            "with clipping or the transition of states, and each gradient that a method adds are a pass each, in loops "
+            "of our own; left to torch, the same steps took up to 1.7 times a float step. BNN+ needs more than the "
+            "others: the distances of all weights from their scales, with a gradient, and a steep slope for each "
+            "activation.")
     return ["", *textwrap.wrap(text, 105)]
 
 
