@@ -61,7 +61,7 @@ def lane_luts(lane: Lane, *, constant: bool = False) -> float:
 
 
 def _lanes_luts(dot: Dot, *, constant: bool, family: str) -> float:
-    """LUT4 in front of a tree: chains take XORs as they are, but for an odd one, which no adder takes.
+    """LUT4 in front of a tree: chains take XORs as they are where they can, but for an odd one, which no adder takes.
 
     On Xilinx a place of an adder makes what others are in front of it, of which CARRY4 takes one apart, too.
     """
@@ -71,7 +71,7 @@ def _lanes_luts(dot: Dot, *, constant: bool, family: str) -> float:
     if constant or not dot.tree.is_chained:
         return dot.simd * lane_luts(dot.lane, constant=constant)
     if type(dot.lane) is ConditionalLane:
-        return float(single * dot.lane.x.bits)
+        return float((dot.simd if fabric(family).raw else single) * dot.lane.x.bits)
     return (pairs + single if family == "xilinx" else dot.simd) * lane_luts(dot.lane)
 
 
@@ -81,7 +81,7 @@ def tree_forms(tree: Tree, *, constant: bool = False, lanes: bool = False, famil
     Adders on a family's chains are :func:`~hwbnn.cost.counts.adder_luts`; others are joined between registers.
     """
     luts, chains, sizes = 0.0, 0, [1] * tree.count
-    if tree.is_chained:
+    if tree.is_chained and not fabric(family).joined:
         for sums in tree.levels:
             level = sum(adder_luts(tree.bits(a), tree.bits(b), family, lanes=lanes)
                         for a, b in zip(sizes[::2], sizes[1::2], strict=False))

@@ -66,10 +66,16 @@ def threshold_stage_forms(stage: ThresholdStage, family: str) -> Forms:
 
 
 def add_forms(stage: AddStage, family: str) -> Forms:
-    """Narrow values are a look-up table a bit of their sum."""
+    """Narrow values are a look-up table a bit of their sum, but where that is a chain, which takes no sign and mask."""
     fab, out = fabric(family), stage.o.levels
-    inputs = sum(stream.levels.bits for stream in stage.inputs.values())
-    lane = Forms(datapath=float(out.bits - still_bits(out))) if inputs <= fab.inputs else fab.sum(out.bits)
+    inputs = [stream.levels for stream in stage.inputs.values()]
+    bits = out.bits - still_bits(out)
+    if fab.raw and fab.chained(bits):
+        lane = fab.sum(out.bits) + Forms(datapath=float(sum(levels.is_ternary for levels in inputs)))
+    elif sum(levels.bits for levels in inputs) <= fab.inputs:
+        lane = Forms(datapath=float(bits))
+    else:
+        lane = fab.sum(out.bits)
     return lane * stage.o.lanes + fab.credits(stage.fifo_depth)
 
 

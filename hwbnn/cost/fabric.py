@@ -31,6 +31,10 @@ class Fabric:
         Whether carries come in pairs of bits.
     lone : :class:`bool`
         Whether a carry without a sum takes a cell.
+    raw : :class:`bool`
+        Whether a chain adds what comes to it: decoding and XORs in front of it take look-up tables of their own.
+    joined : :class:`bool`
+        Whether adders of a tree are left to synthesis, which joins those between registers, for want of cells of ours.
     credit : pair of :class:`float`
         Look-up tables of four inputs of a FIFO's counts: per bit of them, and besides.
     cascades : :class:`bool`
@@ -41,6 +45,8 @@ class Fabric:
     shortest: int = 3
     paired: bool = False
     lone: bool = False
+    raw: bool = False
+    joined: bool = False
     credit: tuple[float, float] = (4.0, 1.0)
     cascades: bool = False
 
@@ -111,9 +117,9 @@ class Fabric:
 
 FABRICS: Mapping[str, Fabric] = MappingProxyType({
     "ecp5": Fabric(shortest=5, paired=True, credit=(4.0, -1.0)),
-    "nexus": Fabric(shortest=5, paired=True, credit=(4.0, -1.0)),
-    "ice40": Fabric(lone=True),
-    "gowin": Fabric(credit=(6.0, -5.0)),
+    "nexus": Fabric(shortest=5, paired=True, raw=True, joined=True, credit=(4.0, -1.0)),
+    "ice40": Fabric(lone=True, raw=True),
+    "gowin": Fabric(raw=True, joined=True, credit=(6.0, -5.0)),
     "xilinx": Fabric(inputs=6, cascades=True),
 })
 
