@@ -18,6 +18,7 @@ from hwbnn.errors import UserError
 from hwbnn.synth.devices import DEVICES, Device
 from hwbnn.synth.families import FAMILIES
 from hwbnn.synth.tools import find
+from hwbnn.synth.untie import untie_file
 
 __all__ = ["SEEDS", "Measured", "digest", "measure", "versions"]
 
@@ -90,6 +91,8 @@ def _yosys(path: Path, rtlil: str, tech: Technology, *, pads: bool = False) -> d
     script = (f"read_rtlil top.il; {FAMILIES[tech.family].before_synthesis}; {synthesis} -top {TOP}; "
               "write_json top.json; tee -o stat.json stat -json")
     _run(["yosys", "-q", "-p", script], path)
+    if tech.family == "nexus":
+        untie_file(path / "top.json")
     design = json.loads((path / "stat.json").read_text())["design"]["num_cells_by_type"]
     return {name: number for name, number in design.items() if name != "$scopeinfo"}
 
