@@ -11,7 +11,19 @@ def _are_integers(x: Levels, w: Levels) -> bool:
     return not any(one.is_bipolar or one.is_ternary for one in (x, w))
 
 
-class PlanesLane(Lane):
+class _IntegerLane(Lane):
+    """A product of which zeros add nothing, but for activations that are counted from their least."""
+
+    @property
+    def idle_weight(self):
+        return 0
+
+    @property
+    def idle_activation(self):
+        return None if self.half else 0
+
+
+class PlanesLane(_IntegerLane):
     """k bits times m bits by the bits of the narrower: for each of them a plane of the other operand, or of zeros.
 
     With u = x + h, h as in :class:`ConditionalLane`, dot = sum over planes of 2^j · (sum of u where bit j of the weight
@@ -25,14 +37,6 @@ class PlanesLane(Lane):
     @classmethod
     def fits(cls, x, w):
         return _are_integers(x, w)
-
-    @property
-    def idle_weight(self):
-        return 0
-
-    @property
-    def idle_activation(self):
-        return None if self.half else 0
 
     @property
     def splits_weights(self) -> bool:
@@ -80,7 +84,7 @@ class ProductLane(PlainLane):
         return count * span_bits(*self.bounds)
 
 
-class MultiplierLane(Lane):
+class MultiplierLane(_IntegerLane):
     """k bits times m bits in the chip's multipliers, two products at a time where they are small.
 
     With u and h as in :class:`ConditionalLane` a term is u w, or of two neighbours (u1 2^s + u0) (w0 2^s + w1), in
@@ -94,14 +98,6 @@ class MultiplierLane(Lane):
     @classmethod
     def fits(cls, x, w):
         return _are_integers(x, w) and min(x.bits, w.bits) > 1
-
-    @property
-    def idle_weight(self):
-        return 0
-
-    @property
-    def idle_activation(self):
-        return None if self.half else 0
 
     @property
     def shift(self) -> int:

@@ -5,18 +5,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.adam import adam
 
 from hwbnn_train.fused import fits
 from hwbnn_train.optimizers import end_step
 from hwbnn_train.quantizers.base import noise
 from hwbnn_train.quantizers.discrete import step as size_of
+from hwbnn_train.stepping import Stepping
 
 __all__ = ["Adam"]
 
 
-class Adam(Optimizer):
+class Adam(Stepping):
     """Adam (Kingma and Ba, arXiv:1412.6980), built on :func:`hwbnn_train.optimizers.parameter_groups`.
 
     The same as :func:`hwbnn_train.optimizers.prepare` of torch's fused Adam, with the same state; large weights in a
@@ -45,26 +45,18 @@ class Adam(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
         self.slope = slope
 
-    @torch.no_grad()
-    def step(self, closure=None):
-        """Take one step; ``closure`` computes the loss anew, where given."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            for parameter in parameters:
-                state = self.state[parameter]
-                if not state:
-                    state["step"] = torch.zeros((), device=parameter.device)
-                    state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-            large = {id(parameter) for parameter in parameters if fits(*self._tensors(parameter))}
-            for parameter in parameters:
-                if id(parameter) in large:
-                    self._in_one_pass(parameter, group)
-            self._by_torch([parameter for parameter in parameters if id(parameter) not in large], group)
-        return loss
+    def step_group(self, group: dict[str, Any]) -> None:
+        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros((), device=parameter.device)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        large = {id(parameter) for parameter in parameters if fits(*self._tensors(parameter))}
+        for parameter in parameters:
+            if id(parameter) in large:
+                self._in_one_pass(parameter, group)
+        self._by_torch([parameter for parameter in parameters if id(parameter) not in large], group)
 
     def _tensors(self, parameter: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         state, grad = self.state[parameter], parameter.grad

@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from hwbnn_train.fused import fits, fits_any_size
 from hwbnn_train.lowprecision import RoundedParameter, finish_update
 from hwbnn_train.optimizers import end_step
+from hwbnn_train.stepping import Stepping
 
 __all__ = ["Descent"]
 
 
-class Descent(Optimizer):
+class Descent(Stepping):
     """``b <- momentum b + g``, ``w <- w - lr b``, and what each weight asks for behind that.
 
     The same as :func:`hwbnn_train.optimizers.prepare` or :func:`hwbnn_train.lowprecision.round_updates` of torch's
@@ -44,18 +44,10 @@ class Descent(Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum})
         self._rounded, self._max_norm = dict(rounded or {}), max_norm
 
-    @torch.no_grad()
-    def step(self, closure=None):
-        """Take one step; ``closure`` computes the loss anew, where given."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._step(parameter, parameter.grad, group)
-        return loss
+    def step_group(self, group: dict[str, Any]) -> None:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                self._step(parameter, parameter.grad, group)
 
     def _step(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         momentum, lr = group["momentum"], group["lr"]

@@ -51,7 +51,7 @@ class Format(nn.Module):
 
     def rule(self) -> tuple[float, int, int]:
         """Return the unit (0: nothing rounds) and the bounds of a call that is not made, but counts."""
-        raise NotImplementedError  # of what can be not due
+        raise NotImplementedError(type(self).__name__)  # every format that is not always due defines it
 
 
 class Single(Format):

@@ -6,12 +6,13 @@ Torch code, which the details follow where the paper is silent.
 
 import functools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from hwbnn_train.fused import fits_any_size, fused
+from hwbnn_train.stepping import Stepping
 
 __all__ = ["CARRY", "ShiftAdaMax", "ShiftBatchNorm", "ap2", "ap2_of_magnitudes"]
 
@@ -137,7 +138,7 @@ def _power(x: float) -> float:
     return float(ap2(torch.tensor(x)))
 
 
-class ShiftAdaMax(Optimizer):
+class ShiftAdaMax(Stepping):
     """AdaMax whose multiplications by rates and divisions are shifts.
 
     ``m = b1 m + (1 - b1) g``, ``v = max(b2 v, |g|)``,
@@ -164,36 +165,28 @@ class ShiftAdaMax(Optimizer):
             raise ValueError(f"ShiftAdaMax betas must be at least 0 and below 1, not {betas!r}")
         super().__init__(params, {"lr": lr, "betas": betas})
 
-    @torch.no_grad()
-    def step(self, closure=None):
-        """Take one step; ``closure`` computes the loss anew, where given."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            first, second = group["betas"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["step"] = torch.zeros(())
-                    state["exp_avg"], state["exp_inf"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-                state["step"] += 1
-                limit = math.inf if group.get("limit") is None else group["limit"]
-                rate = _power(group["lr"] / (1 - first ** float(state["step"])))
-                if fits_any_size(parameter, parameter.grad, *state.values()):
-                    from hwbnn_train.fused import updates  # lazy: brings numba
+    def step_group(self, group: dict[str, Any]) -> None:
+        first, second = group["betas"]
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros(())
+                state["exp_avg"], state["exp_inf"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            state["step"] += 1
+            limit = math.inf if group.get("limit") is None else group["limit"]
+            rate = _power(group["lr"] / (1 - first ** float(state["step"])))
+            if fits_any_size(parameter, parameter.grad, *state.values()):
+                from hwbnn_train.fused import updates  # lazy: brings numba
 
-                    updates.shift_adamax(parameter, parameter.grad, state["exp_avg"], state["exp_inf"], rate,
-                                         group["betas"], CARRY, limit)
-                    continue
-                state["exp_avg"].lerp_(parameter.grad, 1 - first)
-                magnitude = parameter.grad.abs()
-                torch.maximum(state["exp_inf"].mul_(second), magnitude, out=state["exp_inf"])
-                below = ap2_of_magnitudes(state["exp_inf"], out=magnitude).add_(2**-27)
-                parameter.addcdiv_(state["exp_avg"], below, value=-rate)
-                if limit < math.inf:
-                    parameter.clamp_(-limit, limit)
-        return loss
+                updates.shift_adamax(parameter, parameter.grad, state["exp_avg"], state["exp_inf"], rate,
+                                     group["betas"], CARRY, limit)
+                continue
+            state["exp_avg"].lerp_(parameter.grad, 1 - first)
+            magnitude = parameter.grad.abs()
+            torch.maximum(state["exp_inf"].mul_(second), magnitude, out=state["exp_inf"])
+            below = ap2_of_magnitudes(state["exp_inf"], out=magnitude).add_(2**-27)
+            parameter.addcdiv_(state["exp_avg"], below, value=-rate)
+            if limit < math.inf:
+                parameter.clamp_(-limit, limit)

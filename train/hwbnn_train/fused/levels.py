@@ -40,6 +40,7 @@ def fixed(x: Tensor, unit: float, low: int, high: int) -> Tensor:
     return out
 
 
+# by itself: one buffer given to a loop twice would be taken number by number
 @loop("void(f4[::1], f4, f4, f4)")
 def _fixed_in_place(x, unit, low, high):
     inverse = float32(1.0) / unit  # a power of two

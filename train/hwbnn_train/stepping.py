@@ -1,0 +1,27 @@
+"""What the optimizers of our own have in common: a step, group by group."""
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+__all__ = ["Stepping"]
+
+
+class Stepping(Optimizer):
+    """An optimizer that says what a step does to one group."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Take one step; ``closure`` computes the loss anew, where given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self.step_group(group)
+        return loss
+
+    def step_group(self, group: dict[str, Any]) -> None:
+        """Update the parameters of the group from their gradients."""
+        raise NotImplementedError(type(self).__name__)  # every optimizer defines it
