@@ -79,6 +79,8 @@ ONE = torch.tensor(1.25)
     (discrete._three_steps, (numbers(), torch.tensor([-0.5, math.nextafter(0.5, 1)]))),
     (discrete._three_steps_gradient, (gradient(), numbers(), 0.5, 0.25, False)),
     (discrete._three_steps_gradient, (gradient(), numbers(), 0.3, 0.7, True)),
+    (scaled._pulled_to_scales, (gradient(), numbers().clamp(-9, 9), ROWS.clamp(max=9), ONE, False)),
+    (scaled._pulled_to_scales, (gradient(), numbers().clamp(-9, 9), ROWS.clamp(max=9), ONE, True)),
 ])
 def test_loop_gives_the_same_numbers(function, args):
     for found, expected in zip(*both(function, *args), strict=True):
@@ -89,8 +91,6 @@ def test_loop_gives_the_same_numbers(function, args):
     (scaled._mean_signs, (numbers().clamp(-9, 9),), 1),
     (scaled._scaled_signs, (numbers().clamp(-9, 9), ROWS.clamp(max=9), False), 1),
     (scaled._scaled_signs, (numbers().clamp(-9, 9), ROWS.clamp(max=9), True), 1),
-    (scaled._scaled_signs_gradient, (gradient(), numbers().clamp(-9, 9), ROWS.clamp(max=9), ONE, False), 1),
-    (scaled._scaled_signs_gradient, (gradient(), numbers().clamp(-9, 9), ROWS.clamp(max=9), ONE, True), 1),
     (scaled._weighted_sums, (numbers().clamp(-9, 9), gradient().square()), 0),
     (ternary._trained_ternary_gradients, (gradient(), numbers(), 0.5, 1.25, 0.5), 1),
     (ternary._ternary, (numbers(3).clamp(-9, 9), 0.7, False), 0),
@@ -118,7 +118,7 @@ def test_what_is_not_finite_stays_so(wrong):
     x[3, 4] = wrong
     for found in (scaled._scaled_signs(x, ROWS, False)[1], scaled._mean_signs(x)[1],
                   base.levels(x, 0.3, -4, 3)[3, 4] if math.isnan(wrong) else x[3, 4],
-                  scaled._scaled_signs_gradient(x.clone(), numbers(), ROWS, ONE, False)[0],
+                  scaled._pulled_to_scales(x.clone(), numbers(), ROWS, ONE, False),
                   ternary._trained_ternary_gradients(x.clone(), numbers(), 0.5, 1.25, 0.5)[0], base.largest(x),
                   discrete._three_steps_gradient(x, numbers().fill_(0.5), 0.5, 0.5, False)):
         assert not torch.isfinite(found).all()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hwbnn_train.layers import QuantConv2d, QuantLinear
+from hwbnn_train.pooling import MaxPool2d
 from hwbnn_train.quantizers import Quantizer
 
 __all__ = ["batch_norm", "convnet", "mlp"]
@@ -83,7 +84,7 @@ def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequen
         layers[f"conv{number}"] = convolution(fan_in, fan_out, input if number == 1 else activation())
         height, width = height - shrink, width - shrink
         if number in pooled:
-            layers[f"pool{number}"] = nn.MaxPool2d(2)
+            layers[f"pool{number}"] = MaxPool2d(2)
             height, width = height // 2, width // 2
         _add(layers, f"conv{number}_bn", norm(fan_out, 2))
     layers["flatten"] = nn.Flatten()

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from hwbnn_train.fused.compiling import BLOCK, block, flat, fma, inline, logistic, loop, rows
 
-__all__ = ["drawn", "drawn_signs", "mean_signs", "mean_signs_gradient", "scaled_signs", "scaled_signs_gradient",
-           "signs", "swish_gradient", "weighted_sums"]
+__all__ = ["drawn", "drawn_signs", "mean_signs", "mean_signs_gradient", "pulled_to_scales", "scaled_signs", "signs",
+           "swish_gradient", "weighted_sums"]
 
 @loop("void(f4[::1], f4, f4[::1])")
 def _signs(x, magnitude, out):
@@ -83,61 +83,83 @@ def mean_signs_gradient(by_signs: Tensor, w: Tensor, by_sum: Tensor) -> Tensor:
 
 
 @block
-def _signs_and_distance(w, scale, squared, out):
-    total = float32(0.0)
+def _signs_and_distance(w, scale, out):
+    total, beyond, short = float32(0.0), float32(0.0), float32(0.0)
     for i in range(len(w)):
         x = w[i]
         out[i] = float32(1.0) if x >= float32(0.0) else float32(-1.0)
-        distance = abs(abs(x) - scale)
-        total += distance * distance if squared else distance
-    return total
-
-
-@loop("f8(f4[:, ::1], f4[::1], b1, f4[:, ::1])")
-def _scaled_signs(w, scale, squared, out):
-    total = 0.0
-    for i in range(w.shape[0]):
-        for start in range(0, w.shape[1], BLOCK):
-            stop = start + BLOCK
-            total += _signs_and_distance(w[i, start:stop], scale[i], squared, out[i, start:stop])
-    return total
-
-
-def scaled_signs(w: Tensor, scale: Tensor, squared: bool) -> tuple[Tensor, Tensor]:
-    out = torch.empty_like(w)
-    return out, torch.tensor(_scaled_signs(rows(w), flat(scale), squared, rows(out)), dtype=w.dtype)
+        difference = abs(x) - scale
+        total += abs(difference)
+        beyond += float32(1.0) if difference > float32(0.0) else float32(0.0)
+        short += float32(1.0) if difference < float32(0.0) else float32(0.0)
+    return total, beyond - short
 
 
 @block
-def _pulled(grad, w, scale, by_distance, squared):
-    total, zero = float32(0.0), float32(0.0)
+def _signs_and_squares(w, scale, out):
+    total, beyond = float32(0.0), float32(0.0)
     for i in range(len(w)):
         x = w[i]
-        beyond = abs(x) - scale
-        if not squared:
-            beyond = float32(beyond > zero) - float32(beyond < zero)
-        total += beyond
-        pull = by_distance * beyond
-        grad[i] += (pull if x >= zero else -pull)
+        out[i] = float32(1.0) if x >= float32(0.0) else float32(-1.0)
+        difference = abs(x) - scale
+        total += difference * difference
+        beyond += difference
+    return total, float32(2.0) * beyond
+
+
+@loop("f8(f4[:, ::1], f4[::1], b1, f4[:, ::1], f4[::1])")
+def _scaled_signs(w, scale, squared, out, slopes):
+    total = 0.0
+    for i in range(w.shape[0]):
+        slope = 0.0
+        for start in range(0, w.shape[1], BLOCK):
+            stop = start + BLOCK
+            if squared:
+                more, steeper = _signs_and_squares(w[i, start:stop], scale[i], out[i, start:stop])
+            else:
+                more, steeper = _signs_and_distance(w[i, start:stop], scale[i], out[i, start:stop])
+            total += more
+            slope += steeper
+        slopes[i] = slope
     return total
 
 
-@loop("void(f4[:, ::1], f4[:, ::1], f4[::1], f4, b1, f4[::1])")
-def _scaled_signs_gradient(grad, w, scale, by_distance, squared, by_scale):
+def scaled_signs(w: Tensor, scale: Tensor, squared: bool) -> tuple[Tensor, Tensor, Tensor]:
+    out, slopes = torch.empty_like(w), torch.empty_like(scale)
+    total = _scaled_signs(rows(w), flat(scale), squared, rows(out), flat(slopes))
+    return out, torch.tensor(total, dtype=w.dtype), slopes
+
+
+@inline
+def _pull(grad, w, scale, rate):
+    for i in range(len(w)):
+        x = w[i]
+        difference = abs(x) - scale
+        pull = rate if difference > float32(0.0) else float32(0.0)
+        pull = -rate if difference < float32(0.0) else pull
+        grad[i] += pull if x >= float32(0.0) else -pull
+
+
+@inline
+def _pull_by_distance(grad, w, scale, rate):
+    for i in range(len(w)):
+        x = w[i]
+        pull = rate * (abs(x) - scale)
+        grad[i] += pull if x >= float32(0.0) else -pull
+
+
+@loop("void(f4[:, ::1], f4[:, ::1], f4[::1], f4, b1)")
+def _pulled_to_scales(grad, w, scale, rate, squared):
     for i in range(w.shape[0]):
-        total = 0.0
-        for start in range(0, w.shape[1], BLOCK):
-            stop = start + BLOCK
-            total += _pulled(grad[i, start:stop], w[i, start:stop], scale[i], by_distance, squared)
-        by_scale[i] = -by_distance * total
+        if squared:
+            _pull_by_distance(grad[i], w[i], scale[i], rate)
+        else:
+            _pull(grad[i], w[i], scale[i], rate)
 
 
-def scaled_signs_gradient(by_signs: Tensor, w: Tensor, scale: Tensor, by_distance: Tensor, squared: bool
-                          ) -> tuple[Tensor, Tensor]:
-    by_scale = torch.empty_like(scale)
-    slope = float(by_distance) * (2.0 if squared else 1.0)
-    _scaled_signs_gradient(rows(by_signs), rows(w), flat(scale), slope, squared, flat(by_scale))
-    return by_signs, by_scale
+def pulled_to_scales(by_signs: Tensor, w: Tensor, scale: Tensor, rate: Tensor, squared: bool) -> Tensor:
+    _pulled_to_scales(rows(by_signs), rows(w), flat(scale), float(rate) * (2.0 if squared else 1.0), squared)
+    return by_signs
 
 
 @loop("void(f4[::1], f4[::1], f4, f4[::1])")

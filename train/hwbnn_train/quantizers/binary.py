@@ -49,6 +49,8 @@ class Sign(Quantizer):
         Half-width of the range around 0 in which the gradient passes.
     """
 
+    short = True
+
     def __init__(self, window: float = math.inf):
         if not window > 0:
             raise ValueError(f"Sign window must be positive, not {window!r}")

@@ -47,6 +47,8 @@ class States(Quantizer):
         The space: 1 is ternary, 0 binary.
     """
 
+    short = True
+
     def __init__(self, n: int = 1):
         super().__init__()
         self.levels, self.n = space(n), n
@@ -149,6 +151,8 @@ class Steps(Quantizer):
         ``rectangular`` or ``triangular``.
     """
 
+    short = True
+
     def __init__(self, n: int = 1, *, r: float = 0.5, a: float = 0.5, window: str = "rectangular"):
         levels = space(n)
         if n == 0:
@@ -229,6 +233,7 @@ class TernaryTanh(Steps):
     """
 
     beta: Tensor
+    short = False  # while it is soft
 
     def __init__(self, beta: float = 3.0):
         if not 0 < beta < math.inf:

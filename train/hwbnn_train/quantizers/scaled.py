@@ -75,11 +75,6 @@ def _mean_magnitudes(w: Tensor) -> Tensor:
     return _row_sums(w).div_(w[0].numel()).clamp_(min=1e-12)
 
 
-def _row_dots(x: Tensor, y: Tensor) -> Tensor:
-    """Return the sum of products of each filter, shaped to broadcast against the weights."""
-    return (x * y).sum(dim=tuple(range(1, x.ndim)), keepdim=True)
-
-
 @fused("binary")
 def _mean_signs(w: Tensor) -> tuple[Tensor, Tensor]:
     """Return the signs of weights, and the sum of magnitudes of each filter."""
@@ -108,22 +103,19 @@ class _MeanFactors(torch.autograd.Function):
 
 
 @fused("binary")
-def _scaled_signs(w: Tensor, scale: Tensor, squared: bool) -> tuple[Tensor, Tensor]:
-    """Return the signs of weights, and the sum of ``|scale - |w||`` or of its squares."""
-    signs = sign(w)
-    difference = torch.addcmul(w, signs, scale, value=-1).flatten()  # sign(w) (|w| - scale)
-    return signs, torch.dot(difference, difference if squared else difference.sgn())
+def _scaled_signs(w: Tensor, scale: Tensor, squared: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the signs of weights, the sum of ``|scale - |w||`` or of its squares, and minus its slope by the scale."""
+    difference = w.abs().sub_(scale)
+    slope = difference.mul(2.0) if squared else difference.sgn()
+    by_filter = slope.sum(dim=tuple(range(1, w.ndim)), keepdim=True)
+    return sign(w), (difference.square_() if squared else difference.abs_()).sum(), by_filter
 
 
 @fused("binary")
-def _scaled_signs_gradient(by_signs: Tensor, w: Tensor, scale: Tensor, by_distance: Tensor, squared: bool
-                           ) -> tuple[Tensor, Tensor]:
-    """Return the gradients by the weights, possibly in the memory of ``by_signs``, and by the scale."""
-    signs = sign(w)
-    difference = torch.addcmul(w, signs, scale, value=-1)
-    slope = difference.mul_(2.0) if squared else difference.sgn_()
-    by_scale = -by_distance * _row_dots(slope, signs)
-    return slope.mul_(by_distance).add_(by_signs), by_scale
+def _pulled_to_scales(by_signs: Tensor, w: Tensor, scale: Tensor, rate: Tensor, squared: bool) -> Tensor:
+    """Return the gradient by the weights with that of ``rate`` times the sum, possibly in ``by_signs``."""
+    difference = torch.addcmul(w, sign(w), scale, value=-1)  # sign(w) (|w| - scale)
+    return (difference.mul_(2.0) if squared else difference.sgn_()).mul_(rate).add_(by_signs)
 
 
 class _ScaledFactors(torch.autograd.Function):
@@ -136,17 +128,18 @@ class _ScaledFactors(torch.autograd.Function):
     def forward(ctx, w, alpha, rate, squared, spent):
         scale = _at_least(alpha, w)
         ctx.rate, ctx.squared, ctx.spent = rate, squared, spent
-        ctx.save_for_backward(w, alpha, scale)
-        signs, distance = _scaled_signs(w, scale, squared)
+        signs, distance, slopes = _scaled_signs(w, scale, squared)
+        ctx.save_for_backward(w, alpha, scale, slopes)
         return signs, scale, distance.mul_(rate)
 
     @staticmethod
     def backward(ctx, by_signs, by_scale, by_distance):
-        w, alpha, scale = ctx.saved_tensors
+        w, alpha, scale, slopes = ctx.saved_tensors
         ctx.spent.append(True)
-        by_w, pulled = _scaled_signs_gradient(by_signs, w, scale, ctx.rate * by_distance, ctx.squared)
+        rate = ctx.rate * by_distance
+        by_w = _pulled_to_scales(by_signs, w, scale, rate, ctx.squared)
         # with a least scale of 1e-6: the sign of alpha, which is that of alpha / scale, rounded towards 0
-        by_alpha = pulled.add_(by_scale).view(-1)
+        by_alpha = torch.addcmul(by_scale, slopes, rate, value=-1).view(-1)
         return by_w, by_alpha.mul_(alpha.div(scale.view(-1)).trunc_()), None, None, None
 
 
