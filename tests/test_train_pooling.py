@@ -1,4 +1,6 @@
-"""Pooling in passes of our own is torch's, bit for bit; so are products of what bfloat16 holds."""
+"""Pooling in passes of our own is torch's, bit for bit; so are convolutions pooled at once, and those in bfloat16."""
+
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -7,8 +9,9 @@ from torch.nn import functional
 
 from hwbnn_train import layers
 from hwbnn_train.layers import QuantConv2d
-from hwbnn_train.pooling import MaxPool2d
-from hwbnn_train.quantizers import Sign, States, Steps, TernaryWeights, Uniform
+from hwbnn_train.models import ConvNet
+from hwbnn_train.pooling import MaxPool2d, is_one_pass
+from hwbnn_train.quantizers import MeanScaledSign, Real, ScaledSign, Sign, States, Steps, TernaryWeights, Uniform
 
 
 def images(height, width, channels=24, seed=0, special=True):
@@ -57,6 +60,70 @@ def test_other_pooling_is_left_to_torch(layer, x):
     plain = nn.MaxPool2d(layer.kernel_size, layer.stride, layer.padding, layer.dilation, ceil_mode=layer.ceil_mode)
     for own, torchs in zip(value_and_gradient(layer, x), value_and_gradient(plain, x), strict=True):
         assert torch.equal(own.nan_to_num(9.0), torchs.nan_to_num(9.0))
+
+
+def first_layers(weight=None, input=None, *, channels=1, kernel=3, padding=1, pool=None, **options):
+    torch.manual_seed(3)
+    layer = QuantConv2d(channels, 24, kernel, padding=padding, weight=weight or Sign(), input=input or Uniform(8),
+                        **options)
+    with torch.no_grad():
+        layer.quantize_weight.initialize(layer.weight)
+    return ConvNet(OrderedDict(conv=layer, pool=pool or MaxPool2d(2), flatten=nn.Flatten()))
+
+
+def value_and_gradients(model, x):
+    for parameter in model.parameters():
+        parameter.grad = None
+    y = model(x)
+    y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(1)))
+    return y, [parameter.grad for parameter in model.parameters()]
+
+
+def watched(model):
+    model[0].register_forward_hook(lambda *_: None)
+    return model
+
+
+@pytest.mark.parametrize("weight", [Sign(), States(1), Real(), ScaledSign(24), MeanScaledSign()], ids=str)
+@pytest.mark.parametrize("channels,kernel,padding,size", [
+    (1, 3, 1, (28, 28)), (1, 3, 0, (28, 28)), (1, 5, 2, (13, 18)), (3, 3, 1, (17, 12)), (1, (3, 2), (0, 1), (15, 15)),
+])
+def test_convolution_and_pooling_in_one_pass_are_the_two(weight, channels, kernel, padding, size):
+    pytest.importorskip("numba")
+    x = torch.randint(256, (7, channels, *size), generator=torch.Generator().manual_seed(2)).float()
+    model = first_layers(weight, channels=channels, kernel=kernel, padding=padding)
+    assert is_one_pass(model[0], model[1], x)
+    y, gradients = value_and_gradients(model, x)
+    assert not is_one_pass(*watched(model)[:2], x)
+    expected, expected_gradients = value_and_gradients(model, x)
+    if isinstance(weight, Sign | States):
+        assert torch.equal(y, expected)  # sums of integers
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-3)
+    for mine, torchs in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-4, atol=1e-2 * float(torchs.abs().max()))
+
+
+IMAGES = torch.zeros(8, 1, 28, 28)
+
+
+@pytest.mark.parametrize("model,x", [
+    (first_layers(), IMAGES.double()),
+    (first_layers(), IMAGES.clone().requires_grad_()),
+    (first_layers(), IMAGES.transpose(2, 3)[:, :, ::2]),
+    (first_layers(), IMAGES[:1, :, :8, :8]),
+    (first_layers(channels=4), IMAGES.repeat(1, 4, 1, 1)),
+    (first_layers(bias=True), IMAGES),
+    (first_layers(stride=2), IMAGES),
+    (first_layers(gradient=nn.Identity()), IMAGES),
+    (first_layers(error=nn.Identity()), IMAGES),
+    (first_layers(pool=MaxPool2d(3)), IMAGES),
+    (first_layers(pool=nn.MaxPool2d(2)), IMAGES),
+    (first_layers().eval(), IMAGES),
+    (watched(first_layers()), IMAGES),
+], ids=range(13))
+def test_one_after_the_other_where_one_pass_cannot_be(model, x):
+    pytest.importorskip("numba")
+    assert not is_one_pass(model[0], model[1], x)
 
 
 @pytest.fixture

@@ -218,7 +218,7 @@ class QuantConv2d(Quantized, nn.Conv2d):
 
     def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         how = (self.stride, self.padding, self.dilation, self.groups)
-        if x.device.type == "cpu" and self._is_narrow and x.ndim == 4 and not x.requires_grad:
+        if x.device.type == "cpu" and self.is_narrow and x.ndim == 4 and not x.requires_grad:
             return self._as_matrices(x, weights, bias)
         if x.device.type == "cpu" and self.training and self._is_short and x.dtype == torch.float32 and _has_bfloat16():
             y = functional.conv2d(x.bfloat16(), weights.bfloat16(), None, *how).float()
@@ -232,7 +232,7 @@ class QuantConv2d(Quantized, nn.Conv2d):
                 and self.quantize_gradient is None and self.quantize_error is None)
 
     @property
-    def _is_narrow(self) -> bool:
+    def is_narrow(self) -> bool:
         """Whether an output has so few inputs that a CPU is several times faster with a product of matrices."""
         return (self.weight[0].numel() <= 32 and self.groups == 1 and self.dilation == (1, 1)
                 and self.padding_mode == "zeros" and not isinstance(self.padding, str))

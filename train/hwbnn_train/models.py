@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hwbnn_train.layers import QuantConv2d, QuantLinear
-from hwbnn_train.pooling import MaxPool2d
+from hwbnn_train.pooling import MaxPool2d, is_one_pass, pooled_convolution
 from hwbnn_train.quantizers import Quantizer
 
-__all__ = ["batch_norm", "convnet", "mlp"]
+__all__ = ["ConvNet", "batch_norm", "convnet", "mlp"]
 
 
 def batch_norm(channels: int, axes: int) -> nn.Module:
@@ -92,7 +92,18 @@ def convnet(shape: tuple[int, int, int], channels: Sequence[int], hidden: Sequen
         layers[f"fc{number}"] = layer(fan_in, fan_out, activation())
         _add(layers, f"fc{number}_bn", norm(fan_out, 0))
     # channels innermost: pooling on a CPU is then eight times faster
-    return nn.Sequential(layers).to(memory_format=torch.channels_last)
+    return ConvNet(layers).to(memory_format=torch.channels_last)
+
+
+class ConvNet(nn.Sequential):
+    """Layers one after another; a training takes a first convolution and its pooling as one, where that is faster."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        first, second, *others = self
+        x = pooled_convolution(first, input) if is_one_pass(first, second, input) else second(first(input))
+        for layer in others:
+            x = layer(x)
+        return x
 
 
 def _add(layers: OrderedDict[str, nn.Module], name: str, layer: nn.Module | None) -> None:
