@@ -239,8 +239,8 @@ def table() -> None:
     """Write training.md from the runs that are finished."""
     ratios = _ratios()
     lines = ["# Accuracy and cost of training", "",
-             "Made by `python benchmarks/training.py`. MNIST, 784-3x512-10 or a convolutional network of 54,576",
-             "weights, 20 epochs, 8-bit pixels; test accuracy in percent at the epoch that is best on 5,000 held-out",
+             "Made by `python benchmarks/training.py`. MNIST, 784-3x512-10 in 20 epochs or a convolutional network of",
+             "58,608 weights in 32, 8-bit pixels; test accuracy in percent at the epoch that is best on 5,000 held-out",
              "training images, mean and range over the seeds. Processor minutes: of a run that was not interrupted.",
              "Step: median processor time of a training step over that of the same network with real numbers, in",
              "turns, one thread. Papers' figures are test errors of their own, larger networks.", "",
