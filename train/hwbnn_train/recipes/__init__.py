@@ -32,7 +32,7 @@ _SMALL_CONVNET = {"channels": (48, 52, 64), "hidden": (), "epochs": 32}  # 59 th
 RECIPES: dict[str, Recipe] = {r.name: r for r in (
     Digits(),
     BinaryNet(),
-    BinaryNet(name="mnist-conv", **_SMALL_CONVNET),
+    BinaryNet(name="mnist-conv", lr_end=3e-4, averaging=0.9997, **_SMALL_CONVNET),
     ShiftBinaryNet(),
     BinaryConnect(),
     BinaryConnect(name="binaryconnect-stochastic-mlp", mode="stochastic"),
