@@ -20,8 +20,8 @@ class BinaryNet(Network):
     small convolutional network is ours.
 
     What is deployed is the mean of the real weights over about the last four epochs (2,000 steps), binarized: on the
-    validation split the loss falls by about 5 %. It lets the rate stay high where a network is too small for its task:
-    that of ``mnist-conv`` falls to a tenth only, and in ten epochs the validation loss came to 0.0105 instead of 0.0133.
+    validation split the loss falls by about 5 %. Where a network is too small for its task it lets the rate stay high:
+    that of ``mnist-conv`` falls to a tenth only; in ten epochs the validation loss came to 0.0105 instead of 0.0133.
 
     Parameters
     ----------
