@@ -14,7 +14,7 @@ def agree(folder, model, x, *, simulated=0):
     """Hold torch, qonnx's executor and golden to each other on all images ``x``, and the hardware to golden on some."""
     settle(model.eval())
     proto = export(model, x.shape[1:])
-    assert compare(model, proto, x) <= 1e-4
+    assert compare(model, proto, x).difference <= 1e-4
     (folder / "model.onnx").write_bytes(proto.SerializeToString())
     net = load_onnx(folder / "model.onnx")
     logits = execute(proto, x)

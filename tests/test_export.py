@@ -53,7 +53,7 @@ def test_qonnx_computes_what_torch_computes(seed, pixels, depth, classes):
     got = execute(proto, x)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
     assert np.array_equal(got.argmax(axis=1), expected.argmax(axis=1))
-    assert compare(model, proto, x) == np.abs(got - expected).max()
+    assert compare(model, proto, x).difference == np.abs(got - expected).max()
 
 
 def test_model_is_valid_and_runs_as_it_is():
@@ -93,7 +93,7 @@ def test_layer_that_comes_twice():
     act = Sign()
     model = nn.Sequential(act, QuantLinear(4, 4, weight=Sign()), act, QuantLinear(4, 2, weight=Sign())).eval()
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    assert compare(model, export(model, (4,)), x) == 0
+    assert compare(model, export(model, (4,)), x) == (0, 0)
 
 
 def test_model_without_layers():
@@ -112,7 +112,7 @@ def test_layer_bias_standalone_quantizer_and_plain_batch_norm():
     proto = export(model, (6,))
     assert [n.op_type for n in proto.graph.node] == ["Quant", "Quant", "MatMul", "Mul", "Add", "BatchNormalization",
                                                      "BipolarQuant"]
-    assert compare(model, proto, x) <= 1e-5
+    assert compare(model, proto, x).difference <= 1e-5
 
 
 def test_convolutions_of_every_kind():
@@ -128,7 +128,7 @@ def test_convolutions_of_every_kind():
     x = np.random.default_rng(0).integers(0, 4, (10, 2, 7, 7)).astype(np.float32)
     proto = export(model, (2, 7, 7))
     onnx.checker.check_model(proto, full_check=True)
-    assert compare(model, proto, x) <= 1e-5
+    assert compare(model, proto, x).difference <= 1e-5
 
 
 @pytest.mark.parametrize(("levels", "bits", "signed", "narrow"), [

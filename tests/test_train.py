@@ -142,9 +142,14 @@ def test_failures_leave_the_result(finished, tmp_path, monkeypatch):
         raise RuntimeError("differs")
 
     monkeypatch.setattr(training, "compare", different)
-    with pytest.raises(RuntimeError, match=r"^differs$"):
+    message = (f"differs; the trained network is kept in {tmp_path / 'checkpoint.pt'}, from which --resume goes on, "
+               f"and earlier results are as they were")
+    with pytest.raises(RuntimeError, match=f"^{re.escape(message)}$"):
         hwbnn_train.train(SMALL, tmp_path, epochs=1, seed=2, progress=False)
     assert files(tmp_path) == before
+    monkeypatch.undo()
+    hwbnn_train.train(SMALL, tmp_path, epochs=1, seed=2, resume=True, progress=False)
+    assert files(tmp_path) != before
 
 
 def test_full_disk(tmp_path, monkeypatch):
@@ -215,10 +220,11 @@ def test_real_weights_are_reported_apart(tmp_path):
 
 
 def test_unknown_recipe(tmp_path):
-    message = f"Recipe must be one of {', '.join(RECIPES)}, not 'digit-mlp'; did you mean 'digits-mlp'?"
+    message = ("Recipe must be one that hwbnn has, not 'digit-mlp'; did you mean 'digits-mlp'? `hwbnn train --list` "
+               "names all")
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         hwbnn_train.train("digit-mlp", tmp_path)
-    with pytest.raises(UserError, match=r"^Recipe must be one of .*, not 'zzz'$"):
+    with pytest.raises(UserError, match=r"^Recipe must be one that hwbnn has, not 'zzz'; `hwbnn train --list` .*$"):
         hwbnn_train.train("zzz", tmp_path)
 
 
@@ -259,4 +265,4 @@ def test_digits_reach_95_percent(tmp_path):
         model = recipe("digits-mlp").model((64,), 10)
         model.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["best"]["model"])
         hwbnn_train.settle(model.eval())
-        assert hwbnn_train.compare(model, onnx.load(tmp_path / "model.onnx"), x) <= 1e-5
+        assert hwbnn_train.compare(model, onnx.load(tmp_path / "model.onnx"), x).difference <= 1e-5

@@ -46,7 +46,7 @@ def test_converted_network_trains_and_exports():
     quantized(x).sum().backward()
     assert all(p.grad is not None for p in quantized.parameters())
     proto = export(quantized.eval(), (1, 8, 8))
-    assert compare(quantized, proto, x.numpy()) <= 1e-4
+    assert compare(quantized, proto, x.numpy()).difference <= 1e-4
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 

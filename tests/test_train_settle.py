@@ -8,7 +8,7 @@ from torch import nn
 
 from hwbnn_train.layers import QuantConv2d, QuantLinear
 from hwbnn_train.quantizers import Real, ScaledSign, Sign, Steps, Uniform
-from hwbnn_train.settle import decisions, settle
+from hwbnn_train.settle import activations, decisions, settle
 
 
 def network(quantizer, *, means, gains, weight=None):
@@ -43,11 +43,11 @@ def test_decisions_of_steps():
 def test_points_on_integers_are_moved_and_others_stay():
     model = network(Sign(), means=[3.0, -2.0, 0.4, 5.0 + 1e-6], gains=[1.0, -2.0, 1.0, 0.5])
     before = model[1].running_mean.clone()
-    assert settle(model) == 3
+    assert settle(model) == (3, 0)
     moved = (points(model) - points(model).round()).abs()
     assert (moved > 1e-6).all() and (moved[[0, 1, 3]] < 1e-4).all()
     assert model[1].running_mean[2] == before[2]
-    assert settle(model) == 0
+    assert settle(model) == (0, 0)
 
 
 def test_clear_decisions_stay_as_they_are():
@@ -61,7 +61,7 @@ def test_clear_decisions_stay_as_they_are():
         sums = model[0](x).double()
         scaled = (sums - exact) * model[1].weight.double()
         clear = ((scaled[..., None] - decisions(Uniform(2))).abs() > 1e-4).all(dim=-1)
-        assert settle(model) > 0
+        assert settle(model).moved > 0
         assert torch.equal(model(x)[clear], before[clear]) and clear.float().mean() > 0.9
 
 
@@ -79,7 +79,7 @@ def test_scales_of_weights_and_inputs_are_steps():
     scaled = ScaledSign(2)
     model = network(Sign(), means=[0.9, 1.0], gains=[1.0, 1.0], weight=scaled)
     scaled.alpha.data = torch.tensor([0.3, 0.3])
-    assert settle(model) == 1  # 0.9 is three steps, 1.0 none
+    assert settle(model) == (1, 0)  # 0.9 is three steps, 1.0 none
 
 
 @pytest.mark.parametrize("model", [
@@ -91,14 +91,31 @@ def test_scales_of_weights_and_inputs_are_steps():
     nn.Sequential(QuantLinear(2, 2, weight=Sign(), input=Sign()), nn.ReLU(), nn.BatchNorm1d(2), Sign()),
 ])
 def test_what_is_not_a_cut_integer_is_left_alone(model):
-    assert settle(model.eval()) == 0
+    assert settle(model.eval()) == (0, 0)
 
 
 def test_convolutions_and_inputs_of_the_next_layer():
     first = nn.Sequential(Sign(), QuantConv2d(1, 2, 3, weight=Sign()), nn.MaxPool2d(2))
     model = nn.Sequential(first, nn.BatchNorm2d(2), nn.Flatten(), QuantLinear(8, 3, weight=Sign(), input=Sign()))
-    assert settle(model.eval()) == 2
+    assert settle(model.eval()) == (2, 0)
 
 
 def test_gain_of_zero_decides_nothing():
-    assert settle(network(Sign(), means=[1.0], gains=[0.0])) == 0
+    assert settle(network(Sign(), means=[1.0], gains=[0.0])) == (0, 0)
+
+
+def test_channel_that_cannot_be_cleared_is_counted():
+    """At a million the margin is more than half a step."""
+    model = network(Sign(), means=[3.0, 1e6, 0.5], gains=[1.0, 1.0, 1.0])
+    assert settle(model) == (1, 1)
+    assert model[1].running_mean[1] == 1e6
+    assert settle(model) == (0, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rounding_is_that_of_the_terms(channels):
+    model = network(Uniform(2), means=[100.0] * channels, gains=[0.5] * channels)
+    (_, nothing), (quantizer, sums) = activations(model)
+    assert nothing is None and quantizer is model[3]
+    expected = [2e-6 * (0.5 * 101 + (cut + 50) + cut) for cut in (0.5, 1.5, 2.5)]
+    assert torch.allclose(sums.rounding(decisions(quantizer)), torch.tensor([expected] * channels).double())

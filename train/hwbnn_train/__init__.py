@@ -8,9 +8,10 @@ A network of your own: build it from :mod:`~hwbnn_train.layers` and :mod:`~hwbnn
 loop and an optimizer from :mod:`~hwbnn_train.optimizers`, and hand it to :func:`export`.
 """
 
+from hwbnn_train.comparison import compare, execute
 from hwbnn_train.convert import convert
 from hwbnn_train.diagnostics import diagnose
-from hwbnn_train.export import compare, execute, export
+from hwbnn_train.export import export
 from hwbnn_train.layers import QuantConv2d, QuantLinear
 from hwbnn_train.plots import plot
 from hwbnn_train.quantizers import Grid, Quantizer, Sign, Uniform

@@ -15,6 +15,7 @@ from hwbnn.errors import UserError
 __all__ = ["Checkpoint", "load", "save"]
 
 _FORMAT = 2
+_TELLING = ("name", "data", "epochs", "seed")  # the first to be named of several that differ
 
 
 @dataclass
@@ -24,7 +25,8 @@ class Checkpoint:
     Parameters
     ----------
     config : :class:`dict`
-        The recipe's fields, and the seed.
+        The recipe's fields, the seed, and what else must be the same to go on: ``contents`` tells the data, and is
+        not in checkpoints of earlier versions.
     epoch : :class:`int`
         Complete epochs.
     model, optimizer, average : :class:`dict`
@@ -75,9 +77,11 @@ def load(path: Path, config: dict[str, Any]) -> Checkpoint:
                         f"train without --resume")
     del content["format"]
     checkpoint = Checkpoint(**content)
-    for key in sorted(config.keys() | checkpoint.config.keys()):
-        asked, stored = config.get(key), checkpoint.config.get(key)
+    stored_config = {"contents": config.get("contents"), **checkpoint.config}
+    for key in dict.fromkeys((*_TELLING, *sorted(config.keys() | stored_config.keys()))):
+        asked, stored = config.get(key), stored_config.get(key)
         if asked != stored:
             raise UserError(f"Resumed training must have the configuration of {path}, whose {key} is "
                             f"{json.dumps(stored)}, not {json.dumps(asked)}; train without --resume to start anew")
+    checkpoint.config = config
     return checkpoint

@@ -1,7 +1,7 @@
-"""A torch network as QONNX: readable names, integer-valued weights behind explicit quantizers, and a check.
+"""A torch network as QONNX: readable names, and integer-valued weights behind explicit quantizers.
 
 Only a sequence of known layers can be exported; every layer that has no meaning in hardware is refused by name.
-What is written is checked by :func:`compare` against torch with qonnx's own executor.
+:func:`hwbnn_train.comparison.compare` checks what is written.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from hwbnn_train.quantizers import Grid, Quantizer
 from hwbnn_train.recurrent import LanguageModel, Recurrent
 from hwbnn_train.shift import ShiftBatchNorm, ap2
 
-__all__ = ["compare", "execute", "export"]
+__all__ = ["export"]
 
 QONNX_DOMAIN = "qonnx.custom_op.general"
 OPSET = 13
@@ -295,37 +295,3 @@ def _(layer: ShiftBatchNorm, name: str, graph: _Graph) -> None:
 def _check_finite(tensor: Tensor, name: str) -> None:
     if not bool(torch.isfinite(tensor).all()):
         raise UserError(f"Tensor {name} must be finite to become hardware, and it is not")
-
-
-def execute(proto: onnx.ModelProto, x: NDArray) -> NDArray[np.float32]:
-    """Return the logits that qonnx's executor gives for the images ``x`` (N x ...), all in one batch."""
-    from qonnx.core.modelwrapper import ModelWrapper  # lazy: slow to import, and only needed to check
-    from qonnx.core.onnx_exec import execute_onnx
-    from qonnx.transformation.change_batchsize import ChangeBatchSize
-    from qonnx.transformation.infer_shapes import InferShapes
-
-    model = ModelWrapper(proto, make_deepcopy=True).transform(ChangeBatchSize(len(x))).transform(InferShapes())
-    model.check_all_tensor_shapes_specified(fix_missing_init_shape=True)
-    return execute_onnx(model, {"images": np.asarray(x, np.float32)})["logits"]
-
-
-def compare(model: nn.Module, proto: onnx.ModelProto, x: NDArray, *, tolerance: float = 1e-5) -> float:
-    """Return the largest difference between the logits of torch and of qonnx's executor on ``x``.
-
-    Raises
-    ------
-    RuntimeError
-        If a logit differs by more than ``tolerance`` (absolute, and relative to its size) or a class differs: a
-        defect of the exporter, or an accumulator so near to a threshold that float rounding decides.
-    """
-    model.eval()
-    with torch.no_grad():
-        expected = model(torch.as_tensor(np.asarray(x, np.float32))).numpy()
-    got = execute(proto, x)
-    difference = np.abs(got - expected)
-    if not np.all(difference <= tolerance * (1 + np.abs(expected))) \
-            or np.any(got.argmax(axis=1) != expected.argmax(axis=1)):
-        image = int(difference.max(axis=1).argmax())
-        raise RuntimeError(f"Exported model must give torch's logits, and on image {image} they differ by "
-                           f"{difference.max()}")
-    return float(difference.max())

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,12 +62,15 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
     place : Place
         Which process this is. All of them must call this with equal models; each trains on its share of every batch,
         and they end with equal models.
+
+    Raises
+    ------
+    UserError
+        What :meth:`~hwbnn_train.recipe.Recipe.check` says; another configuration's checkpoint; numbers that are not
+        finite; no epoch that can be deployed.
     """
     x, y = train
-    if recipe.batch > len(x):
-        raise ValueError(f"Recipe batch must be at most the {len(x)} training images, not {recipe.batch}")
-    if recipe.batch % place.processes:
-        raise UserError(f"Recipe batch must be a multiple of the {place.processes} processes, not {recipe.batch}")
+    recipe.check(len(x), place.processes)
     loss_of = LOSSES[recipe.loss]
     optimizer = recipe.optimizer(model)
     average = Average(model, recipe.averaging) if recipe.averaging else None
@@ -124,7 +128,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
 
         state.epoch = epoch + 1
         score = list(recipe.score(accuracy, validation_loss))
-        if recipe.ready(model) and score > state.best["score"]:
+        if recipe.ready(model) and all(map(math.isfinite, score)) and score > state.best["score"]:
             state.best = {"epoch": epoch + 1, "score": score, "accuracy": accuracy, "loss": validation_loss,
                           "model": {name: tensor.clone() for name, tensor in deployed.state_dict().items()}}
         state.model, state.optimizer = model.state_dict(), optimizer.state_dict()
@@ -148,4 +152,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
                     writer.add_scalar(f"angle/{found.name}", found.angle, epoch + 1)
                     writer.add_scalar(f"proportionality/{found.name}", found.proportionality, epoch + 1)
         report({**measured, "best epoch": state.best["epoch"], "best accuracy": state.best["accuracy"]})
+    if not state.best["model"]:
+        raise UserError(f"Training must have an epoch that can be deployed and whose loss on the validation split is "
+                        f"finite, and none of {recipe.epochs} is; {file} is kept")
     return state

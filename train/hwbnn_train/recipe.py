@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from hwbnn.errors import UserError
 from hwbnn_train.adam import Adam
 from hwbnn_train.losses import LOSSES, penalty
 from hwbnn_train.optimizers import parameter_groups
@@ -87,6 +88,14 @@ class Recipe:
                              f"lr_end={self.lr_end!r}")
         if self.loss not in LOSSES:
             raise ValueError(f"Recipe loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+
+    def check(self, examples: int, processes: int = 1) -> None:
+        """Raise :class:`UserError` where a training on so many examples, by so many processes, cannot succeed."""
+        if self.batch > examples:
+            raise UserError(f"Recipe batch must be at most the {examples} training "
+                            f"{'sequences' if self.text else 'images'}, not {self.batch}")
+        if self.batch % processes:
+            raise UserError(f"Recipe batch must be a multiple of the {processes} processes, not {self.batch}")
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the untrained network for images of ``shape`` (without batch)."""

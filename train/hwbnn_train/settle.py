@@ -7,6 +7,7 @@ network mean the same everywhere.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from hwbnn_train.layers import Quantized
 from hwbnn_train.quantizers import Quantizer
 
-__all__ = ["decisions", "settle"]
+__all__ = ["Settled", "Sums", "activations", "decisions", "settle"]
+
+_MARGIN = 2e-6  # float32 rounds at 6e-8, a few times over
 
 _PASSED = (nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 
@@ -29,31 +32,51 @@ def decisions(quantizer: Quantizer) -> Tensor:
     return (levels + grid.levels.step / 2) * grid.scale.double()
 
 
-@torch.no_grad()
-def settle(model: nn.Sequential, *, margin: float = 2e-6) -> int:
-    """Move decision points that lie too near to an integer, through the running means; return how many channels moved.
+class Settled(NamedTuple):
+    """How many channels :func:`settle` moved, and how many it could not bring away from every integer."""
 
-    A channel is moved by the least amount that brings all its decision points ``margin`` times the size of its sums
-    away from every integer, without carrying a clear one across an integer: decisions of exact arithmetic stay as
-    they are, except those at points that coincide with an integer.
+    moved: int
+    unclear: int
 
-    Parameters
-    ----------
-    model : Sequential
-        In evaluation mode. Only ``layer, batch normalization, quantizer`` in this order is looked at, with pooling,
-        flattening and dropout anywhere between.
-    margin : :class:`float`
-        Relative to the sums; float32 rounds at 6e-8, a few times over.
+
+class Sums(NamedTuple):
+    """What a quantizer behind batch normalization reads: integers times ``step``, one or one per channel, normalized.
     """
-    moved = 0
+
+    norm: nn.BatchNorm1d | nn.BatchNorm2d
+    step: Tensor
+
+    def line(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean, slope and offset of each channel: ``(sum - mean) * slope + offset`` is what is read."""
+        norm = self.norm
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None and variance is not None  # batch normalization without them is refused by the export
+        ones = torch.ones(len(mean), dtype=torch.float64)
+        gain = ones if norm.weight is None else norm.weight.double()
+        offset = 0 * ones if norm.bias is None else norm.bias.double()
+        return mean.double(), gain / (variance.double() + norm.eps).sqrt(), offset
+
+    @torch.no_grad()
+    def rounding(self, cuts: Tensor) -> Tensor:
+        """Return, channels x cuts, how far from a cut float rounding may carry what is read; generously."""
+        mean, slope, offset = (values[:, None] for values in self.line())
+        terms = slope.abs() * (self.step.reshape(-1, 1) + mean.abs()) + (cuts - offset + slope * mean).abs()
+        return _MARGIN * (terms + cuts.abs())
+
+
+def activations(model: nn.Sequential) -> Iterator[tuple[Quantizer, Sums | None]]:
+    """Yield the quantizers of activations in the order in which they are called.
+
+    With each comes what it reads, where that is ``layer, batch normalization, quantizer`` in this order, with pooling,
+    flattening and dropout anywhere between, and the layer has quantized inputs and weights and no bias.
+    """
     step: Tensor | None = None  # of the sums that reach the current layer
     norm: nn.BatchNorm1d | nn.BatchNorm2d | None = None
     values: Quantizer | None = None  # quantizer of the current values
     for module in _leaves(model):
         quantizer = module.quantize_input if isinstance(module, Quantized) else module
         if isinstance(quantizer, Quantizer):
-            if norm is not None and step is not None and quantizer.grid(torch.zeros(())).levels is not None:
-                moved += _move(norm, step, decisions(quantizer), margin)
+            yield quantizer, None if norm is None or step is None else Sums(norm, step)
             values = quantizer
         if isinstance(module, Quantized):
             step, norm = _step(module, values), None
@@ -62,7 +85,30 @@ def settle(model: nn.Sequential, *, margin: float = 2e-6) -> int:
             norm = module
         elif not isinstance(module, _PASSED):
             step = norm = None
-    return moved
+
+
+@torch.no_grad()
+def settle(model: nn.Sequential, *, margin: float = _MARGIN) -> Settled:
+    """Move decision points that lie too near to an integer, through the running means.
+
+    A channel is moved by the least amount that brings all its decision points ``margin`` times the size of its sums
+    away from every integer, without carrying a clear one across an integer: decisions of exact arithmetic stay as
+    they are, except those at points that coincide with an integer. A channel of very many decision points, or of very
+    large sums, may have no such amount; it stays, and is counted.
+
+    Parameters
+    ----------
+    model : Sequential
+        In evaluation mode. Only what :func:`activations` knows the sums of is looked at.
+    margin : :class:`float`
+        Relative to the sums.
+    """
+    moved = unclear = 0
+    for quantizer, sums in activations(model):
+        if sums is not None and quantizer.grid(torch.zeros(())).levels is not None:
+            found = _move(sums, decisions(quantizer), margin)
+            moved, unclear = moved + found.moved, unclear + found.unclear
+    return Settled(moved, unclear)
 
 
 def _leaves(model: nn.Sequential) -> Iterator[nn.Module]:
@@ -82,18 +128,14 @@ def _step(layer: Quantized, values: Quantizer | None) -> Tensor | None:
     return None if inputs.levels is None else (weights.scale.flatten() * inputs.scale).double()
 
 
-def _move(norm: nn.BatchNorm1d | nn.BatchNorm2d, step: Tensor, cuts: Tensor, margin: float) -> int:
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None and variance is not None  # batch normalization without them is refused by the export
-    gain = 1.0 if norm.weight is None else norm.weight.double()
-    offset = 0.0 if norm.bias is None else norm.bias.double()
-    slope = gain / (variance.double() + norm.eps).sqrt()
+def _move(sums: Sums, cuts: Tensor, margin: float) -> Settled:
+    mean, slope, offset = sums.line()
+    step = sums.step
     # decision points as sums, channels x cuts, counted in steps
-    points = ((cuts - torch.as_tensor(offset).reshape(-1, 1)) / slope.reshape(-1, 1) + mean.double()[:, None])
-    points = points / step.reshape(-1, 1)
-    size = margin * (1.0 + (mean.double() / step).abs()[:, None] + points.abs())
+    points = ((cuts - offset.reshape(-1, 1)) / slope.reshape(-1, 1) + mean[:, None]) / step.reshape(-1, 1)
+    size = margin * (1.0 + (mean / step).abs()[:, None] + points.abs())
     usable = points.isfinite() & (points.abs() < 2.0**24)  # a gain of 0 decides nothing; beyond this no sum goes
-    count = 0
+    moved = unclear = 0
     for channel in (usable & (_distance(points) < size)).any(dim=1).nonzero().flatten().tolist():
         p, room = points[channel][usable[channel]], size[channel][usable[channel]]
         clear = _distance(p) >= room
@@ -101,10 +143,12 @@ def _move(norm: nn.BatchNorm1d | nn.BatchNorm2d, step: Tensor, cuts: Tensor, mar
             shift = (k + 1) // 2 * float(room.max()) * (1 if k % 2 else -1)
             after = p + shift
             if bool((_distance(after) >= room).all()) and bool((after.floor() == p.floor())[clear].all()):
-                mean[channel] += shift * float(step.expand(len(points))[channel])
-                count += 1
+                sums.norm.running_mean[channel] += shift * float(step.expand(len(points))[channel])
+                moved += 1
                 break
-    return count
+        else:
+            unclear += 1
+    return Settled(moved, unclear)
 
 
 def _distance(points: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """``train``: a recipe's name in, a folder with an exported network and its figures out."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -24,9 +25,10 @@ from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
 from hwbnn_train import checkpoint as checkpoints
 from hwbnn_train import parallel
+from hwbnn_train.comparison import compare
 from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.evaluation import Data, evaluate, real_weights, recalibrate
-from hwbnn_train.export import compare, export
+from hwbnn_train.export import export
 from hwbnn_train.loop import fit
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.plots import plot
@@ -74,8 +76,10 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
     Raises
     ------
     UserError
-        Unknown recipe, missing data, another configuration's checkpoint, a loss that is not finite, a folder
-        that cannot be written.
+        Unknown recipe, missing data, a recipe that does not suit them or whose network cannot be exported, another
+        configuration's checkpoint, a loss that is not finite, a folder that cannot be written.
+    RuntimeError
+        The check of the export failed, which is a defect of this program; the checkpoint is kept.
     KeyboardInterrupt
         With a message that says how to go on; the checkpoint of the last complete epoch is kept.
     """
@@ -92,19 +96,26 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
                         f"{', '.join(fitting)}, not {chosen.data}")
     if not 0 <= seed < 2**63:
         raise UserError(f"Seed must be from 0 to 2^63-1, not {seed}")
-    splits = {split: _tensors(*datasets.load(chosen.data, split, data_root)) for split in ("train", "validation")}
+    loaded = {split: datasets.load(chosen.data, split, data_root) for split in ("train", "validation")}
+    splits = {split: _tensors(*arrays) for split, arrays in loaded.items()}
     shape, classes = tuple(splits["train"][0].shape[1:]), datasets.classes(chosen.data, data_root)
     directory = Path(output_dir)
     file = directory / "checkpoint.pt"
 
     with _reproducible(seed, chosen.threads), parallel.place(device) as place:
         config = {**chosen.config(), "seed": seed, "device": place.device.type, "processes": place.processes}
+        identity = {**config, "contents": _contents(loaded, classes)}
+        # before anything is written, and long before the training ends
         if resume:
-            checkpoints.load(file, config)  # before anything is written
+            checkpoints.load(file, identity)
+        chosen.check(len(splits["train"][0]), place.processes)
+        model = chosen.model(shape, classes)
+        if chosen.exported:
+            _check_exportable(model, shape)
         if place.is_first:
             _check_writable(directory)
         splits = {split: _to(data, place.device) for split, data in splits.items()}
-        model = chosen.model(shape, classes).to(place.device)
+        model = model.to(place.device)
         with _bar(chosen.epochs, progress and place.is_first) as report, _log(directory, resume, place) as writer:
             kept = resume  # whether there is a checkpoint of this training
 
@@ -114,7 +125,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
                 report(measured)
 
             try:
-                state = fit(model, chosen, splits["train"], splits["validation"], config=config, file=file,
+                state = fit(model, chosen, splits["train"], splits["validation"], config=identity, file=file,
                             resume=resume, writer=writer, report=note, place=place)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"Training was interrupted; go on with --resume, from {file}" if kept else
@@ -130,8 +141,12 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         model.load_state_dict(state.best["model"])
         settle(model.cpu().eval())  # the statistics of the real weights are gone
         images = splits["validation"][0][:1000].cpu()
-        exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else (
-            {"not_exported": _why_not(model, shape)}, None)
+        try:
+            exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else (
+                {"not_exported": _why_not(model, shape)}, None)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}; the trained network is kept in {file}, from which --resume goes on, and "
+                               f"earlier results are as they were") from error
         layers = [dataclasses.asdict(report) for report in diagnose(model, images)]
         drawing = plot(model, images)
 
@@ -147,7 +162,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         "seconds": round(state.seconds, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
         **exported,
-        "settled_channels": settled,
+        "settled_channels": settled.moved,
+        "unclear_channels": settled.unclear,
         "figures": chosen.figures(model),
         "layers": layers,
         "config": config,
@@ -172,9 +188,17 @@ def _export(model: torch.nn.Module, chosen: Recipe, shape: tuple[int, ...], accu
     """Return what to say about the exported and checked model, and its file's contents."""
     proto = export(model, shape, properties={"recipe": chosen.name, "data": chosen.data, "seed": seed,
                                              "accuracy_test": accuracy["test"]})
-    difference = compare(model, proto, splits["test"][0][:100].cpu().numpy())
+    images = splits["test"][0][:100].cpu().numpy()
+    found = compare(model, proto, images)
     content = proto.SerializeToString()
-    return {"export_difference": difference, "model_sha256": hashlib.sha256(content).hexdigest()}, content
+    return {"export_difference": found.difference, "export_images": len(images),
+            "export_images_differing": found.images, "model_sha256": hashlib.sha256(content).hexdigest()}, content
+
+
+def _check_exportable(model: torch.nn.Module, shape: tuple[int, ...]) -> None:
+    """Raise :class:`UserError` where an untrained model has a layer that cannot become hardware; change nothing."""
+    with torch.random.fork_rng([]):
+        export(copy.deepcopy(model).eval(), shape)
 
 
 def _why_not(model: torch.nn.Module, shape: tuple[int, ...]) -> str:
@@ -192,6 +216,16 @@ def _with_real_weights(model: torch.nn.Module, chosen: Recipe, splits: dict[str,
         recalibrate(model, splits["train"][0][:chosen.recalibration or 5000])
         return {"accuracy_real_weights": {split: evaluate(model, data, LOSSES[chosen.loss])[0]
                                           for split, data in splits.items()}}
+
+
+def _contents(splits: dict[str, tuple[np.ndarray, np.ndarray]], classes: int) -> str:
+    """Return what tells data sets of the same name apart: sizes, and a digest of all labels and some of the inputs."""
+    digest = hashlib.sha256()
+    for x, y in splits.values():
+        for array in (y, x[::100]):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    sizes = ", ".join(f"{split} {' x '.join(map(str, x.shape))}" for split, (x, _) in splits.items())
+    return f"{sizes}, {classes} classes, {digest.hexdigest()[:16]}"
 
 
 def _tensors(x: np.ndarray, y: np.ndarray) -> Data:

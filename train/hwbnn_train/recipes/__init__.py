@@ -79,6 +79,6 @@ def recipe(name: str) -> Recipe:
     """Return the recipe ``name``, or say which is nearest."""
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=1)
-        raise UserError(f"Recipe must be one of {', '.join(RECIPES)}, not {name!r}"
-                        + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise UserError(f"Recipe must be one that hwbnn has, not {name!r}"
+                        + (f"; did you mean {near[0]!r}? " if near else "; ") + "`hwbnn train --list` names all")
     return RECIPES[name]

@@ -22,7 +22,7 @@ class Adaption(Network):
     Parameters
     ----------
     tuning : :class:`int`
-        Epochs with rounding; the paper has 1 to 5.
+        Epochs with rounding; the paper has 1 to 5. Half of them all where that would leave none to find ranges in.
     weight_bits, activation_bits : :class:`int`
         With the sign, which rectified activations do not use.
     stochastic : :class:`bool`
@@ -52,6 +52,7 @@ class Adaption(Network):
         return {"limit": float("inf"), "spread": 2.0 * glorot(fan_in, fan_out), "lr_scale": 1.0}
 
     def advance(self, model: nn.Module, progress: float) -> None:
+        tuning = self.tuning if self.tuning < self.epochs else self.epochs / 2
         for module in model.modules():
             if isinstance(module, QFormat):
-                module.measuring = progress < (self.epochs - self.tuning) / self.epochs
+                module.measuring = progress < (self.epochs - tuning) / self.epochs

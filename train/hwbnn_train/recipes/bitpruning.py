@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from hwbnn.errors import UserError
 from hwbnn_train.bitlength import WEIGHTINGS, BitCost, learned
 from hwbnn_train.layers import Quantized, glorot
 from hwbnn_train.quantizers import LearnedActivationBits, LearnedBits, LearnedWeightBits, Quantizer
@@ -60,6 +61,14 @@ class BitPruning(Network):
 
     def layer_options(self, fan_in: int, fan_out: int) -> dict:
         return {"limit": float("inf"), "spread": 2.0 * glorot(fan_in, fan_out), "lr_scale": 1.0}
+
+    def check(self, examples: int, processes: int = 1) -> None:
+        super().check(examples, processes)
+        steps = examples // self.batch
+        last = (self.epochs - 1 + (steps - 1) / steps) / self.epochs  # before the last step
+        if self.learning > last:
+            raise UserError(f"BitPruning learning must be at most {last:.4g}, which leaves one of "
+                            f"{self.epochs * steps} steps to train with whole bits, not {self.learning!r}")
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         model = super().model(shape, classes)

@@ -26,7 +26,7 @@ class Bitwise(Network):
     input : :class:`str`
         ``bipolar``, ``binary`` (0 and 1) or ``fixed-point`` (2 bits).
     compression : :class:`int`
-        Epochs of the first round.
+        Epochs of the first round. Half of them all where none would be left for the second.
     sparsity : :class:`float`
         Share of deactivated weights in each layer.
     window : :class:`float`
@@ -65,6 +65,7 @@ class Bitwise(Network):
                            bias=True, quantize_bias=BitwiseWeights(scale))
 
     def advance(self, model: nn.Module, progress: float) -> None:
+        compression = self.compression if self.compression < self.epochs else self.epochs / 2
         for module in model.modules():
             if isinstance(module, BitwiseActivation | BitwiseWeights):
-                module.noisy = progress >= self.compression / self.epochs
+                module.noisy = progress >= compression / self.epochs
