@@ -53,9 +53,10 @@ def test_looking_at_an_untrained_network_changes_nothing(name):
 
 @pytest.fixture
 def text(tmp_path, monkeypatch):
-    """A folder with a text of 33 training sequences and the like."""
+    """A folder with a text that has fewer training sequences than most batches."""
     monkeypatch.setitem(files.DIGESTS, ("tinyshakespeare", "tinyshakespeare.txt"), None)
-    (tmp_path / "tinyshakespeare.txt").write_text("abcabdabe" * 500)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "tinyshakespeare.txt").write_text("abcabdabe" * 500)
     return tmp_path
 
 
@@ -80,7 +81,7 @@ def test_too_few_images(tmp_path):
 def test_resumed_on_another_text(text):
     hwbnn_train.train(LANGUAGE, text / "out", data_root=text, progress=False)
     before = (text / "out" / "checkpoint.pt").read_bytes()
-    (text / "tinyshakespeare.txt").write_text("abdabcabe" * 500)
+    (text / "text" / "tinyshakespeare.txt").write_text("abdabcabe" * 500)
     with pytest.raises(UserError, match=r"^Resumed training must have the configuration of .*, whose contents is "
                                         r'"train \d+ x 100, validation \d+ x 100, 5 classes, [0-9a-f]{16}", not ".*$'):
         hwbnn_train.train(LANGUAGE, text / "out", data_root=text, resume=True, progress=False)
