@@ -3,7 +3,8 @@
 import io
 import json
 import pickle
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 
 from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
+from hwbnn_train.packing import pack_states, unpack_states
 
 __all__ = ["Checkpoint", "load", "save"]
 
-_FORMAT = 2
+_FORMAT = 3
+_READ = (2, 3)  # 2 has no packed weights
 _TELLING = ("name", "data", "epochs", "seed")  # the first to be named of several that differ
 
 
@@ -39,6 +42,8 @@ class Checkpoint:
         What was measured in each epoch.
     seconds : :class:`float`
         Time spent in the epochs.
+    spaces : :class:`dict`
+        Of the weights that are states, which a file holds packed: see :func:`hwbnn_train.packing.spaces`.
     """
 
     config: dict[str, Any]
@@ -50,12 +55,13 @@ class Checkpoint:
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     average: dict[str, Any] = field(default_factory=dict)
+    spaces: dict[str, int] = field(default_factory=dict)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path``; the file that was there stays until the new one is complete."""
     buffer = io.BytesIO()
-    torch.save({"format": _FORMAT, **vars(checkpoint)}, buffer)
+    torch.save({"format": _FORMAT, **vars(_with_models(checkpoint, pack_states))}, buffer)
     try:
         write_atomic(path, buffer.getvalue())
     except OSError as error:
@@ -72,7 +78,7 @@ def load(path: Path, config: dict[str, Any]) -> Checkpoint:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
         raise UserError(f"Checkpoint {path} must be one that this program wrote, and it cannot be read; train without "
                         f"--resume") from None
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in _READ:
         raise UserError(f"Checkpoint {path} must be one that this program wrote, in format {_FORMAT}; "
                         f"train without --resume")
     del content["format"]
@@ -84,4 +90,11 @@ def load(path: Path, config: dict[str, Any]) -> Checkpoint:
             raise UserError(f"Resumed training must have the configuration of {path}, whose {key} is "
                             f"{json.dumps(stored)}, not {json.dumps(asked)}; train without --resume to start anew")
     checkpoint.config = config
-    return checkpoint
+    return _with_models(checkpoint, unpack_states)
+
+
+def _with_models(checkpoint: Checkpoint, change: Callable[[Mapping[str, Any], Mapping[str, int]], dict]) -> Checkpoint:
+    """Return a checkpoint whose three sets of weights are changed, as their discrete spaces say."""
+    model, average, best = (change(tensors, checkpoint.spaces) for tensors in (
+        checkpoint.model, checkpoint.average, checkpoint.best["model"]))
+    return replace(checkpoint, model=model, average=average, best={**checkpoint.best, "model": best})

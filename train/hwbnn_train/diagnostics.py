@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn_train.layers import Quantized
-from hwbnn_train.quantizers import States
+from hwbnn_train.quantizers import States, TrainedTernary
 
-__all__ = ["LayerReport", "Probe", "diagnose", "probes"]
+__all__ = ["LayerReport", "Probe", "diagnose", "probes", "weight_values"]
+
+_RANDOM_ANGLES = {2: 37.07, 3: 25.85, None: None}  # degrees: arccos sqrt(2 / pi); at a threshold of 0.612 sigma
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,15 @@ class LayerReport:
     bits : :class:`int`
         That hardware stores for a weight, with its place where it has to be known.
     training_bits : :class:`int`
-        That training must keep for a weight between steps, without the optimizer's moments: 32, or ``bits`` where the
-        weights are states and no real ones stand behind them.
+        That training must keep for a weight between steps, without the optimizer's moments: 32 of a real number, or
+        fewer where the weights are states and no real ones stand behind them.
     zeros : :class:`float`
         Share of the weights that are 0.
     angle : :class:`float`
-        Degrees between the real and the quantized weights; 37.07 is what a random direction and its signs have in
-        high dimensions (Anderson and Berg, arXiv:1705.07199).
+        Degrees between the real and the quantized weights.
+    random_angle : :class:`float` or None
+        What a random direction has in high dimensions (Anderson and Berg, arXiv:1705.07199): 37.07 with its signs, and
+        with the ternary values nearest to it at least 25.85; None where weights have more values or are states.
     proportionality : :class:`float`
         Correlation, over images and outputs, of the products with the real and with the quantized weights (dot product
         proportionality, same paper); 1 where the weights are states.
@@ -52,6 +56,7 @@ class LayerReport:
     training_bits: int
     zeros: float
     angle: float
+    random_angle: float | None
     proportionality: float
     input_proportionality: float
     resting: float
@@ -122,14 +127,25 @@ def _report(name: str, probe: Probe) -> LayerReport:
         weights=quantized.numel(),
         stored=stored,
         bits=bits,
-        training_bits=bits if isinstance(layer.quantize_weight, States) else 32,
+        training_bits=layer.quantize_weight.training_bits,
         zeros=float((quantized == 0).float().mean()),
         angle=_angle(probe.real, quantized),
+        random_angle=None if isinstance(layer.quantize_weight, States) else _RANDOM_ANGLES[weight_values(layer)],
         proportionality=_correlation(probe.with_real_weights, probe.products),
         input_proportionality=_correlation(probe.with_real_inputs, probe.products),
         resting=float(1.0 - live / products),
         dead=float((a == a[:1]).all(dim=0).float().mean()),
     )
+
+
+def weight_values(layer: Quantized) -> int | None:
+    """Return 2 where weights are -1 and +1 or ternary ones' 3, up to scales; None where they have more values."""
+    if isinstance(layer.quantize_weight, TrainedTernary):
+        return 3  # whose two magnitudes differ
+    levels = layer.quantize_weight.grid(layer.weight).levels
+    if levels is None:
+        return None
+    return 2 if levels.is_bipolar else 3 if levels.is_ternary else None
 
 
 def _angle(u: Tensor, v: Tensor) -> float:

@@ -38,9 +38,11 @@ class _Known:
 class Format(nn.Module):
     """How a tensor's numbers are stored; called, it rounds a tensor, without a gradient, with ``own`` in its memory.
 
-    ``levels`` and ``unit`` are the integers and what they count, where the numbers are fixed point; else None.
+    ``levels`` and ``unit`` are the integers and what they count, where the numbers are fixed point; else None. ``bits``
+    is what a number takes.
     """
 
+    bits: int = 32
     levels: Levels | None = None
     unit: float | None = None
 
@@ -68,6 +70,8 @@ class Single(Format):
 
 class Half(Format):
     """Float16: rounded to 11 significant bits; beyond 65504 infinite."""
+
+    bits = 16
 
     def forward(self, x: Tensor, own: bool = False) -> Tensor:
         return x.half().float()

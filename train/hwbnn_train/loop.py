@@ -19,6 +19,7 @@ from hwbnn_train.finite import check_state, check_step
 from hwbnn_train.layers import Quantized
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
+from hwbnn_train.packing import spaces
 from hwbnn_train.parallel import ALONE, Draws, Place
 from hwbnn_train.recipe import Recipe
 
@@ -72,7 +73,10 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
     x, y = train
     recipe.check(len(x), place.processes)
     loss_of = LOSSES[recipe.loss]
-    optimizer = recipe.optimizer(model)
+    try:
+        optimizer = recipe.optimizer(model)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     average = Average(model, recipe.averaging) if recipe.averaging else None
     deployed = model if average is None else average.model
     state = Checkpoint(config, 0, {}, {}, {}, {"epoch": 0, "score": [], "accuracy": 0.0, "loss": 0.0, "model": {}})
@@ -84,6 +88,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         if average is not None:
             average.model.load_state_dict(state.average)
 
+    state.spaces = spaces(model)
     replica, draws = place.replica(model), Draws(place)
     weights = _levels(model)
     for epoch in range(state.epoch, recipe.epochs):

@@ -69,6 +69,7 @@ class RoundedParameter(Rounded):
     def __init__(self, values: Format, errors: Format, update: Format, storage: Format):
         super().__init__(values, errors)
         self.update, self.storage = update, storage
+        self.training_bits = storage.bits
 
     def factors(self, w: Tensor) -> tuple[Tensor, None]:
         return _Rounded.apply(w, self.values, self.errors, True), None

@@ -45,11 +45,17 @@ def plot(model: nn.Module, x: Tensor) -> str:
 
 def _figures(report: LayerReport, top: int) -> list[str]:
     lines = [f"{report.stored:,} weights", f"of {report.bits} bit{'s' * (report.bits > 1)}",
-             f"angle {report.angle:.1f}°", "(random 37.1°)", f"correlation {report.proportionality:.3f}",
+             f"angle {report.angle:.1f}°", *_random(report), f"correlation {report.proportionality:.3f}",
              f"of inputs {report.input_proportionality:.3f}", f"zeros {report.zeros:.1%}",
              f"resting {report.resting:.1%}", f"dead {report.dead:.1%}"]
     return [_text(10, top + 12, report.name, "name"),
             *(_text(10, top + 32 + 16 * n, line, "small") for n, line in enumerate(lines))]
+
+
+def _random(report: LayerReport) -> list[str]:
+    if report.random_angle is None:
+        return []
+    return [f"(random {'≥ ' * (report.bits > 1)}{report.random_angle:.2f}°)"]
 
 
 def _charts(probe: Probe) -> list[str]:

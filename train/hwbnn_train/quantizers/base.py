@@ -126,12 +126,14 @@ class Quantizer(nn.Module):
     """Maps a real tensor to values of a :class:`Grid`; the gradient goes back as the subclass says.
 
     ``lr_scale`` is the factor on the learning rate of the quantizer's own parameters. ``obstacle`` says why weights
-    behind it cannot become hardware, where its grid has no levels. ``short`` says that bfloat16 holds its values in
-    training (for weights: the first of its :meth:`factors`) without loss.
+    behind it cannot become hardware, where its grid has no levels. ``training_bits`` is how many of a weight behind it
+    training must keep between steps, without the optimizer's moments: those of a real number, mostly. ``short`` says
+    that bfloat16 holds its values in training (for weights: the first of its :meth:`factors`) without loss.
     """
 
     lr_scale: float = 1.0
     short: bool = False
+    training_bits: int = 32
     obstacle = "they are real numbers"
 
     def factors(self, w: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -10,7 +10,7 @@ from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.fused import fused
 from hwbnn_train.quantizers.base import Grid, Quantizer
 
-__all__ = ["States", "Steps", "TernaryTanh", "snap", "space", "step"]
+__all__ = ["States", "Steps", "TernaryTanh", "bits", "snap", "space", "step"]
 
 
 def space(n: int) -> Levels:
@@ -27,6 +27,11 @@ def space(n: int) -> Levels:
 def step(n: int) -> float:
     """Return the distance between the states of ``Z_N``, which fill -1 to 1."""
     return 2.0 / 2**n
+
+
+def bits(n: int) -> int:
+    """Return how many bits tell the states of ``Z_N`` apart."""
+    return (len(space(n)) - 1).bit_length()
 
 
 def snap(x: Tensor, n: int) -> Tensor:
@@ -52,6 +57,7 @@ class States(Quantizer):
     def __init__(self, n: int = 1):
         super().__init__()
         self.levels, self.n = space(n), n
+        self.training_bits = bits(n)
 
     def forward(self, w: Tensor) -> Tensor:
         return w
