@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 import hwbnn_train
-from hwbnn.cli import console
+from hwbnn.cli import console, trained
 from hwbnn.cli.options import DataRoot, Json, single
 from hwbnn.errors import UserError
 from hwbnn_train import parallel
+from hwbnn_train.recipes import RECIPES
+from hwbnn_train.recipes import recipe as find_recipe
 
 app = single()
 
@@ -30,6 +32,9 @@ def train(
     data_root: DataRoot = None,
     device: Annotated[str, typer.Option("--device", metavar="DEVICE",
                                         help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="FIELD=VALUE", show_default=False,
+        help="Another value of any field of the recipe, such as hidden=256,256; may be repeated.")] = None,
     names: Annotated[bool, typer.Option("--list", help="List the recipes and exit.")] = False,
     as_json: Json = False,
 ):
@@ -38,27 +43,21 @@ def train(
     The digits come with scikit-learn; other data sets are read from files, or fetched from OpenML.
     """
     if names:
-        for name in hwbnn_train.recipes():
-            console.say(name)
+        found = [hwbnn_train.summary(RECIPES[name]) for name in hwbnn_train.recipes()]
+        if as_json:
+            console.print_json([vars(row) for row in found])
+        else:
+            trained.recipes(found)
         return
     if recipe is None or output is None:
         raise UserError("Training must be told what and where to: `hwbnn train RECIPE -o RUN`; "
                         "`hwbnn train --list` names the recipes")
-    metrics = hwbnn_train.train(recipe, output, seed=seed, epochs=epochs, resume=resume, data=data,
+    chosen = hwbnn_train.with_settings(find_recipe(recipe), settings or [])
+    metrics = hwbnn_train.train(chosen, output, seed=seed, epochs=epochs, resume=resume, data=data,
                                 data_root=data_root, device=device, progress=sys.stderr.isatty())
     if not parallel.is_first():
         return
     if as_json:
         console.print_json(metrics)
         return
-    accuracy = metrics["accuracy"]
-    console.facts([
-        ("Recipe", (f"{metrics['recipe']}: {console.count(metrics['parameters'])} parameters, {metrics['epochs']} "
-                    f"epochs in {console.seconds(metrics['seconds'])}, the best was {metrics['best_epoch']}")),
-        ("Accuracy", (f"[bold]{console.percent(accuracy['test'])}[/bold] test, "
-                      f"{console.percent(accuracy['validation'])} validation, "
-                      f"{console.percent(accuracy['train'])} train")),
-        ("Model", str(Path(output) / "model.onnx") if "model_sha256" in metrics else
-         f"none: {metrics['not_exported']}"),
-        ("Log", f"tensorboard --logdir {Path(output) / 'tensorboard'}"),
-    ])
+    trained.results(metrics, str(Path(output) / "model.onnx"), str(Path(output) / "tensorboard"))

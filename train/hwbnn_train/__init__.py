@@ -17,10 +17,12 @@ from hwbnn_train.plots import plot
 from hwbnn_train.quantizers import Grid, Quantizer, Sign, Uniform
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import recipes
+from hwbnn_train.settings import with_settings
 from hwbnn_train.settle import settle
+from hwbnn_train.summary import summary
 from hwbnn_train.training import train
 
 __all__ = [
     "Grid", "QuantConv2d", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "convert", "diagnose",
-    "execute", "export", "plot", "recipes", "settle", "train",
+    "execute", "export", "plot", "recipes", "settle", "summary", "train", "with_settings",
 ]

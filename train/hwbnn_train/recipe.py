@@ -12,6 +12,7 @@ from hwbnn.errors import UserError
 from hwbnn_train.adam import Adam
 from hwbnn_train.losses import LOSSES, penalty
 from hwbnn_train.optimizers import parameter_groups
+from hwbnn_train.quantizers import Quantizer
 
 __all__ = ["Recipe"]
 
@@ -99,6 +100,10 @@ class Recipe:
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the untrained network for images of ``shape`` (without batch)."""
+        raise NotImplementedError
+
+    def quantizers(self) -> tuple[Quantizer, Quantizer]:
+        """Return new quantizers such as a hidden layer has, of its weights and of its input."""
         raise NotImplementedError
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

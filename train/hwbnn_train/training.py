@@ -31,6 +31,8 @@ from hwbnn_train.evaluation import Data, evaluate, real_weights, recalibrate
 from hwbnn_train.export import export
 from hwbnn_train.loop import fit
 from hwbnn_train.losses import LOSSES
+from hwbnn_train.operations import operations
+from hwbnn_train.packing import memory
 from hwbnn_train.plots import plot
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import recipe as find_recipe
@@ -76,8 +78,9 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
     Raises
     ------
     UserError
-        Unknown recipe, missing data, a recipe that does not suit them or whose network cannot be exported, another
-        configuration's checkpoint, a loss that is not finite, a folder that cannot be written.
+        Unknown recipe, settings that make no network, missing data, a recipe that does not suit them or whose network
+        cannot be exported, another configuration's checkpoint, a loss that is not finite, a folder that cannot be
+        written.
     RuntimeError
         The check of the export failed, which is a defect of this program; the checkpoint is kept.
     KeyboardInterrupt
@@ -109,7 +112,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         if resume:
             checkpoints.load(file, identity)
         chosen.check(len(splits["train"][0]), place.processes)
-        model = chosen.model(shape, classes)
+        model = _model(chosen, shape, classes)
         if chosen.exported:
             _check_exportable(model, shape)
         if place.is_first:
@@ -148,6 +151,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
             raise RuntimeError(f"{error}; the trained network is kept in {file}, from which --resume goes on, and "
                                f"earlier results are as they were") from error
         layers = [dataclasses.asdict(report) for report in diagnose(model, images)]
+        counted = dataclasses.asdict(operations(model, images))
         drawing = plot(model, images)
 
     metrics = {
@@ -166,6 +170,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         "unclear_channels": settled.unclear,
         "figures": chosen.figures(model),
         "layers": layers,
+        "operations": counted,
+        "training_memory": memory(model, state.optimizer["state"]),
         "config": config,
         "versions": {"hwbnn": hwbnn.__version__, "python": platform.python_version(),
                      **{name: version(name) for name in ("torch", "numpy", "onnx", "qonnx")}},
@@ -181,6 +187,17 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         raise UserError(f"Results must be written to {directory}, and that fails: {error.strerror}; make room and "
                         f"go on with --resume") from None
     return metrics
+
+
+def _model(recipe: Recipe, shape: tuple[int, ...], classes: int) -> torch.nn.Module:
+    """Return the untrained network; what its parts refuse, and torch, the user can mend in the recipe."""
+    try:
+        return recipe.model(shape, classes)
+    except UserError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"Recipe {recipe.name} must make a network, and with its settings it cannot: "
+                        f"{' '.join(str(error).split())}") from None
 
 
 def _export(model: torch.nn.Module, chosen: Recipe, shape: tuple[int, ...], accuracy: dict[str, float],

@@ -15,7 +15,7 @@ __all__ = ["BitPruning"]
 
 @dataclass(frozen=True, kw_only=True)
 class BitPruning(Network):
-    """Training for minimal bitlength (arXiv:2002.03090): the loss holds ``gamma`` times the cost of the bits.
+    """BitPruning (arXiv:2002.03090), training for minimal bitlength: the loss holds ``gamma`` times the cost of bits.
 
     Each layer's weights and each hidden activation have a bitlength of their own, which begins at 8. After a share of
     the training they are rounded up, and the rest fine-tunes; only then can an epoch be the best. The paper's

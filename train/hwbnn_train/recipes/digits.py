@@ -12,9 +12,9 @@ __all__ = ["Digits"]
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(Network):
-    """64 pixels of 4 bits, two hidden layers of signs, 10 outputs; all weights are +1 or -1.
+    """BinaryNet (arXiv:1602.02830) on 8 x 8 digits: 64 pixels of 4 bits, two hidden layers of signs, 10 outputs.
 
-    BinaryNet (arXiv:1602.02830) with Adam and the learning rate scaled per layer. The pixels 0..16 are
+    All weights are +1 or -1; Adam, and the learning rate scaled per layer. The pixels 0..16 are
     clipped to 0..15 by the first layer's quantizer. With 1077 training images the network would learn them by
     heart; normal noise on the pixels prevents that. The paper has no such set: loss, noise and schedule were
     chosen on the validation split.

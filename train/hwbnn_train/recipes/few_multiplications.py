@@ -17,7 +17,7 @@ __all__ = ["FewMultiplications"]
 
 @dataclass(frozen=True, kw_only=True)
 class FewMultiplications(Network):
-    """Binary or ternary connect with quantized back propagation (arXiv:1510.03009).
+    """Few multiplications (arXiv:1510.03009): binary or ternary connect with quantized back propagation.
 
     The weights are ``W0 = sqrt(6 / (fan_in + fan_out)) / 2`` times -1, (0,) or +1, start uniform in
     ``-2 W0 .. 2 W0`` and are clipped to ``-W0 .. W0``. Stochastic gradient descent without momentum; the paper's rate

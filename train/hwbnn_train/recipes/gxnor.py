@@ -15,7 +15,7 @@ __all__ = ["Gxnor"]
 
 @dataclass(frozen=True, kw_only=True)
 class Gxnor(Network):
-    """GXNOR-Net (arXiv:1705.09283) by discrete state transition.
+    """GXNOR-Net (arXiv:1705.09283), discrete state transition: no real weights.
 
     The paper trains with batches of 10,000 images for 4000 epochs. Batches of 100 have noisy gradients, and every move
     of a weight without a real one behind it is final; Adam's mean over 50 steps (``momentum``) instead of 10 is what

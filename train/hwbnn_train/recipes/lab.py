@@ -15,7 +15,7 @@ __all__ = ["LossAwareBinarization"]
 
 @dataclass(frozen=True, kw_only=True)
 class LossAwareBinarization(Network):
-    """LAB (arXiv:1611.01600); with activations of one bit, LAB2.
+    """Loss-aware binarization (arXiv:1611.01600), LAB; with activations of one bit, LAB2.
 
     Weights start uniform in the range of Glorot's coefficient and are clipped to -1 .. 1; the learning rate is not
     scaled. The paper's MNIST network is 3 x 2048, 50 epochs, rate 0.01 cut to a tenth at epochs 15 and 25; its

@@ -22,7 +22,7 @@ _METHODS = ("float", "qnn", "binaryconnect", "lab")
 
 @dataclass(frozen=True, kw_only=True)
 class Language(Recipe):
-    """A recurrent layer and a linear one that guess the next character (or word) of a text.
+    """Language model: a recurrent layer and a linear one that guess the next character (or word) of a text.
 
     Batches of sequences of 100 tokens, each from a state of zeros; Adam with gradients clipped to -clip .. clip; the
     best epoch has the lowest loss. That is the experiment of "Loss-aware Binarization" (arXiv:1611.01600, section 4.3)
@@ -85,6 +85,9 @@ class Language(Recipe):
             return Real()
         top = 2**(self.activation_bits - signed) - 1  # the highest level, which is 1
         return Uniform(self.activation_bits, scale=1.0 / top, signed=signed, narrow=signed, window=float("inf"))
+
+    def quantizers(self) -> tuple[Quantizer, Quantizer]:
+        return self.weight(), self.activation(True)
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         spread = self.units**-0.5

@@ -13,7 +13,7 @@ from hwbnn_train.descent import Descent
 from hwbnn_train.formats import DynamicFixed, Fixed, Format, Half, Single
 from hwbnn_train.layers import Quantized, QuantLinear, glorot
 from hwbnn_train.lowprecision import Maxout, Multiply, Rounded, RoundedParameter, rounded_parameters
-from hwbnn_train.quantizers import Uniform
+from hwbnn_train.quantizers import Quantizer, Uniform
 from hwbnn_train.recipes.networks import Network
 
 __all__ = ["LowPrecision"]
@@ -23,7 +23,7 @@ _FORMATS = ("float", "half", "fixed", "dynamic")
 
 @dataclass(frozen=True, kw_only=True)
 class LowPrecision(Network):
-    """Training with low precision multiplications (arXiv:1412.7024), of a maxout or a rectifier network.
+    """Low precision (arXiv:1412.7024) in all multiplications: the training of a maxout or a rectifier network.
 
     Rounded are, in each layer with a format of its own: weights and biases as they are used, the sums, the activations,
     the gradients of all four, the updates of weights and biases (all of ``bits``), and what is stored of weights and
@@ -110,6 +110,9 @@ class LowPrecision(Network):
         model = nn.Sequential(layers)
         self._search(model, self._searched > 0)
         return model
+
+    def quantizers(self) -> tuple[Quantizer, Quantizer]:
+        return self.parameter(), self.rounded(rectified=self.pieces == 1)
 
     @property
     def _searched(self) -> int:

@@ -49,6 +49,13 @@ class Network(Recipe):
     padding: int = 1
     pool_every: int = 1
 
+    def __post_init__(self):
+        super().__post_init__()
+        for field, least in (("channels", 1), ("hidden", 1), ("kernel", 1), ("padding", 0), ("pool_every", 1)):
+            value = getattr(self, field)
+            if any(number < least for number in (value if isinstance(value, tuple) else [value])):
+                raise ValueError(f"Network {field} must be at least {least}, not {value!r}")
+
     def pixels(self) -> Quantizer:
         """Return the quantizer of the images."""
         return Uniform(self.pixel_bits)
@@ -73,6 +80,10 @@ class Network(Recipe):
         """Return a linear layer."""
         return QuantLinear(fan_in, fan_out, weight=self.weight(fan_out), input=input,
                            **self.layer_options(fan_in, fan_out))
+
+    def quantizers(self) -> tuple[Quantizer, Quantizer]:
+        activation = self.activation()
+        return self.linear(2, 2, activation).quantize_weight, activation
 
     def convolution(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantConv2d:
         """Return a convolution."""

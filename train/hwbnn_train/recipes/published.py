@@ -16,7 +16,7 @@ _VGG = {"channels": (128, 128, 256, 256, 512, 512), "pool_every": 2}
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedBinaryNet(BinaryNet):
-    """BinaryNet as in the authors' Theano code, ``mnist.py`` and ``cifar10.py``.
+    """BinaryNet (arXiv:1602.02830), as in the authors' Theano code, ``mnist.py`` and ``cifar10.py``.
 
     Parameters
     ----------

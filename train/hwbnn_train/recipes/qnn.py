@@ -10,7 +10,7 @@ __all__ = ["QuantizedNeuralNetwork"]
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedNeuralNetwork(Network):
-    """Quantized Neural Networks (arXiv:1609.07061): ``k`` bits, one of which is BinaryNet's sign.
+    """QNN (arXiv:1609.07061), Quantized Neural Networks: ``k`` bits, one of which is BinaryNet's sign.
 
     Linear weights and activations of ``k > 1`` bits are ``clip(round(x 2^(k-1)) / 2^(k-1), -1, 1 - 2^-(k-1))``;
     logarithmic ones are powers of two (activations rectified, up to 2).

@@ -14,7 +14,7 @@ __all__ = ["ShiftAttention"]
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftAttention(Network):
-    """Shift attention layers (arXiv:1905.12300) in every convolution but the first, as in the paper.
+    """Shift attention layers (arXiv:1905.12300), in every convolution but the first, as in the paper.
 
     A ninth of the weights remains, each with the number of its tap. The inverse temperature grows exponentially
     with every step; the factor follows from the number of steps, not from a count for another batch size.

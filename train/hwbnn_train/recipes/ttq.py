@@ -10,10 +10,10 @@ __all__ = ["TrainedTernaryQuantization"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedTernaryQuantization(Network):
-    """TTQ (arXiv:1612.01064), with both magnitudes of a layer rounded to a few bits so that hardware can have them.
+    """Trained ternary quantization (arXiv:1612.01064), both magnitudes of a layer being rounded to a few bits.
 
-    The paper keeps activations and the first and the last layer real; here activations are rectified and rounded, and
-    all layers ternary.
+    Hardware can have no others. The paper keeps activations and the first and the last layer real; here activations are
+    rectified and rounded, and all layers ternary.
 
     Parameters
     ----------

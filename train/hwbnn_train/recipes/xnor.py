@@ -10,7 +10,7 @@ __all__ = ["XnorNet"]
 
 @dataclass(frozen=True, kw_only=True)
 class XnorNet(Network):
-    """Weights of one bit times their filter's mean magnitude (arXiv:1603.05279).
+    """XNOR-Net and BWN (arXiv:1603.05279): weights of one bit times their filter's mean magnitude.
 
     With activations of one bit it is XNOR-Net without the scale ``K`` of each input patch, which cost the authors less
     than a point and would cost hardware a real multiplication; with more it is a Binary-Weight-Network, whose
