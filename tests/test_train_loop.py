@@ -327,7 +327,7 @@ def test_damaged_checkpoint(tmp_path, damage):
 def test_checkpoint_of_something_else(tmp_path):
     file = tmp_path / "c.pt"
     torch.save({"a": 1}, file)
-    message = (f"Checkpoint {file} must be one that this program wrote, in format 2; train without --resume")
+    message = (f"Checkpoint {file} must be one that this program wrote, in format 3; train without --resume")
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         run(file, resume=True)
 

@@ -13,6 +13,7 @@ from hwbnn_train.convert import convert
 from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.export import export
 from hwbnn_train.layers import QuantConv2d, QuantLinear
+from hwbnn_train.operations import operations
 from hwbnn_train.plots import plot
 from hwbnn_train.quantizers import Grid, Quantizer, Sign, Uniform
 from hwbnn_train.recipe import Recipe
@@ -24,5 +25,5 @@ from hwbnn_train.training import train
 
 __all__ = [
     "Grid", "QuantConv2d", "QuantLinear", "Quantizer", "Recipe", "Sign", "Uniform", "compare", "convert", "diagnose",
-    "execute", "export", "plot", "recipes", "settle", "summary", "train", "with_settings",
+    "execute", "export", "operations", "plot", "recipes", "settle", "summary", "train", "with_settings",
 ]

@@ -23,7 +23,7 @@ _FORMATS = ("float", "half", "fixed", "dynamic")
 
 @dataclass(frozen=True, kw_only=True)
 class LowPrecision(Network):
-    """Low precision (arXiv:1412.7024) in all multiplications: the training of a maxout or a rectifier network.
+    """Low precision (arXiv:1412.7024), in all multiplications, of the training of a maxout or a rectifier network.
 
     Rounded are, in each layer with a format of its own: weights and biases as they are used, the sums, the activations,
     the gradients of all four, the updates of weights and biases (all of ``bits``), and what is stored of weights and
