@@ -91,7 +91,7 @@ def test_resumed_on_another_text(text):
 def test_checkpoint_that_does_not_tell_the_data(tmp_path):
     """As earlier versions wrote it."""
     file, config = tmp_path / "c.pt", {"name": "x", "seed": 0}
-    checkpoints.save(file, Checkpoint(config, 1, {}, {}, {}, {}))
+    checkpoints.save(file, Checkpoint(config, 1, {}, {}, {}, {"model": {}}))
     assert checkpoints.load(file, {**config, "contents": "3 images"}).config == {**config, "contents": "3 images"}
     with pytest.raises(UserError, match=r"^Resumed .* whose name is \"x\", not \"y\"; .*$"):
         checkpoints.load(file, {"a": 1, "name": "y", "seed": 1, "contents": "3 images"})
