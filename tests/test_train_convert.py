@@ -56,10 +56,62 @@ def test_quantizers_see_the_weights_they_start_from():
     assert np.allclose(converted[0].quantize_weight.alpha.detach(), model[0].weight.detach().abs().mean(dim=1))
 
 
+def test_quantizers_are_copied_for_each_layer_and_the_input_has_a_default():
+    model = float_network()
+    ternary = TernaryWeights()
+    converted = convert(model, weights=ternary, activations=Uniform(4))
+    first, second, last = converted[0][0], converted[2], converted[6]
+    assert first.quantize_input.bits == 8 and not first.quantize_input.signed and second.quantize_input is None
+    assert len({ternary, first.quantize_weight, second.quantize_weight, last.quantize_weight}) == 4
+    assert isinstance(converted[0][2], Uniform) and converted[0][2] is not converted[4]
+    assert export(converted, (1, 8, 8)).graph.output[0].name == "logits"
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+class Backwards(nn.Sequential):
+    def forward(self, input):
+        for layer in reversed(self):
+            input = layer(input)
+        return input
+
+
+PLAIN = "ReLU, ReLU6, Hardtanh, Tanh, Sigmoid, LeakyReLU, ELU, GELU, SiLU"
+
+
 @pytest.mark.parametrize(("model", "message"), [
     (nn.Linear(2, 2), "Model to convert must be a Sequential, not Linear"),
+    (Backwards(nn.Linear(2, 2)), "Model to convert must be a Sequential, not Backwards"),
     (nn.Sequential(nn.ReLU()), "Model to convert must have a linear layer or a convolution, and it has none"),
+    *((nn.Sequential(nn.Sequential(nn.Linear(2, 2), kind())),
+       f"Layer 0.1 must be an activation function that quantizers replace, not {kind.__name__}: replace it by one of "
+       f"{PLAIN}, or by a quantizer")
+      for kind in (nn.Softplus, nn.PReLU, nn.Hardswish, nn.SELU, nn.Mish, nn.GLU)),
+    (nn.Sequential(nn.Linear(2, 2), nn.Softmax(1)),
+     "Layer 1 must be left to the loss, not be Softmax: it mixes channels, and the largest logit is the class"),
+    (nn.Sequential(nn.Linear(2, 2), Residual()),
+     "Layer 1 must be a Sequential or a single layer, not Residual: the order of the layers inside it stands in its "
+     "code"),
 ])
 def test_what_cannot_be_converted(model, message):
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
-        convert(model, weights=ScaledSign, activations=Sign, input=Sign())
+        convert(model, weights=ScaledSign, activations=Sign)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"weights": 2}, "Weights must have a quantizer, or a callable that makes them, not int"),
+    ({"activations": nn.ReLU()}, "Activations must have a quantizer, or a callable that makes them, not ReLU"),
+    ({"activations": nn.Tanh}, "Activations must have a quantizer, not Tanh"),
+    ({"weights": lambda outputs: None}, "Weights must have a quantizer, not NoneType"),
+    ({"input": 8}, "Input must have a quantizer, not int"),
+])
+def test_what_is_no_quantizer(changes, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        convert(float_network(), **{"weights": Sign(), "activations": Sign(), **changes})

@@ -9,15 +9,15 @@ from torch import nn
 
 from hwbnn.errors import UserError
 from hwbnn_train.layers import QuantConv2d, Quantized, QuantLinear
-from hwbnn_train.quantizers import Quantizer
+from hwbnn_train.quantizers import Quantizer, Uniform
 
 __all__ = ["convert"]
 
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
 
 
-def convert(model: nn.Sequential, *, weights: Callable[[int], Quantizer], activations: Callable[[], Quantizer],
-            input: Quantizer) -> nn.Sequential:
+def convert(model: nn.Sequential, *, weights: Quantizer | Callable[[int], Quantizer],
+            activations: Quantizer | Callable[[], Quantizer], input: Quantizer | None = None) -> nn.Sequential:
     """Return a copy of ``model`` whose layers have quantized weights and whose activations are quantizers.
 
     Linear layers and 2-D convolutions keep their real weights and biases, which training goes on from; their bound is
@@ -27,40 +27,78 @@ def convert(model: nn.Sequential, *, weights: Callable[[int], Quantizer], activa
     Parameters
     ----------
     model : Sequential
-        Sequences may nest.
-    weights : callable
-        Makes the quantizer of the weights of a layer with so many outputs.
-    activations : callable
-        Makes the quantizer that replaces an activation function.
-    input : Quantizer
-        Applied to the images, at the input of the first layer.
+        Sequences may nest. Of any other module with layers inside, only its code knows their order, and which
+        functions stand between them.
+    weights : Quantizer or callable
+        Copied for the weights of each layer, or makes the quantizer of those of a layer with so many outputs.
+    activations : Quantizer or callable
+        Copied for each activation function, or makes the quantizer that replaces one.
+    input : Quantizer or None
+        Applied to the images, at the input of the first layer; None: pixels of 0..255, unsigned and of 8 bits.
 
     Raises
     ------
     UserError
-        Where ``model`` is no sequence or has no layer to quantize.
+        Where ``model`` is no sequence or has no layer to quantize, where an activation function or a module in it
+        cannot be replaced, and where what should be a quantizer is none.
     """
-    if not isinstance(model, nn.Sequential):
+    if not _is_sequence(model):
         raise UserError(f"Model to convert must be a Sequential, not {type(model).__name__}")
-    waiting: list[Quantizer] = [input]
-    converted = _sequence(model, weights, activations, waiting)
+    waiting = [_checked("Input", Uniform(8) if input is None else input)]
+    converted = _sequence(model, "", _maker("Weights", weights), _maker("Activations", activations), waiting)
     if waiting:
         raise UserError("Model to convert must have a linear layer or a convolution, and it has none")
     return converted.train(model.training)
 
 
-def _sequence(model: nn.Sequential, weights, activations, waiting: list[Quantizer]) -> nn.Sequential:
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _checked(what: str, quantizer: object) -> Quantizer:
+    if not isinstance(quantizer, Quantizer):
+        raise UserError(f"{what} must have a quantizer, not {type(quantizer).__name__}")
+    return quantizer
+
+
+def _maker(what: str, given: Quantizer | Callable[..., Quantizer]) -> Callable[..., Quantizer]:
+    """Return what makes a new quantizer each time."""
+    if isinstance(given, Quantizer):
+        return lambda *sizes: copy.deepcopy(given)
+    if isinstance(given, nn.Module) or not callable(given):
+        raise UserError(f"{what} must have a quantizer, or a callable that makes them, not {type(given).__name__}")
+    return lambda *sizes: _checked(what, given(*sizes))
+
+
+def _sequence(model: nn.Sequential, path: str, weights: Callable[[int], Quantizer],
+              activations: Callable[[], Quantizer], waiting: list[Quantizer]) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, module in model._modules.items():
-        if isinstance(module, nn.Sequential):
-            layers[name] = _sequence(module, weights, activations, waiting)
+        assert module is not None
+        if _is_sequence(module):
+            layers[name] = _sequence(module, f"{path}{name}.", weights, activations, waiting)
         elif isinstance(module, nn.Linear | nn.Conv2d) and not isinstance(module, Quantized):
             layers[name] = _layer(module, weights, waiting.pop() if waiting else None)
         elif isinstance(module, _ACTIVATIONS):
             layers[name] = activations()
         else:
+            _check_copied(module, path + name)
             layers[name] = copy.deepcopy(module)
     return nn.Sequential(layers)
+
+
+def _check_copied(module: nn.Module, name: str) -> None:
+    """Refuse what would stay real in a copy without a trace: other activation functions, and what is inside modules."""
+    kind = type(module)
+    if isinstance(module, nn.Softmax | nn.LogSoftmax | nn.Softmin | nn.Softmax2d):
+        raise UserError(f"Layer {name} must be left to the loss, not be {kind.__name__}: it mixes channels, and the "
+                        f"largest logit is the class")
+    if kind.__module__ == nn.ReLU.__module__:
+        raise UserError(f"Layer {name} must be an activation function that quantizers replace, not {kind.__name__}: "
+                        f"replace it by one of {', '.join(a.__name__ for a in _ACTIVATIONS)}, or by a quantizer")
+    if not isinstance(module, Quantized | Quantizer) and next(module.children(), None) is not None:
+        raise UserError(f"Layer {name} must be a Sequential or a single layer, not {kind.__name__}: the order of the "
+                        f"layers inside it stands in its code")
 
 
 def _layer(module: nn.Linear | nn.Conv2d, weights: Callable[[int], Quantizer], input: Quantizer | None) -> Quantized:
