@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from hwbnn.ir import BINARY, BIPOLAR, Levels
-from hwbnn_train.layers import QuantLinear
 from hwbnn_train.quantizers import BitwiseActivation, BitwiseWeights, Cuts, Quantizer
 from hwbnn_train.recipes.networks import Network
 
@@ -59,10 +58,10 @@ class Bitwise(Network):
     def norm(self, channels: int, axes: int) -> None:
         return None
 
-    def linear(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantLinear:
+    def layer_options(self, fan_in: int, fan_out: int) -> dict:
         scale = 2.0 ** -(fan_in.bit_length() // 2)  # about 1 / sqrt(fan_in)
-        return QuantLinear(fan_in, fan_out, weight=BitwiseWeights(scale, sparsity=self.sparsity), input=input,
-                           bias=True, quantize_bias=BitwiseWeights(scale))
+        return {"weight": BitwiseWeights(scale, sparsity=self.sparsity), "bias": True,
+                "quantize_bias": BitwiseWeights(scale)}
 
     def advance(self, model: nn.Module, progress: float) -> None:
         compression = self.compression if self.compression < self.epochs else self.epochs / 2

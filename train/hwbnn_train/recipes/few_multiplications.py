@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from hwbnn_train.descent import Descent
-from hwbnn_train.layers import QuantLinear
 from hwbnn_train.optimizers import parameter_groups
 from hwbnn_train.quantizers import Quantizer, StochasticPower, StochasticSign, StochasticTernary, Uniform
 from hwbnn_train.recipes.networks import Network
@@ -24,6 +23,9 @@ class FewMultiplications(Network):
     of 0.3 falling to 0.01 is for a loss summed over the 10 classes, and ours is their mean. The rectified
     activations are rounded for hardware. The paper evaluates with real weights, reported apart as
     ``accuracy_real_weights``.
+
+    Convolutions are like the linear layers. The authors' code divides their ``fan_out`` by the area of the pooling
+    behind them, and clips the exponents of what the gradient of their weights multiplies by.
 
     Parameters
     ----------
@@ -49,11 +51,10 @@ class FewMultiplications(Network):
     def activation(self) -> Quantizer:
         return Uniform(self.activation_bits, scale=4.0 / 2**self.activation_bits)
 
-    def linear(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantLinear:
+    def layer_options(self, fan_in: int, fan_out: int) -> dict:
         scale = math.sqrt(6.0 / (fan_in + fan_out)) / 2.0
         weight = StochasticTernary(scale) if self.mode == "ternary" else StochasticSign(scale)
-        return QuantLinear(fan_in, fan_out, weight=weight, input=input, gradient=StochasticPower(), limit=scale,
-                           spread=2.0 * scale, lr_scale=1.0)
+        return {"weight": weight, "gradient": StochasticPower(), "limit": scale, "spread": 2.0 * scale, "lr_scale": 1.0}
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         return Descent(parameter_groups(model), lr=self.lr)

@@ -68,6 +68,8 @@ class LowPrecision(Network):
         super().__post_init__()
         if self.format not in _FORMATS:
             raise ValueError(f"LowPrecision format must be one of {', '.join(_FORMATS)}, not {self.format!r}")
+        if self.channels:
+            raise ValueError(f"LowPrecision channels must be (), not {self.channels!r}: its networks are perceptrons")
         if not isinstance(self.search, int) or self.search < 0:
             raise ValueError(f"LowPrecision search must be an integer of at least 0, not {self.search!r}")
 

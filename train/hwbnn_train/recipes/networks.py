@@ -73,13 +73,12 @@ class Network(Recipe):
         return batch_norm(channels, axes)
 
     def layer_options(self, fan_in: int, fan_out: int) -> dict:
-        """Return what else the layers of a method are made with."""
+        """Return what else the layers of a method are made with, or its ``weight`` where that needs to know the fans."""
         return {}
 
     def linear(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantLinear:
         """Return a linear layer."""
-        return QuantLinear(fan_in, fan_out, weight=self.weight(fan_out), input=input,
-                           **self.layer_options(fan_in, fan_out))
+        return QuantLinear(fan_in, fan_out, input=input, **self._options(fan_out, fan_in, fan_out))
 
     def quantizers(self) -> tuple[Quantizer, Quantizer]:
         activation = self.activation()
@@ -87,8 +86,12 @@ class Network(Recipe):
 
     def convolution(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantConv2d:
         """Return a convolution."""
-        return QuantConv2d(fan_in, fan_out, self.kernel, padding=self.padding, weight=self.weight(fan_out), input=input,
-                           **self.layer_options(self.kernel**2 * fan_in, self.kernel**2 * fan_out))
+        taps = self.kernel**2
+        return QuantConv2d(fan_in, fan_out, self.kernel, padding=self.padding, input=input,
+                           **self._options(fan_out, taps * fan_in, taps * fan_out))
+
+    def _options(self, outputs: int, fan_in: int, fan_out: int) -> dict:
+        return {"weight": self.weight(outputs), **self.layer_options(fan_in, fan_out)}
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         if not self.channels:
