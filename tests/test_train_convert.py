@@ -91,14 +91,14 @@ PLAIN = "ReLU, ReLU6, Hardtanh, Tanh, Sigmoid, LeakyReLU, ELU, GELU, SiLU"
     (Backwards(nn.Linear(2, 2)), "Model to convert must be a Sequential, not Backwards"),
     (nn.Sequential(nn.ReLU()), "Model to convert must have a linear layer or a convolution, and it has none"),
     *((nn.Sequential(nn.Sequential(nn.Linear(2, 2), kind())),
-       f"Layer 0.1 must be an activation function that quantizers replace, not {kind.__name__}: replace it by one of "
-       f"{PLAIN}, or by a quantizer")
+       (f"Layer 0.1 must be an activation function that quantizers replace, not {kind.__name__}: replace it by one "
+        f"of {PLAIN}, or by a quantizer"))
       for kind in (nn.Softplus, nn.PReLU, nn.Hardswish, nn.SELU, nn.Mish, nn.GLU)),
     (nn.Sequential(nn.Linear(2, 2), nn.Softmax(1)),
      "Layer 1 must be left to the loss, not be Softmax: it mixes channels, and the largest logit is the class"),
     (nn.Sequential(nn.Linear(2, 2), Residual()),
-     "Layer 1 must be a Sequential or a single layer, not Residual: the order of the layers inside it stands in its "
-     "code"),
+     ("Layer 1 must be a Sequential or a single layer, not Residual: the order of the layers inside it stands in its "
+      "code")),
 ])
 def test_what_cannot_be_converted(model, message):
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):

@@ -73,7 +73,7 @@ class Network(Recipe):
         return batch_norm(channels, axes)
 
     def layer_options(self, fan_in: int, fan_out: int) -> dict:
-        """Return what else the layers of a method are made with, or its ``weight`` where that needs to know the fans."""
+        """Return what else the layers of a method are made with; a ``weight`` where it depends on the fans."""
         return {}
 
     def linear(self, fan_in: int, fan_out: int, input: Quantizer) -> QuantLinear:
