@@ -194,7 +194,7 @@ def test_recipes():
 
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe not in PUBLISHED])
 def test_recipes_make_networks(name):
-    """Small ones of each are exported in test_train_methods."""
+    """Small ones of each are exported in test_train_methods and test_train_convnets."""
     chosen = recipe(name)
     shape = {"digits": (64,), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "tinyshakespeare": (100,)}[chosen.data]
     expected = (2, 10, 100) if chosen.text else (2, 10)

@@ -1,4 +1,4 @@
-"""Convolutional networks of the methods: their layers."""
+"""Convolutional networks of the methods: their layers, and that a network of each trains and exports."""
 
 import dataclasses
 import math
@@ -6,10 +6,17 @@ import re
 
 import pytest
 import torch
+from agreement import agree
 
+from hwbnn import datasets
 from hwbnn_train.layers import QuantConv2d, Quantized
+from hwbnn_train.loop import fit
 from hwbnn_train.quantizers import BitwiseWeights, StochasticPower, StochasticTernary
 from hwbnn_train.recipes import RECIPES
+from hwbnn_train.recipes.published import PUBLISHED
+
+CONVNETS = [name for name, recipe in RECIPES.items() if not recipe.text and recipe.channels and recipe.exported
+            and recipe not in PUBLISHED]
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -53,3 +60,36 @@ def test_bitwise_convolutions_have_bits_for_biases():
 def test_low_precision_has_no_convolutions():
     with pytest.raises(ValueError, match=f"^{re.escape('LowPrecision channels must be (), not (4, 4): its networks')}"):
         dataclasses.replace(RECIPES["low-precision-mlp"], channels=(4, 4))
+
+
+# a network of each, through the whole of its way
+
+CONVOLUTIONAL = [
+    *((name, {}) for name in CONVNETS),
+    ("bnnplus-mlp", {}),  # a scale per filter
+    ("twn-mlp", {"per_filter": True}),
+    ("gxnor-mlp", {"weight_states": 2, "activation_states": 2}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "changes"), CONVOLUTIONAL)
+def test_a_few_steps_of_a_convnet_then_torch_qonnx_and_golden_agree(tmp_path, name, changes):
+    recipe = dataclasses.replace(RECIPES[name], epochs=2, batch=50, channels=(6, 8), hidden=(12,), **changes)
+    train, test = (tuple(map(torch.as_tensor, datasets.load("digits", split))) for split in ("train", "test"))
+    train, test = ((x.reshape(-1, 1, 8, 8), y) for x, y in (train, test))
+    model = recipe.model((1, 8, 8), 10)
+    state = fit(model, recipe, train, test, config={}, file=tmp_path / "c.pt")
+    assert state.history[1]["loss/train"] < state.history[0]["loss/train"]
+    agree(tmp_path, model, test[0][:60].numpy())
+
+
+def test_convnet_needs_pixels():
+    with pytest.raises(ValueError, match=r"^Recipe mnist-conv must have images of channels, height and width, and "
+                                         r"those of mnist have shape \(64,\)$"):
+        RECIPES["mnist-conv"].model((64,), 10)
+
+
+def test_small_convnet_is_small():
+    model = RECIPES["mnist-conv"].model((1, 28, 28), 10)
+    assert sum(layer.weight.numel() for layer in model if isinstance(layer, Quantized)) == 58_608 <= 60_000
