@@ -69,19 +69,34 @@ CONVOLUTIONAL = [
     ("bnnplus-mlp", {}),  # a scale per filter
     ("twn-mlp", {"per_filter": True}),
     ("gxnor-mlp", {"weight_states": 2, "activation_states": 2}),
+    ("few-multiplications-mlp", {}),
+    ("bitwise-mlp", {"compression": 1, "pixel_bits": 4}),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "changes"), CONVOLUTIONAL)
 def test_a_few_steps_of_a_convnet_then_torch_qonnx_and_golden_agree(tmp_path, name, changes):
-    recipe = dataclasses.replace(RECIPES[name], epochs=2, batch=50, channels=(6, 8), hidden=(12,), **changes)
+    model, history, images = trained(tmp_path, name, epochs=2, channels=(6, 8), hidden=(12,), **changes)
+    assert history[1]["loss/train"] < history[0]["loss/train"]
+    agree(tmp_path, model, images)
+
+
+@pytest.mark.parametrize("name", ["mnist-conv", "gxnor-conv", "shift-attention-conv"])
+def test_hardware_of_a_trained_convnet_is_exact(tmp_path, name):
+    """Padding, pooling and thresholds of a small network, in Amaranth's simulator."""
+    model, _, images = trained(tmp_path, name, epochs=1, channels=(4, 6), hidden=())
+    agree(tmp_path, model, images, simulated=2)
+
+
+def trained(folder, name, **changes):
+    """Train a small network on digits; return it with what was logged of its epochs, and some images."""
+    recipe = dataclasses.replace(RECIPES[name], batch=50, **changes)
     train, test = (tuple(map(torch.as_tensor, datasets.load("digits", split))) for split in ("train", "test"))
     train, test = ((x.reshape(-1, 1, 8, 8), y) for x, y in (train, test))
     model = recipe.model((1, 8, 8), 10)
-    state = fit(model, recipe, train, test, config={}, file=tmp_path / "c.pt")
-    assert state.history[1]["loss/train"] < state.history[0]["loss/train"]
-    agree(tmp_path, model, test[0][:60].numpy())
+    state = fit(model, recipe, train, test, config={}, file=folder / "c.pt")
+    return model, state.history, test[0][:60].numpy()
 
 
 def test_convnet_needs_pixels():
