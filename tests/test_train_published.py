@@ -49,7 +49,29 @@ def test_dropped_values():
     assert set(quantizer.eval()(x).unique().tolist()) == {-1, 1} and quantizer.grid(x) == Sign().grid(x)
 
 
+def test_dropped_pixels_are_grey():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = dataclasses.replace(RECIPES["binarynet-mnist-published"], hidden=(4,)).model((1, 28, 28), 10)
+        pixels = model.fc1.quantize_input
+        x = torch.randint(0, 256, (5000,)).float()
+        y = pixels(x)
+    kept = y != 127.5
+    assert float(kept.float().mean()) == pytest.approx(0.8, abs=0.02)
+    authors = x / 127.5 - 1  # pixels of -1..1, over the share of them that is kept
+    assert torch.allclose(y[kept] / 127.5 - 1, authors[kept] / 0.8, atol=1e-5)
+    assert torch.equal(pixels.eval()(x), x)
+
+
+def test_rate_falls_tenfold_besides():
+    recipe = RECIPES["gxnor-cifar10-published"]
+    fall = [1e-2 * (3e-5 / 1e-2) ** (epoch / 2000) for epoch in (0, 999, 1000, 1599, 1600)]
+    expected = [lr * tenths for lr, tenths in zip(fall, (1, 1, 0.1, 0.1, 0.01), strict=True)]
+    assert [recipe.learning_rate(epoch) for epoch in (0, 999, 1000, 1599, 1600)] == pytest.approx(expected)
+    assert recipe.r == 1.0 and recipe.config()["steps"] == [1000, 1600]
+
+
 def test_bad_rate():
     with pytest.raises(ValueError, match=r"^Dropped rate must lie between 0 and 1, not 1.0$"):
         Dropped(Sign(), 1.0)
-    assert repr(Dropped(Sign(), 0.5)).startswith("Dropped(\n  rate=0.5")
+    assert repr(Dropped(Sign(), 0.5)).startswith("Dropped(\n  rate=0.5, center=0.0")

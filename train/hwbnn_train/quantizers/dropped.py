@@ -11,9 +11,9 @@ __all__ = ["Dropped"]
 class Dropped(Quantizer):
     """Another quantizer, whose values are left out at random in training.
 
-    Forward in training: ``q(x) / (1 - rate)``, or 0 with probability ``rate``; in evaluation ``q(x)``. Backward: that
-    of the inner quantizer, where the value was kept. BinaryNet's authors drop binarized activations like this
-    (``mnist.py``).
+    Forward in training: ``center + (q(x) - center) / (1 - rate)``, or ``center`` with probability ``rate``; in
+    evaluation ``q(x)``. Backward: that of the inner quantizer, over ``1 - rate``, where the value was kept. BinaryNet's
+    authors drop pixels and binarized activations, both around 0, like this (``mnist.py``).
 
     Parameters
     ----------
@@ -21,19 +21,24 @@ class Dropped(Quantizer):
         What quantizes.
     rate : :class:`float`
         Probability that a value is left out.
+    center : :class:`float`
+        What stands in its place.
     """
 
-    def __init__(self, inner: Quantizer, rate: float):
+    def __init__(self, inner: Quantizer, rate: float, *, center: float = 0.0):
         if not 0 < rate < 1:
             raise ValueError(f"Dropped rate must lie between 0 and 1, not {rate!r}")
         super().__init__()
-        self.inner, self.rate = inner, rate
+        self.inner, self.rate, self.center = inner, rate, center
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.dropout(self.inner(x), self.rate, self.training)
+        y = self.inner(x)
+        if not self.training:
+            return y
+        return functional.dropout(y - self.center, self.rate) + self.center
 
     def grid(self, x: Tensor) -> Grid:
         return self.inner.grid(x)
 
     def extra_repr(self) -> str:
-        return f"rate={self.rate}"
+        return f"rate={self.rate}, center={self.center}"

@@ -9,7 +9,7 @@ from hwbnn_train.quantizers import Dropped, Quantizer
 from hwbnn_train.recipes.binarynet import BinaryNet
 from hwbnn_train.recipes.gxnor import Gxnor
 
-__all__ = ["PUBLISHED", "PublishedBinaryNet"]
+__all__ = ["PUBLISHED", "PublishedBinaryNet", "PublishedGxnor"]
 
 _VGG = {"channels": (128, 128, 256, 256, 512, 512), "pool_every": 2}
 
@@ -21,7 +21,8 @@ class PublishedBinaryNet(BinaryNet):
     Parameters
     ----------
     input_dropout, hidden_dropout : :class:`float`
-        Share of the pixels, and of the hidden activations, that are left out in training; 0: none.
+        Share of the pixels, and of the hidden activations, that are left out in training; 0: none. A pixel that is
+        left out is grey, as 0 is among the authors' pixels of -1..1.
     """
 
     name: str = "binarynet-mnist-published"
@@ -41,17 +42,35 @@ class PublishedBinaryNet(BinaryNet):
         model = super().model(shape, classes)
         if self.input_dropout:
             first = next(layer for layer in model.modules() if isinstance(layer, Quantized))
-            first.quantize_input = Dropped(first.quantize_input, self.input_dropout)
+            first.quantize_input = Dropped(first.quantize_input, self.input_dropout,
+                                           center=(2**self.pixel_bits - 1) / 2)
         return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedGxnor(Gxnor):
+    """GXNOR-Net as in the authors' code, whose activation amounts to a threshold of 1.
+
+    Parameters
+    ----------
+    steps : tuple of :class:`int`
+        Epochs from which on the rate is a tenth of what it would be, each.
+    """
+
+    r: float = 1.0
+    momentum: float = 0.9
+    steps: tuple[int, ...] = ()
+
+    def learning_rate(self, epoch: int) -> float:
+        return super().learning_rate(epoch) * 0.1 ** sum(epoch >= step for step in self.steps)
 
 
 PUBLISHED = (
     PublishedBinaryNet(),
     PublishedBinaryNet(name="binarynet-cifar10-published", data="cifar10", batch=50, epochs=500, lr=1e-3, lr_end=3e-7,
                        hidden=(1024, 1024), input_dropout=0.0, hidden_dropout=0.0, **_VGG),
-    # no padding in the first; the rate of the second falls tenfold at epochs 1000 and 1600 besides, which is left out
-    Gxnor(name="gxnor-mnist-published", batch=10_000, epochs=4000, lr=1e-1, lr_end=1e-7, momentum=0.9,
-          channels=(32, 64), hidden=(512,), kernel=5, padding=0),
-    Gxnor(name="gxnor-cifar10-published", data="cifar10", batch=1000, epochs=2000, lr=1e-2, lr_end=3e-5, momentum=0.9,
-          hidden=(1024,), **_VGG),
+    PublishedGxnor(name="gxnor-mnist-published", batch=10_000, epochs=4000, lr=1e-1, lr_end=1e-7, channels=(32, 64),
+                   hidden=(512,), kernel=5, padding=0),
+    PublishedGxnor(name="gxnor-cifar10-published", data="cifar10", batch=1000, epochs=2000, lr=1e-2, lr_end=3e-5,
+                   hidden=(1024,), steps=(1000, 1600), **_VGG),
 )
