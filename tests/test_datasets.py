@@ -18,6 +18,7 @@ from sklearn.datasets import load_digits
 from hwbnn import datasets
 from hwbnn.datasets import Selection, files
 from hwbnn.datasets.digits import parts as digits_parts
+from hwbnn.datasets.openml import parsed
 from hwbnn.errors import UserError
 
 
@@ -189,7 +190,8 @@ def test_argument_goes_before_the_variable(tmp_path, monkeypatch):
 
 def test_missing_file(tmp_path):
     with says(f"Data set mnist must have the file {tmp_path}/mnist/t10k-images-idx3-ubyte (plain, .gz or .xz); put it "
-              f"there, or leave out --data-root and HWBNN_DATA to fetch the set from OpenML"):
+              f"there, from https://ossci-datasets.s3.amazonaws.com/mnist/, or leave out --data-root and HWBNN_DATA to "
+              f"fetch the set from OpenML"):
         datasets.load("mnist", "test", tmp_path)
 
 
@@ -251,19 +253,33 @@ def test_cifar10_of_another_size(tmp_path, monkeypatch):
 
 
 def test_first_cifar10_batch_has_no_download():
-    with says("Data set cifar10-batch1 must be read from files; put data_batch_1.bin and test_batch.bin in the folder "
-              "cifar10 of --data-root or HWBNN_DATA"):
+    with says("Data set cifar10-batch1 must be read from files; put data_batch_1.bin, test_batch.bin in the folder "
+              "cifar10 of --data-root or HWBNN_DATA, from https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"):
         datasets.load("cifar10-batch1", "test")
 
 
 # OpenML
 
+MNIST_FILES = ("put train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte "
+               "in the folder mnist of --data-root or HWBNN_DATA, from https://ossci-datasets.s3.amazonaws.com/mnist/")
+
+
+@pytest.fixture
+def openml():
+    """OpenML's cache, empty before the test and behind it."""
+    parsed.cache_clear()
+    yield
+    parsed.cache_clear()
+
+
+@pytest.mark.usefixtures("openml")
 @pytest.mark.parametrize(("name", "pixels", "training"), [("mnist", 784, 60_000), ("fashion-mnist", 784, 60_000),
                                                           ("cifar10", 3072, 50_000)])
 def test_openml(monkeypatch, name, pixels, training):
-    count = training + 10_000
+    count, fetched = training + 10_000, []
 
     def fetch(*, data_id, **options):
+        fetched.append(data_id)
         assert data_id == {"mnist": 554, "fashion-mnist": 40996, "cifar10": 40927}[name]
         x = np.broadcast_to((np.arange(count) % 251)[:, None].astype(np.uint8), (count, pixels))
         return x, np.char.mod("%d", np.arange(count) % 10)
@@ -272,28 +288,32 @@ def test_openml(monkeypatch, name, pixels, training):
     x, y = datasets.load(name, "test")
     assert x.dtype == np.uint8 and len(x) == 10_000 and x[0].size == pixels
     assert x[0].flat[0] == training % 251 and y[:3].tolist() == [training % 10, 1 + training % 10, 2 + training % 10]
-    assert len(datasets.load(name, "validation")[0]) == 5000
+    x[:], y[:] = 0, 0  # the caller's own
+    assert datasets.load(name, "test")[0][0].flat[0] == training % 251
+    assert datasets.load(name, "test")[1][1] == (1 + training) % 10
+    assert len(datasets.load(name, "validation")[0]) == 5000 and len(fetched) == 1
 
 
+@pytest.mark.usefixtures("openml")
 def test_openml_out_of_reach(monkeypatch):
     def fetch(**options):
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
-    with says("Data set mnist must be on disk or come from OpenML, which cannot be reached (URLError); put its files "
-              "in the folder mnist of --data-root or HWBNN_DATA"):
+    with says("Data set mnist must be on disk or come from OpenML, which cannot be reached (URLError); "
+              + MNIST_FILES):
         datasets.load("mnist", "test")
 
 
+@pytest.mark.usefixtures("openml")
 @pytest.mark.parametrize("name", ["digits", "mnist"])
 def test_without_scikit_learn(monkeypatch, name):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
     digits_parts.cache_clear()
     message = {"digits": "Data set digits must come from scikit-learn, and it is not installed; install it with "
                          "`pip install hwbnn[data]`",
-               "mnist": "Data set mnist must come from files or, through scikit-learn, from OpenML; put its files in "
-                        "the folder mnist of --data-root or HWBNN_DATA, or install scikit-learn with "
-                        "`pip install hwbnn[data]`"}[name]
+               "mnist": "Data set mnist must come from files or, through scikit-learn, from OpenML; "
+                        f"{MNIST_FILES}, or install scikit-learn with `pip install hwbnn[data]`"}[name]
     with says(message):
         datasets.load(name, "test")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hwbnn.errors import UserError
 
-__all__ = ["DIGESTS", "FOLDERS", "OPENML", "Labelled", "labels", "needed", "read", "split_of"]
+__all__ = ["DIGESTS", "FOLDERS", "OPENML", "Labelled", "labels", "needed", "put", "read", "split_of"]
 
 Labelled = tuple[NDArray, NDArray[np.int64]]
 
@@ -20,7 +20,10 @@ FOLDERS = {"mnist": ("mnist", "MNIST/raw"), "fashion-mnist": ("fashion-mnist", "
            "cifar10": ("cifar10", "cifar-10-batches-bin"), "svhn": ("svhn", "SVHN"), "tinyshakespeare": ("text",),
            "ptb": ("ptb", "simple-examples/data")}
 OPENML = {"mnist": 554, "fashion-mnist": 40996, "cifar10": 40927}
-_SOURCES = {"svhn": "http://ufldl.stanford.edu/housenumbers/",
+_SOURCES = {"mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            "svhn": "http://ufldl.stanford.edu/housenumbers/",
             "tinyshakespeare": "https://github.com/karpathy/char-rnn, where it is data/tinyshakespeare/input.txt",
             "ptb": "http://www.fit.vutbr.cz/~imikolov/rnnlm/simple-examples.tgz, or a text of your own in its format"}
 
@@ -60,11 +63,9 @@ def read(name: str, file: str, root: Path) -> bytes:
                 raise UserError(f"Data file {path} must be readable: {error}") from None
             _verify(path, content, DIGESTS.get((name, file)))
             return content
-    place = f"{root / FOLDERS[name][0] / file} (plain, .gz or .xz)"
-    if name in OPENML:
-        raise UserError(f"Data set {name} must have the file {place}; put it there, or leave out --data-root and "
-                        f"HWBNN_DATA to fetch the set from OpenML")
-    raise UserError(f"Data set {name} must have the file {place}; put it there, from {_SOURCES[name]}")
+    other = ", or leave out --data-root and HWBNN_DATA to fetch the set from OpenML" if name in OPENML else ""
+    raise UserError(f"Data set {name} must have the file {root / FOLDERS[name][0] / file} (plain, .gz or .xz); put it "
+                    f"there, from {_SOURCES[name]}{other}")
 
 
 def _verify(path: Path, content: bytes, expected: str | None) -> None:
@@ -75,6 +76,12 @@ def _verify(path: Path, content: bytes, expected: str | None) -> None:
     if digest != expected:
         raise UserError(f"Data file {path} must be the published one, with {kind} {expected[:16]}... when unpacked, "
                         f"not {digest[:16]}...; download it again")
+
+
+def put(name: str, *names: str) -> str:
+    """Say where files of the set ``name``, all or those of these names, are to be put, and from where."""
+    files = ", ".join(names or (file for of, file in DIGESTS if of == name))
+    return f"put {files} in the folder {FOLDERS[name][0]} of --data-root or HWBNN_DATA, from {_SOURCES[name]}"
 
 
 def needed(name: str, root: Path | None, folder: str) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwbnn.datasets.files import Labelled, labels, needed, read, split_of
+from hwbnn.datasets.files import Labelled, labels, needed, put, read, split_of
 from hwbnn.datasets.openml import fetch
 from hwbnn.errors import UserError
 
@@ -55,8 +55,8 @@ def cifar10(split: str, root: Path | None) -> Labelled:
 def cifar10_batch1(split: str, root: Path | None) -> Labelled:
     """Load the first of CIFAR-10's five training files, and its test file."""
     if root is None:
-        raise UserError("Data set cifar10-batch1 must be read from files; put data_batch_1.bin and test_batch.bin "
-                        "in the folder cifar10 of --data-root or HWBNN_DATA")
+        raise UserError(f"Data set cifar10-batch1 must be read from files; "
+                        f"{put('cifar10', 'data_batch_1.bin', 'test_batch.bin')}")
     return split_of(split, lambda: _cifar10_batch("data_batch_1.bin", root),
                     lambda: _cifar10_batch("test_batch.bin", root), 1000)
 
