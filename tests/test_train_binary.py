@@ -99,6 +99,22 @@ def test_swish_sign_far_out():
     assert gradient(SwishSign(), [0.0, 1e9, -1e9]).tolist() == pytest.approx([5, 0, 0], abs=1e-12)
 
 
+def test_learned_steepness():
+    phi, x = SwishSign(2.0, learned=True), torch.randn(50, dtype=torch.float64)
+    upstream = torch.randn(50, dtype=torch.float64)
+    (phi(x) * upstream).sum().backward()
+    beta = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    s = torch.sigmoid(beta * x)
+    ((2 * s * (1 + beta * x * (1 - s)) - 1) * upstream).sum().backward()
+    assert phi.beta.grad.item() == pytest.approx(beta.grad.item(), rel=1e-5)
+    phi.beta.data.fill_(-1.0)
+    phi(x)
+    assert phi.beta.item() == pytest.approx(0.01)
+    model = dataclasses.replace(RECIPES["bnnplus-mlp"], learned_beta=True).model((12,), 3)
+    assert [name for name, _ in model.named_parameters() if name.endswith("beta")] == [
+        f"fc{n}.quantize_input.beta" for n in (2, 3, 4)]
+
+
 def test_scaled_sign():
     layer = QuantLinear(3, 2, weight=ScaledSign(2))
     w = layer.weight

@@ -97,7 +97,7 @@ def test_representations():
     assert repr(TernaryWeights()) == "TernaryWeights(factor=0.7, per_filter=False)"
     assert repr(States(2)) == "States(n=2)"
     assert repr(Steps()) == "Steps(n=1, r=0.5, a=0.5, window='rectangular')"
-    assert repr(SwishSign()) == "SwishSign(beta=5.0)"
+    assert repr(SwishSign()) == "SwishSign(beta=5, learned=False)"
     assert repr(ScaledSign(3)) == "ScaledSign(filters=3, kind='manhattan', rate=1e-06)"
 
 

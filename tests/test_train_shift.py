@@ -124,6 +124,19 @@ def test_norm_decays():
     assert float(optimizer.state[w]["exp_inf"]) == pytest.approx(0.999**1000, rel=1e-3)
 
 
+def test_norm_of_the_authors_code_does_not():
+    w = torch.ones(3000, requires_grad=True)  # a size that loops of our own would take
+    optimizer = ShiftAdaMax([w], betas=(0.9, 0.999), torch_compatible=True)
+    w.grad = torch.full((3000,), 1.4)
+    optimizer.step()
+    assert torch.equal(optimizer.state[w]["exp_inf"], torch.full((3000,), 1 + 2.0**-27))
+    before = w.detach().clone()
+    w.grad = torch.full((3000,), 1e-6)
+    for _ in range(50):
+        optimizer.step()
+    assert torch.equal(optimizer.state[w]["exp_inf"], torch.full((3000,), 1 + 2.0**-27)) and bool((w < before).all())
+
+
 def test_closure_and_missing_gradient():
     w, unused = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
     optimizer = ShiftAdaMax([w, unused])

@@ -80,7 +80,7 @@ class Half(Format):
 class Fixed(Format):
     """Fixed point of one range: ``q(x) = clip(round(x p), -(2^n - 1), 2^n - 1) / p`` with ``p = 2^(n - integer)``.
 
-    arXiv:1412.7024, section 4; ``n`` is one less than ``bits``.
+    arXiv:1412.7024; ``n`` is one less than ``bits``.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ class DynamicFixed(Fixed):
 
     In training the share of numbers that reach the largest one, and the share that would with half the range, are
     noted; after every ``every`` calls, the range doubles where the first is above ``rate``, and halves where the
-    second is not. While ``searching``, numbers pass unrounded and the range follows at once. arXiv:1412.7024, section
-    5; the paper changes ranges every 10,000 images with a rate of 1e-4, and first finds them in a short training of
+    second is not. While ``searching``, numbers pass unrounded and the range follows at once. arXiv:1412.7024; the paper
+    changes ranges every 10,000 images with a rate of 1e-4, and first finds them in a short training of
     high precision. The shares are noted in each tenth call.
 
     Parameters

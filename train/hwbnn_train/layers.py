@@ -16,7 +16,7 @@ __all__ = ["QuantConv2d", "QuantLinear", "Quantized", "glorot"]
 def glorot(fan_in: int, fan_out: int) -> float:
     """Return ``c = sqrt(1.5 / (fan_in + fan_out))``, the coefficient that scales learning rates by ``1 / c``.
 
-    From Glorot and Bengio (2010) as BinaryConnect uses it (arXiv:1511.00363, section 2.5, and the authors'
+    From Glorot and Bengio (2010) as BinaryConnect uses it (arXiv:1511.00363, and the authors'
     ``binary_connect.py``).
     """
     return math.sqrt(1.5 / (fan_in + fan_out))

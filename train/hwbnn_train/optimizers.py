@@ -49,7 +49,7 @@ def prepare(optimizer: Optimizer, *, slope: float = 3.0) -> Optimizer:
 
     ``limit``: the parameters are clipped to ``-limit .. limit``. With the learning rates of
     :func:`set_learning_rate` a step is ``w <- clip(w + lr_scale * (opt(w) - w), -limit, limit)`` (BinaryConnect,
-    arXiv:1511.00363, sections 2.4 and 2.5): the updates of SGD, with momentum or not, and of the Adam family are
+    arXiv:1511.00363): the updates of SGD, with momentum or not, and of the Adam family are
     proportional to the learning rate, so scaling the rate scales the update.
 
     ``states``: the parameters are in the space ``Z_N`` of that N, and what the optimizer would add to them is
@@ -120,7 +120,7 @@ def transition(w: Tensor, dw: Tensor, n: int, slope: float = 3.0) -> Tensor:
 
     With the step ``L`` of the space, ``k = trunc(dw / L)`` and ``nu = dw - k L``: each weight goes ``k`` states and,
     with probability ``tanh(slope |nu| / L)``, one more in the direction of ``dw``; never beyond -1 and +1. For small
-    ``dw`` the expected move is ``slope * dw``. Discrete state transition of GXNOR-Net (arXiv:1705.09283, section 2.3;
+    ``dw`` the expected move is ``slope * dw``. Discrete state transition of GXNOR-Net (arXiv:1705.09283;
     the authors' code, where the slope is 3).
     """
     return _transition(w, dw.clone(), n, slope)

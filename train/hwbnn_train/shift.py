@@ -1,7 +1,7 @@
 """Training without multiplications: powers of two, shift-based batch normalization, shift-based AdaMax.
 
-All from BinaryNet (Courbariaux et al., arXiv:1602.02830, sections 1.4 and 1.5, algorithms 3 and 4) and the authors'
-Torch code, which the details follow where the paper is silent.
+All from BinaryNet (Courbariaux et al., arXiv:1602.02830) and the authors' Torch code, which the details follow where
+the paper is silent.
 """
 
 import functools
@@ -145,8 +145,8 @@ class ShiftAdaMax(Stepping):
     ``w -= AP2(lr / (1 - b1^t)) m / (AP2(v) + 2^-27)``. The paper suggests ``lr = 2^-10``, ``1 - b1 = 2^-3`` and
     ``1 - b2 = 2^-10``; the authors' code has 0.9 and 0.999.
 
-    The state keeps ``v`` itself. The authors' code writes ``AP2(v)`` back into it; since ``AP2(0.999 2^k) = 2^k``
-    it can then never decay.
+    The state keeps ``v`` itself. The authors' code writes ``AP2(v) + 2^-27`` back into it; since
+    ``AP2(0.999 2^k) = 2^k`` it can then never decay.
 
     Parameters
     ----------
@@ -156,17 +156,21 @@ class ShiftAdaMax(Stepping):
         Learning rate, before rounding.
     betas : pair of :class:`float`
         Decay of the first moment and of the norm.
+    torch_compatible : :class:`bool`
+        Whether the state keeps what the authors' Torch code keeps.
     """
 
-    def __init__(self, params, lr: float = 2**-10, betas: tuple[float, float] = (1 - 2**-3, 1 - 2**-10)):
+    def __init__(self, params, lr: float = 2**-10, betas: tuple[float, float] = (1 - 2**-3, 1 - 2**-10), *,
+                 torch_compatible: bool = False):
         if not lr > 0:
             raise ValueError(f"ShiftAdaMax lr must be positive, not {lr!r}")
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"ShiftAdaMax betas must be at least 0 and below 1, not {betas!r}")
-        super().__init__(params, {"lr": lr, "betas": betas})
+        super().__init__(params, {"lr": lr, "betas": betas, "torch_compatible": torch_compatible})
 
     def step_group(self, group: dict[str, Any]) -> None:
         first, second = group["betas"]
+        compatible = group.get("torch_compatible", False)  # older checkpoints have no such key
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
@@ -177,7 +181,7 @@ class ShiftAdaMax(Stepping):
             state["step"] += 1
             limit = math.inf if group.get("limit") is None else group["limit"]
             rate = _power(group["lr"] / (1 - first ** float(state["step"])))
-            if fits_any_size(parameter, parameter.grad, *state.values()):
+            if not compatible and fits_any_size(parameter, parameter.grad, *state.values()):
                 from hwbnn_train.fused import updates  # lazy: brings numba
 
                 updates.shift_adamax(parameter, parameter.grad, state["exp_avg"], state["exp_inf"], rate,
@@ -188,5 +192,7 @@ class ShiftAdaMax(Stepping):
             torch.maximum(state["exp_inf"].mul_(second), magnitude, out=state["exp_inf"])
             below = ap2_of_magnitudes(state["exp_inf"], out=magnitude).add_(2**-27)
             parameter.addcdiv_(state["exp_avg"], below, value=-rate)
+            if compatible:
+                state["exp_inf"].copy_(below)
             if limit < math.inf:
                 parameter.clamp_(-limit, limit)

@@ -180,7 +180,10 @@ class Real(Quantizer):
 
 
 class Rectified(Real):
-    """No quantization of activations: ``q(x) = max(x, 0)``, ``dq/dx = 1`` where ``x > 0``."""
+    """No quantization of activations: ``q(x) = max(x, 0)``, ``dq/dx = 1`` where ``x > 0``.
+
+    The rectifier between the layers of BinaryConnect (arXiv:1511.00363).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x)

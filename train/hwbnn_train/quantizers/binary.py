@@ -40,8 +40,8 @@ class Sign(Quantizer):
     straight-through estimator with saturation.
 
     Activations of BinaryNet use a window of 1 (Courbariaux et al., "Binarized Neural Networks",
-    arXiv:1602.02830, section 1.3); weights use an infinite one, since there the clipping of the real weights
-    does that job (arXiv:1511.00363, section 2.4; the authors' ``binary_net.py``).
+    arXiv:1602.02830); weights use an infinite one, since there the clipping of the real weights
+    does that job (arXiv:1511.00363; the authors' ``binary_net.py``).
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class StochasticSign(Quantizer):
     """One bit times a fixed scale: drawn in training, the sign in evaluation.
 
     Forward in training: ``q(x) = +limit`` with probability ``clip((x / limit + 1) / 2, 0, 1)``, else ``-limit``, whose
-    mean is ``x`` itself. Backward: ``dq/dx = 1``. Courbariaux et al., "BinaryConnect", arXiv:1511.00363, section 2.3;
+    mean is ``x`` itself. Backward: ``dq/dx = 1``. Courbariaux et al., "BinaryConnect", arXiv:1511.00363;
     the authors' ``binary_connect.py``. The paper evaluates networks trained like this with the *real* weights;
     hardware has their signs, so both accuracies are worth reporting apart
     (:func:`hwbnn_train.evaluation.real_weights`).

@@ -123,6 +123,7 @@ class LearnedWeightBits(LearnedBits):
 
     ``Q(w, b) = s clip(round(w / s), -2^(b-1), 2^(b-1) - 1)`` with ``s = max |w| / 2^(b-1)``, the range being that of
     the layer's weights; for one bit ``mean |w| sign(w)``, as two levels at the ends of the range would be far off.
+    BitPruning (arXiv:2002.03090) has ``Q(w, b) = l + round((w - l) s) / s`` from the least weight ``l`` on.
     """
 
     @staticmethod
@@ -148,7 +149,7 @@ class LearnedActivationBits(LearnedBits):
 
     ``Q(x, b) = s clip(round(x / s), 0, 2^b - 1)`` with ``s = range / (2^b - 1)``. The gradient passes where
     ``0 <= x <= range``. The range follows the greatest value of each training batch, of which a share of ``momentum``
-    enters; how the paper tracks it is not known to us.
+    enters; how the paper (BitPruning, arXiv:2002.03090) tracks it is not known to us.
     """
 
     range: Tensor

@@ -24,7 +24,7 @@ class BitwiseWeights(Quantizer):
     with a sparsity of 0 the sign of ``w``. Backward: ``dq/dw = 1``: errors are found with the bits and move the real
     weights.
 
-    Kim and Smaragdis, "Bitwise Neural Networks" (arXiv:1601.06071, section 3). The paper has no scale. As a power of
+    Kim and Smaragdis, "Bitwise Neural Networks" (arXiv:1601.06071). The paper has no scale. As a power of
     two that all weights and the bias of a layer share it changes no bit of the network, and lets the sums of a layer
     fit the hyperbolic tangent, the window of the sign and the softmax behind it.
 
@@ -65,7 +65,7 @@ class BitwiseActivation(Quantizer):
     """One bit: the hyperbolic tangent in round 1 of the training, the sign in round 2 and in evaluation.
 
     Round 1 (``noisy`` is false). Forward in training: ``q(x) = tanh(x)``. Backward: ``dq/dx = 1 - tanh(x)^2``. Round 2:
-    the sign, whose gradient passes where ``|x| <= window``. Kim and Smaragdis (arXiv:1601.06071, section 3), where it
+    the sign, whose gradient passes where ``|x| <= window``. Kim and Smaragdis (arXiv:1601.06071), where it
     passes everywhere.
 
     Parameters
@@ -93,7 +93,8 @@ class BitwiseActivation(Quantizer):
 class Cuts(Quantizer):
     """Real numbers, such as pixels, sorted into levels by fixed thresholds.
 
-    Forward: ``q(x) = scale * (low + step #{k : x >= t_k})``. Backward: none; it is for the input of a network.
+    Forward: ``q(x) = scale * (low + step #{k : x >= t_k})``. Backward: none; it is for the input of a network. The
+    inputs of bitwise networks (Kim and Smaragdis, arXiv:1601.06071) are bipolar, 0 and 1, or of two bits.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ def space(n: int) -> Levels:
     """Return the integers of ``Z_N``: ``2^N + 1`` states, ``-2^(N-1) .. 2^(N-1)``; for N = 0 the two of a bit.
 
     Times ``2^-(N-1)`` (1 for N = 0) they are ``Z_N = {k / 2^(N-1) - 1}``, of step ``2 / 2^N`` (Deng et al.,
-    "GXNOR-Net", arXiv:1705.09283, section 2.1).
+    "GXNOR-Net", arXiv:1705.09283).
     """
     if not isinstance(n, int) or not 0 <= n <= 8:
         raise ValueError(f"GXNOR space N must be an integer from 0 to 8, not {n!r}")
@@ -44,7 +44,7 @@ class States(Quantizer):
     """Weights that are always in ``Z_N``: there are no real ones behind them.
 
     Forward: ``q(w) = w``. Backward: ``dq/dw = 1``. The optimizer moves them from state to state
-    (:func:`hwbnn_train.optimizers.prepare`): discrete state transition, arXiv:1705.09283, section 2.3.
+    (:func:`hwbnn_train.optimizers.prepare`): discrete state transition, arXiv:1705.09283.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class Steps(Quantizer):
     ``t_k = r + k (1 - r) / 2^(N-1)``, ``k = 0 .. 2^(N-1) - 1``; for N = 1 that is -1, 0, 1 with 0 where
     ``|x| <= r``. Backward: the sum of windows around the jumps, each of area ``2^-(N-1)`` and half-width ``a``:
     rectangular ``1 / (2a)`` or triangular ``(a - d) / a^2`` at distance ``d <= a`` from a jump, times the height of
-    the jump. GXNOR-Net (arXiv:1705.09283, section 2.2). The authors' code amounts to r = 1 and a rectangular
+    the jump. GXNOR-Net (arXiv:1705.09283). The authors' code amounts to r = 1 and a rectangular
     window with a = 0.5; the paper's default is said to be r = a = 0.5.
 
     Parameters
@@ -229,8 +229,8 @@ class TernaryTanh(Steps):
     """Activations -1, 0 and 1 that are soft in training and ever less so.
 
     Forward in training: ``y = tanh(2 beta x - beta) / 2 + tanh(2 beta x + beta) / 2``. Backward: its derivative.
-    Forward in evaluation: ``sign(x)`` where ``|x| > 0.5``, else 0. TernaryNet (Heinrich et al., arXiv:1801.09449,
-    section 2), where ``beta`` grows from 3 to 8; in the authors' code the growing value is never read.
+    Forward in evaluation: ``sign(x)`` where ``|x| > 0.5``, else 0. TernaryNet (Heinrich et al., arXiv:1801.09449),
+    where ``beta`` grows from 3 to 8; in the authors' code the growing value is never read.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class LogWeights(Quantizer):
 
     Forward: ``q(w) = sign(w) clip(AP2(|w|), 2^(high-n+1), 2^high)`` with ``n = 2^(bits-1)`` exponents, AP2 being the
     nearest power of two on a logarithmic scale. Backward: ``dq/dw = 1``. Logarithmic quantization of QNN (Hubara et
-    al., arXiv:1609.07061, section 3.1); a sign and an exponent leave no code for 0. Hardware of this project holds
+    al., arXiv:1609.07061); a sign and an exponent leave no code for 0. Hardware of this project holds
     such weights as integers of ``n + 1`` bits.
 
     Parameters
@@ -63,7 +63,7 @@ class LogActivation(Quantizer):
 
     Forward: ``q(x) = min(AP2(x), 2^high)`` where AP2 is at least ``2^(high-n+1)``, else 0, with ``n = 2^bits - 1``
     exponents. Backward: ``dq/dx = 1`` where ``0 <= x <= 2^high``, else 0. Logarithmic quantization of QNN (Hubara et
-    al., arXiv:1609.07061, section 3.1), unsigned, so that it contains the rectifier. The steps are uneven: as levels
+    al., arXiv:1609.07061), unsigned, so that it contains the rectifier. The steps are uneven: as levels
     0, 1, 2, 4, ... it passes several thresholds at once.
 
     Parameters
@@ -128,7 +128,7 @@ class LogGradient(nn.Module):
 
     ``q(g) = AP2(g)`` where that is at least ``2^(E-n+1)``, else 0, ``2^E`` being the power of two of the largest
     magnitude in the tensor and ``n = 2^(bits-1) - 1`` the number of exponents; one code of each sign is 0. QNN
-    (Hubara et al., arXiv:1609.07061, section 3.3) has gradients of 6 bits; its rounding and scale are not known to
+    (Hubara et al., arXiv:1609.07061) has gradients of 6 bits; its rounding and scale are not known to
     us.
 
     Parameters
@@ -165,7 +165,7 @@ class StochasticPower(nn.Module):
     With ``e = floor(log2 |x|)`` the result is ``sign(x) 2^(e+1)`` with probability ``|x| / 2^e - 1``, else
     ``sign(x) 2^e``, so that its mean is ``x``; 0 stays 0. Exponents are clipped to ``low .. high``, where given; values
     below ``2^low`` become ``2^low``. Quantized back propagation of "Neural Networks with Few Multiplications" (Lin et
-    al., arXiv:1510.03009, section 4). The authors' code clips exponents to -4..3 in convolutions only, and turns zeros
+    al., arXiv:1510.03009). The authors' code clips exponents to -4..3 in convolutions only, and turns zeros
     into ``-2^-4`` there; here they stay 0.
 
     Parameters

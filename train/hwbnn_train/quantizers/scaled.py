@@ -26,13 +26,14 @@ class _SwishSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, beta):
         ctx.save_for_backward(x)
-        ctx.beta = beta
+        ctx.beta = float(beta)
         return sign(x)
 
     @staticmethod
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
-        return _swish_gradient(grad, x, ctx.beta), None
+        by_x = _swish_gradient(grad, x, ctx.beta)
+        return by_x, (by_x * x).sum() / ctx.beta if ctx.needs_input_grad[1] else None
 
 
 class SwishSign(Quantizer):
@@ -40,29 +41,33 @@ class SwishSign(Quantizer):
 
     Forward: ``q(x) = +1 if x >= 0 else -1``. Backward: the derivative of
     ``2 s(bx) (1 + bx (1 - s(bx))) - 1``, ``s`` being the logistic function:
-    ``b (2 - bx tanh(bx / 2)) / (1 + cosh(bx))``; it is ``b`` at 0 and slightly negative for ``|bx| > 2.4``. BNN+
-    (Darabi et al., arXiv:1812.11800, section 3.1).
+    ``b (2 - bx tanh(bx / 2)) / (1 + cosh(bx))``; it is ``b`` at 0 and slightly negative for ``|bx| > 2.4``. By
+    ``b``, where it is learned: the derivative of the same function. BNN+ (Darabi et al., arXiv:1812.11800).
 
     Parameters
     ----------
     beta : :class:`float`
-        Steepness; 5 in the paper's experiments.
+        Steepness. 5 is what larq and bitorch have; in the paper it is learned, and fixed for ImageNet.
+    learned : :class:`bool`
+        Whether the steepness is a parameter; it is kept at 0.01 or more.
     """
 
-    def __init__(self, beta: float = 5.0):
+    def __init__(self, beta: float = 5.0, *, learned: bool = False):
         if not beta > 0:
             raise ValueError(f"SwishSign beta must be positive, not {beta!r}")
         super().__init__()
-        self.beta = beta
+        self.beta = nn.Parameter(torch.tensor(beta)) if learned else beta
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.beta, nn.Parameter) and self.training:
+            self.beta.data.clamp_(min=0.01)
         return _SwishSign.apply(x, self.beta)
 
     def grid(self, x: Tensor) -> Grid:
         return Grid(BIPOLAR, torch.ones((), dtype=x.dtype))
 
     def extra_repr(self) -> str:
-        return f"beta={self.beta}"
+        return f"beta={float(self.beta):.3g}, learned={isinstance(self.beta, nn.Parameter)}"
 
 
 def _row_sums(w: Tensor) -> Tensor:
@@ -152,9 +157,9 @@ class ScaledSign(Quantizer):
 
     Forward: ``q(w) = a sign(w)`` with ``a = |alpha|``, one for each output (the first axis). Backward: the gradient
     of the product by ``alpha``, and ``dq/dw = a``. Adds to the loss ``rate * sum |a - |w||`` (``manhattan``) or
-    ``rate * sum (a - |w|)^2`` (``euclidean``). The regularizers R1 and R2 of BNN+ (Darabi et al., arXiv:1812.11800,
-    section 3.2). Where the paper puts the scales and how they start is not known to us: here one per filter, starting
-    from the mean magnitude of its weights.
+    ``rate * sum (a - |w|)^2`` (``euclidean``). The regularizers R1 and R2 of BNN+ (Darabi et al., arXiv:1812.11800).
+    Where the paper puts the scales and how they start is not known to us: here one per filter, starting from the mean
+    magnitude of its weights.
 
     Parameters
     ----------
@@ -214,7 +219,7 @@ class MeanScaledSign(Quantizer):
     Forward: ``q(w) = alpha sign(w)`` with ``alpha = mean |w|`` over each filter (the first axis). Backward: that of the
     product, with ``dsign(w)/dw = 1`` where ``|w| <= 1``:
     ``alpha g 1[|w| <= 1] + sign(w) / n * sum g sign(w)``. Binary-Weight-Networks and XNOR-Net (Rastegari et al.,
-    arXiv:1603.05279, sections 3.1 and 3.2), whose printed gradient leaves out the terms between different weights.
+    arXiv:1603.05279), whose printed gradient leaves out the terms between different weights.
     The slope of ``|w|`` is taken as 1 at 0, as the sign is.
     """
 
@@ -242,7 +247,7 @@ class LossAware(Quantizer):
     Forward: ``q(w) = alpha sign(w)`` with ``alpha = |d * w|_1 / |d|_1``, where ``d`` is the square root of Adam's
     second moment of each weight, a diagonal estimate of the curvature; before the first step
     ``alpha = mean |w|``. Backward: ``dq/dw = 1``. With Adam as the optimizer this is loss-aware binarization (Hou et
-    al., arXiv:1611.01600, section 3, algorithm 1), whose proximal Newton step is Adam's own step on the
+    al., arXiv:1611.01600), whose proximal Newton step is Adam's own step on the
     gradient by ``alpha sign(w)``. :func:`hwbnn_train.optimizers.loss_aware` calls
     :meth:`update` after each step.
     """

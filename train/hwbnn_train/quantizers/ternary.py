@@ -73,7 +73,7 @@ class StochasticTernary(Quantizer):
 
     Forward in training: ``q(w) = scale sign(w)`` with probability ``clip(|w| / scale, 0, 1)``, else 0, whose mean is
     ``w`` itself. In evaluation: ``scale sign(w)`` where ``|w| > scale / 2``, else 0. Backward: ``dq/dw = 1``. Ternary
-    connect of "Neural Networks with Few Multiplications" (Lin et al., arXiv:1510.03009, section 3.2), whose tests
+    connect of "Neural Networks with Few Multiplications" (Lin et al., arXiv:1510.03009), whose tests
     use the real weights.
 
     Parameters
@@ -139,7 +139,7 @@ class TrainedTernary(Quantizer):
     Forward: ``q(w) = +Wp`` where ``w > delta``, ``-Wn`` where ``w < -delta``, else 0, with ``delta = threshold * max
     |w|``. Backward: ``dq/dw = Wp``, ``Wn`` and 1 in the three regions; ``dL/dWp`` is the sum of the gradient where
     ``w > delta``, ``dL/dWn`` minus the sum where ``w < -delta``. Trained Ternary Quantization (Zhu et al.,
-    arXiv:1612.01064, section 3, equations 6 to 8; the authors' code, in which both magnitudes start at 1).
+    arXiv:1612.01064; the authors' code, in which both magnitudes start at 1).
 
     Two real magnitudes are no multiples of one unit, so hardware that adds integers cannot have them. With ``bits``
     they are rounded: ``unit = max(Wp, Wn) / (2^(bits-1) - 1)``, ``q(w) = unit * (round(Wp / unit), 0, -round(Wn /

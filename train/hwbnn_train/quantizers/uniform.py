@@ -34,7 +34,7 @@ class Uniform(Quantizer):
     Forward: ``q(x) = scale * clip(round(x / scale), low, high)``. Backward: ``dq/dx = 1`` where
     ``scale * low <= x <= scale * high`` or, if a window is given, where ``|x| <= window``; else 0.
 
-    This is QONNX's ``Quant``, and the linear quantizer of QNN (Hubara et al., arXiv:1609.07061, section 3.1) read
+    This is QONNX's ``Quant``, and the linear quantizer of QNN (Hubara et al., arXiv:1609.07061) read
     as ``clip(round(x 2^(k-1)) / 2^(k-1))``: signed, ``scale = 2^-(k-1)``, window 1 for activations and infinite for
     weights, which are clipped. Unsigned it contains the rectifier.
 

@@ -36,7 +36,7 @@ class BinaryNet(Network):
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftBinaryNet(Network):
-    """Shift-based BinaryNet (arXiv:1602.02830, sections 1.4, 1.5): batch normalization and AdaMax by shifts.
+    """Shift-based BinaryNet (arXiv:1602.02830): batch normalization and AdaMax by shifts.
 
     As in the authors' Torch code the last layer has plain batch normalization; its rate is 2^-6, halved every 20
     epochs. Here the rate falls exponentially, like everywhere, and is rounded to a power of two with each

@@ -18,7 +18,9 @@ class Bitwise(Network):
     """Bitwise Neural Networks (arXiv:1601.06071): weight compression, then noisy back propagation.
 
     Widths, rates, the initial weights and the sparsity of the paper are not known to us. Its pixels of two bits are
-    said to be two bipolar inputs each; here the two bits, of weights 1 and 1/2, share one weight of the layer.
+    said to be two bipolar inputs each; here the two bits, of weights 1 and 1/2, share one weight of the layer. Adam,
+    the clipping of the real weights to -1..1 and the rates, times the inverse of Glorot's coefficient for each layer's
+    weights, are ours, as in BinaryNet.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ class Bitwise(Network):
     compression : :class:`int`
         Epochs of the first round. Half of them all where none would be left for the second.
     sparsity : :class:`float`
-        Share of deactivated weights in each layer.
+        Share of deactivated weights, and of deactivated biases, in each layer.
     window : :class:`float`
         Half-width, in units of a layer's scale, within which errors pass a bipolar activation; the paper lets them
         pass everywhere.
@@ -61,7 +63,7 @@ class Bitwise(Network):
     def layer_options(self, fan_in: int, fan_out: int) -> dict:
         scale = 2.0 ** -(fan_in.bit_length() // 2)  # about 1 / sqrt(fan_in)
         return {"weight": BitwiseWeights(scale, sparsity=self.sparsity), "bias": True,
-                "quantize_bias": BitwiseWeights(scale)}
+                "quantize_bias": BitwiseWeights(scale, sparsity=self.sparsity)}
 
     def advance(self, model: nn.Module, progress: float) -> None:
         compression = self.compression if self.compression < self.epochs else self.epochs / 2

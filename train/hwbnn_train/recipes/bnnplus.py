@@ -12,9 +12,10 @@ __all__ = ["BnnPlus"]
 class BnnPlus(Network):
     """BNN+ (arXiv:1812.11800).
 
-    The weight of the regularizer and the steepness were chosen on MNIST's validation split. The paper's steepness
-    is 5; its weight is said to be 1e-6, which under Adam overrules the loss in a network as easy as this, whose
-    gradients by single weights are no larger: the signs then stop changing after three epochs.
+    The weight of the regularizer and the steepness were chosen on MNIST's validation split. The paper learns the
+    steepness, but for ImageNet, and larq fixes it at 5; the regularizer's weight is said to be 1e-6, which under Adam
+    overrules the loss in a network as easy as this, whose gradients by single weights are no larger: the signs then
+    stop changing after three epochs.
 
     Parameters
     ----------
@@ -24,6 +25,8 @@ class BnnPlus(Network):
         Its weight in the loss.
     beta : :class:`float`
         Steepness of the slope of the sign.
+    learned_beta : :class:`bool`
+        Whether each layer learns its own, which ``beta`` is the first value of.
     averaging : :class:`float`
         As in BinaryNet's recipe, with which this one is compared.
     """
@@ -32,6 +35,7 @@ class BnnPlus(Network):
     regularizer: str = "manhattan"
     rate: float = 1e-8
     beta: float = 2.0
+    learned_beta: bool = False
     recalibration: int = 5000
     averaging: float = 0.9995
 
@@ -39,4 +43,4 @@ class BnnPlus(Network):
         return ScaledSign(outputs, kind=self.regularizer, rate=self.rate)
 
     def activation(self) -> Quantizer:
-        return SwishSign(self.beta)
+        return SwishSign(self.beta, learned=self.learned_beta)

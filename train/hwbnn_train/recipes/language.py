@@ -25,7 +25,7 @@ class Language(Recipe):
     """Language model: a recurrent layer and a linear one that guess the next character (or word) of a text.
 
     Batches of sequences of 100 tokens, each from a state of zeros; Adam with gradients clipped to -clip .. clip; the
-    best epoch has the lowest loss. That is the experiment of "Loss-aware Binarization" (arXiv:1611.01600, section 4.3)
+    best epoch has the lowest loss. That is the experiment of "Loss-aware Binarization" (arXiv:1611.01600)
     with fewer steps and units; QNN's (arXiv:1609.07061) rates, clipping and steps are not known to us.
 
     What a recurrent network remembers from step to step has no place in hardware here, so nothing is exported.

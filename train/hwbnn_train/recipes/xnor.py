@@ -14,7 +14,9 @@ class XnorNet(Network):
 
     With activations of one bit it is XNOR-Net without the scale ``K`` of each input patch, which cost the authors less
     than a point and would cost hardware a real multiplication; with more it is a Binary-Weight-Network, whose
-    activations the paper leaves real. The paper keeps the first and the last layer real; here they are binary.
+    activations the paper leaves real. The paper keeps the first and the last layer real; here they are binary. The
+    authors' code subtracts their mean from the real weights in every step, which is not done here, and clips them,
+    which is.
 
     Parameters
     ----------
