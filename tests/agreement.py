@@ -5,6 +5,7 @@ from hardware import run
 
 from hwbnn import golden, plan
 from hwbnn.frontend import load_onnx
+from hwbnn.plan.matrices import Matrix
 from hwbnn_train import compare, execute, export, settle
 
 __all__ = ["agree"]
@@ -22,6 +23,6 @@ def agree(folder, model, x, *, simulated=0):
     assert np.array_equal(golden.run(net, x).argmax(axis=1), logits.argmax(axis=1))
     if simulated:
         q = golden.encode(net, x[:simulated])
-        folds = {node.name: plan.Fold(1, node.columns) for node in net.nodes if node.op in ("MatMul", "Conv")}
+        folds = {node.name: plan.Fold(1, matrix.columns) for node in net.nodes if (matrix := Matrix.of(node))}
         values, _, _ = run(plan.lower(net, folds), q)
         assert np.array_equal(values, golden.evaluate(net, q)[net.outputs[0].tensor])
