@@ -3,6 +3,7 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeGuard
 
 import torch
 from torch import nn
@@ -51,7 +52,7 @@ def convert(model: nn.Sequential, *, weights: Quantizer | Callable[[int], Quanti
     return converted.train(model.training)
 
 
-def _is_sequence(module: nn.Module) -> bool:
+def _is_sequence(module: nn.Module | None) -> TypeGuard[nn.Sequential]:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
