@@ -1,4 +1,4 @@
-"""Convolutional networks of the methods: their layers, and that a network of each trains and exports."""
+"""Layers of the methods, above all of their convolutional networks, and that a network of each trains and exports."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from agreement import agree
 from hwbnn import datasets
 from hwbnn_train.layers import QuantConv2d, Quantized
 from hwbnn_train.loop import fit
-from hwbnn_train.quantizers import BitwiseWeights, StochasticPower, StochasticTernary
+from hwbnn_train.quantizers import BitwiseWeights, Sign, StochasticPower, StochasticTernary
 from hwbnn_train.recipes import RECIPES
 from hwbnn_train.recipes.published import PUBLISHED
 
@@ -55,6 +55,13 @@ def test_bitwise_convolutions_have_bits_for_biases():
         for quantizer in (layer.quantize_weight, layer.quantize_bias):
             assert isinstance(quantizer, BitwiseWeights) and quantizer.scale == scale
         assert layer.bias is not None
+
+
+def test_sparsity_is_of_biases_too():
+    layer = dataclasses.replace(RECIPES["bitwise-mlp"], sparsity=0.4).linear(20, 5, Sign()).eval()
+    layer.bias.data = torch.tensor([0.1, -0.2, 0.3, -0.4, 0.5])
+    assert (layer.offset() / layer.quantize_bias.scale).tolist() == [0, 0, 1, -1, 1]
+    assert (layer.quantize_weight(layer.weight) == 0).sum() == 40
 
 
 def test_low_precision_has_no_convolutions():

@@ -76,13 +76,6 @@ def test_bitwise_activation():
     assert phi(x).tolist() == [-1, -1, 1, 1] == phi.eval()(x).tolist() and gradient(phi, x).tolist() == [0, 1, 1, 0]
 
 
-def test_sparsity_is_of_biases_too():
-    layer = dataclasses.replace(RECIPES["bitwise-mlp"], sparsity=0.4).linear(20, 5, Sign()).eval()
-    layer.bias.data = torch.tensor([0.1, -0.2, 0.3, -0.4, 0.5])
-    assert (layer.offset() / layer.quantize_bias.scale).tolist() == [0, 0, 1, -1, 1]
-    assert (layer.quantize_weight(layer.weight) == 0).sum() == 40
-
-
 def test_cuts():
     x = torch.tensor([0.0, 63.0, 64.0, 200.0, 255.0])
     assert Cuts([64, 128, 192], Levels(-3, 3, 2), scale=0.5)(x).tolist() == [-1.5, -1.5, -0.5, 1.5, 1.5]
