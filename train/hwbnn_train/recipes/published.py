@@ -49,7 +49,7 @@ class PublishedBinaryNet(BinaryNet):
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedGxnor(Gxnor):
-    """GXNOR-Net as in the authors' code, whose activation amounts to a threshold of 1.
+    """GXNOR-Net: as the authors' code has it, whose activation amounts to a threshold of 1.
 
     Parameters
     ----------
