@@ -26,6 +26,7 @@ from training_table import table
 
 import hwbnn_train
 from hwbnn.errors import UserError
+from hwbnn_train.allocation import keep_freed_memory
 from hwbnn_train.averaging import Average
 from hwbnn_train.losses import LOSSES
 from hwbnn_train.optimizers import set_learning_rate
@@ -95,6 +96,7 @@ def stepper(name: str) -> Callable[[], float]:
 
 def overhead(chosen: list[str], count: int = 60) -> None:
     """Measure a step of each recipe against one of the same network with real numbers, in turns."""
+    keep_freed_memory()  # as trainings do
     torch.set_num_threads(1)
     results = ratios()
     for kind in ("mlp", "conv"):

@@ -249,7 +249,9 @@ def test_nothing_to_resume(tmp_path):
 
 
 def test_missing_data(tmp_path):
-    with pytest.raises(UserError, match=r"^Data set mnist must have the file .*; put it there, from https://ossci-datasets\.s3\.amazonaws\.com/mnist/, or .*$"):
+    message = (r"^Data set mnist must have the file .*; put it there, from "
+               r"https://ossci-datasets\.s3\.amazonaws\.com/mnist/, or .*$")
+    with pytest.raises(UserError, match=message):
         hwbnn_train.train("mnist-mlp", tmp_path / "out", data_root=tmp_path)
     assert not (tmp_path / "out").exists()
 

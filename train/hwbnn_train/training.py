@@ -25,6 +25,7 @@ from hwbnn.builddir import write_atomic
 from hwbnn.errors import UserError
 from hwbnn_train import checkpoint as checkpoints
 from hwbnn_train import parallel
+from hwbnn_train.allocation import keep_freed_memory
 from hwbnn_train.comparison import compare
 from hwbnn_train.diagnostics import diagnose
 from hwbnn_train.evaluation import Data, evaluate, real_weights, recalibrate
@@ -105,6 +106,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
     directory = Path(output_dir)
     file = directory / "checkpoint.pt"
 
+    keep_freed_memory()
     with _reproducible(seed, chosen.threads), parallel.place(device) as place:
         config = {**chosen.config(), "seed": seed, "device": place.device.type, "processes": place.processes}
         identity = {**config, "contents": _contents(loaded, classes)}
