@@ -17,14 +17,17 @@ Data = tuple[Tensor, Tensor]
 
 @torch.no_grad()
 def evaluate(model: nn.Module, data: Data, loss: Callable[[Tensor, Tensor], Tensor],
-             *, batch: int = 5000) -> tuple[float, float]:
+             *, batch: int | None = None) -> tuple[float, float]:
     """Return accuracy (0..1) and mean loss of ``model`` on ``data``, in evaluation mode.
 
-    Where the labels of an image are a sequence, each counts, and ``batch`` is so many labels.
+    Where the labels of an image are a sequence, each counts, and ``batch`` is so many labels; None: so many that a
+    GPU has enough to do, and that a CPU keeps what a layer gives in its caches (twice as fast with convolutions).
     """
     model.eval()
     x, y = data
     right, total, each = 0, 0.0, y[0].numel()
+    if batch is None:
+        batch = 250 if x.is_cpu and y.ndim == 1 else 5000
     batch = max(1, batch // each)
     for start in range(0, len(x), batch):
         outputs, labels = model(x[start:start + batch].float()), y[start:start + batch]

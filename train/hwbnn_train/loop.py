@@ -147,7 +147,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         if writer is not None:
             for name, value in measured.items():
                 writer.add_scalar(name, value, epoch + 1)
-            if (epoch + 1) % max(1, recipe.epochs // 20) == 0:
+            if (epoch + 1) % -(-recipe.epochs // 20) == 0:  # 20 times at most
                 for name in weights:
                     weight = model.get_submodule(name).weight
                     writer.add_histogram(f"weights/{name}", weight, epoch + 1)
