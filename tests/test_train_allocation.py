@@ -33,7 +33,7 @@ def test_it_tells_whether_it_can():
     assert keep_freed_memory() == GLIBC
 
 
-@pytest.mark.skipif(not GLIBC, reason="is of glibc")
+@pytest.mark.skipif(not GLIBC, reason="mallopt is a function of glibc")
 def test_pages_are_not_taken_anew():
     found = subprocess.run([sys.executable, "-c", FAULTS, "keep"], capture_output=True, text=True, check=True)
     assert float(found.stdout) < 10  # of the 1,568 that four such tensors fill

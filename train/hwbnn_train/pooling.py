@@ -31,7 +31,7 @@ class _LargestOfFour(torch.autograd.Function):
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """:class:`torch.nn.MaxPool2d`; on a CPU a training's 2 x 2 pooling takes a third of the time.
+    """:class:`torch.nn.MaxPool2d`; on a CPU a training's 2 x 2 pooling takes half the time.
 
     Torch fills the gradient with zeros and then adds to one pixel in four; here all four are written at once, from a
     byte that tells which of them was the largest. Values and gradients are the same, bit for bit.

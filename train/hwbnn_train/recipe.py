@@ -100,11 +100,15 @@ class Recipe:
 
     def model(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the untrained network for images of ``shape`` (without batch)."""
-        raise NotImplementedError
+        raise NotImplementedError(type(self).__name__)  # every recipe defines it
 
     def quantizers(self) -> tuple[Quantizer, Quantizer]:
         """Return new quantizers such as a hidden layer has, of its weights and of its input."""
-        raise NotImplementedError
+        raise NotImplementedError(type(self).__name__)  # every recipe defines it
+
+    def phase(self, epochs: int) -> float:
+        """Return so many epochs, for one of two phases; half of all where none would be left for the other."""
+        return epochs if epochs < self.epochs else self.epochs / 2
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of ``model``: Adam, with clipping of the real weights."""

@@ -52,7 +52,7 @@ class Adaption(Network):
         return {"limit": float("inf"), "spread": 2.0 * glorot(fan_in, fan_out), "lr_scale": 1.0}
 
     def advance(self, model: nn.Module, progress: float) -> None:
-        tuning = self.tuning if self.tuning < self.epochs else self.epochs / 2
+        measured = self.epochs - self.phase(self.tuning)
         for module in model.modules():
             if isinstance(module, QFormat):
-                module.measuring = progress < (self.epochs - tuning) / self.epochs
+                module.measuring = progress < measured / self.epochs

@@ -66,7 +66,7 @@ class Bitwise(Network):
                 "quantize_bias": BitwiseWeights(scale, sparsity=self.sparsity)}
 
     def advance(self, model: nn.Module, progress: float) -> None:
-        compression = self.compression if self.compression < self.epochs else self.epochs / 2
+        compression = self.phase(self.compression)
         for module in model.modules():
             if isinstance(module, BitwiseActivation | BitwiseWeights):
                 module.noisy = progress >= compression / self.epochs
