@@ -26,6 +26,7 @@ from training_table import table
 
 import hwbnn_train
 from hwbnn.errors import UserError
+from hwbnn_train.adam import Adam
 from hwbnn_train.allocation import keep_freed_memory
 from hwbnn_train.averaging import Average
 from hwbnn_train.losses import LOSSES
@@ -74,7 +75,9 @@ def stepper(name: str) -> Callable[[], float]:
     recipe = RECIPES[name]
     model = recipe.model((1, 28, 28), 10)
     optimizer, loss_of = recipe.optimizer(model), LOSSES[recipe.loss]
-    average = Average(model, recipe.averaging) if recipe.averaging else None
+    average = Average(model, recipe.averaging, 10_000) if recipe.averaging else None
+    if isinstance(optimizer, Adam):
+        optimizer.average = average
     set_learning_rate(optimizer, recipe.lr)
     x, y = torch.randint(0, 256, (recipe.batch, 1, 28, 28)).float(), torch.randint(10, (recipe.batch,))
 
@@ -86,7 +89,7 @@ def stepper(name: str) -> Callable[[], float]:
         loss.backward()
         optimizer.step()
         if average is not None:
-            average.follow(model, 10_000)
+            average.follow()
         return time.process_time() - started
 
     for _ in range(3):

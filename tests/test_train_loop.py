@@ -151,7 +151,7 @@ def test_average_forgets_where_it_began():
     average, mean = Average(model, 0.75), 0.0
     for steps, value in enumerate([1.0, -2.0, 3.0, 0.5, 8.0, -1.0]):
         torch.nn.init.constant_(model.weight, value)
-        average.follow(model, steps)
+        average.follow()
         share = min(0.75, (1 + steps) / (10 + steps))
         mean = share * mean + (1 - share) * value
         assert average.model.weight.item() == pytest.approx(mean)

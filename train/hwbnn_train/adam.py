@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from hwbnn_train.averaging import Average
 from hwbnn_train.fused import fits
 from hwbnn_train.optimizers import end_step
 from hwbnn_train.quantizers.base import noise
@@ -44,6 +45,7 @@ class Adam(Stepping):
             raise ValueError(f"Adam betas must be at least 0 and below 1, not {betas!r}")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
         self.slope = slope
+        self.average: Average | None = None
 
     def step_group(self, group: dict[str, Any]) -> None:
         parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
@@ -69,7 +71,12 @@ class Adam(Stepping):
         step = self.state[parameter]["step"].add_(1.0)
         how = (int(step), group["lr"], group["betas"], group["eps"])
         if group["states"] is None:
-            updates.adam(*self._tensors(parameter), *how, math.inf if group["limit"] is None else group["limit"])
+            limit = math.inf if group["limit"] is None else group["limit"]
+            if self.average is None:
+                updates.adam(*self._tensors(parameter), *how, limit)
+            else:
+                updates.adam_and_mean(*self._tensors(parameter), self.average.take(parameter), *how, limit,
+                                      self.average.weight)
             return
         drawn = noise(parameter, center=-1.0, half=0.5)
         updates.adam_transition(*self._tensors(parameter), *how, *drawn, size_of(group["states"]), self.slope)

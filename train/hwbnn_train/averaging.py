@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["Average"]
 
@@ -22,22 +22,31 @@ class Average:
         What is trained; copied.
     share : :class:`float`
         Of the mean, that stays in a step.
+    steps : :class:`int`
+        Steps behind, when a training goes on.
     """
 
-    def __init__(self, model: nn.Module, share: float):
-        self.model, self.share = copy.deepcopy(model), share
-        self._of, self._pairs = model, self._parameters(model)
+    def __init__(self, model: nn.Module, share: float, steps: int = 0):
+        self.model, self.share, self.steps = copy.deepcopy(model), share, steps
+        self._means = dict(zip(model.parameters(), self.model.parameters(), strict=True))
+        self._left = dict(self._means)
 
-    def _parameters(self, model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        return list(self.model.parameters()), list(model.parameters())
+    @property
+    def weight(self) -> float:
+        """The parameters' own in the mean, at the present step."""
+        return 1.0 - min(self.share, (1 + self.steps) / (10 + self.steps))
+
+    def take(self, parameter: nn.Parameter) -> Tensor:
+        """Return the mean of a parameter, which the caller brings up to this step."""
+        return self._left.pop(parameter)
 
     @torch.no_grad()
-    def follow(self, model: nn.Module, steps: int) -> None:
-        """Take in the parameters after a step that ``steps`` others were before."""
-        weight = 1.0 - min(self.share, (1 + steps) / (10 + steps))
-        if model is not self._of:
-            self._of, self._pairs = model, self._parameters(model)
-        torch._foreach_lerp_(*self._pairs, weight)
+    def follow(self) -> None:
+        """Bring the means that nobody took up to this step, which then is over."""
+        if self._left:
+            torch._foreach_lerp_(list(self._left.values()), list(self._left), self.weight)
+        self.steps += 1
+        self._left = dict(self._means)
 
     @torch.no_grad()
     def take_buffers(self, model: nn.Module) -> None:

@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hwbnn.errors import UserError
 from hwbnn_train import checkpoint as checkpoints
+from hwbnn_train.adam import Adam
 from hwbnn_train.averaging import Average
 from hwbnn_train.checkpoint import Checkpoint
 from hwbnn_train.diagnostics import diagnose
@@ -79,6 +80,8 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         raise UserError(str(error)) from None
     average = Average(model, recipe.averaging) if recipe.averaging else None
     deployed = model if average is None else average.model
+    if isinstance(optimizer, Adam):
+        optimizer.average = average
     state = Checkpoint(config, 0, {}, {}, {}, {"epoch": 0, "score": [], "accuracy": 0.0, "loss": 0.0, "model": {}})
     if resume:
         state = checkpoints.load(file, config)
@@ -87,6 +90,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
         place.restore(state.random)
         if average is not None:
             average.model.load_state_dict(state.average)
+            average.steps = state.epoch * (len(x) // recipe.batch)
 
     state.spaces = spaces(model)
     replica, draws = place.replica(model), Draws(place)
@@ -113,7 +117,7 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
             check_step(loss, model, images, epoch)
             optimizer.step()
             if average is not None:
-                average.follow(model, epoch * steps + step)
+                average.follow()
             total += loss.detach()
         place.agree(model)
         check_state(model, epoch)

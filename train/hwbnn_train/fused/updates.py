@@ -19,7 +19,7 @@ from hwbnn_train.fused.compiling import (
     truncated,
 )
 
-__all__ = ["adam", "adam_transition", "descent", "rounded_descent", "shift_adamax"]
+__all__ = ["adam", "adam_and_mean", "adam_transition", "descent", "rounded_descent", "shift_adamax"]
 
 
 @inline
@@ -28,19 +28,42 @@ def _moments(m, v, g, first, second, rest):
     return fma(first, g - m, m), fma(rest * g, g, v * second)
 
 
+@inline
+def _clipped(x, limit):
+    x = -limit if x < -limit else x
+    return limit if x > limit else x
+
+
 @loop("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, f4, f4, f4, f4)")
 def _adam(w, grad, mean, square, first, second, rest, correction, eps, rate, limit):
     for i in range(len(w)):
         m, v = _moments(mean[i], square[i], grad[i], first, second, rest)
         mean[i], square[i] = m, v
-        x = w[i] + rate * m / (float32(np.sqrt(v)) / correction + eps)
-        x = -limit if x < -limit else x
-        w[i] = limit if x > limit else x
+        w[i] = _clipped(w[i] + rate * m / (float32(np.sqrt(v)) / correction + eps), limit)
 
 
 def adam(w: Tensor, grad: Tensor, mean: Tensor, square: Tensor, step: int, lr: float, betas: tuple[float, float],
          eps: float, limit: float) -> None:
     _adam(flat(w), flat(grad), flat(mean), flat(square), *_constants(step, lr, betas, eps), limit)
+
+
+@loop("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, f4, f4, f4, f4, f4)")
+def _adam_and_mean(w, grad, mean, square, average, first, second, rest, correction, eps, rate, limit, weight):
+    mostly = weight >= float32(0.5)
+    factor = weight - float32(1.0) if mostly else weight
+    for i in range(len(w)):
+        m, v = _moments(mean[i], square[i], grad[i], first, second, rest)
+        mean[i], square[i] = m, v
+        x = _clipped(w[i] + rate * m / (float32(np.sqrt(v)) / correction + eps), limit)
+        w[i] = x
+        old = average[i]
+        average[i] = fma(factor, x - old, x if mostly else old)  # as torch's lerp rounds
+
+
+def adam_and_mean(w: Tensor, grad: Tensor, mean: Tensor, square: Tensor, average: Tensor, step: int, lr: float,
+                  betas: tuple[float, float], eps: float, limit: float, weight: float) -> None:
+    _adam_and_mean(flat(w), flat(grad), flat(mean), flat(square), flat(average), *_constants(step, lr, betas, eps),
+                   limit, weight)
 
 
 def _constants(step: int, lr: float, betas: tuple[float, float], eps: float) -> tuple[float, ...]:
