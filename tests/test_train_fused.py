@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from hwbnn_train import formats, fused, layers, lowprecision
+from hwbnn_train import formats, fused, lowprecision
 from hwbnn_train.adam import Adam
+from hwbnn_train.averaging import Average
 from hwbnn_train.descent import Descent
 from hwbnn_train.layers import QuantLinear
 from hwbnn_train.optimizers import parameter_groups, prepare
@@ -51,7 +52,9 @@ def both(function, *args):
 
 
 ROWS = numbers().abs().mean(dim=1, keepdim=True)
-ONE = torch.tensor(1.25)
+ALPHA = (ROWS.clamp(max=9) * torch.tensor([1.0, -1.0]).repeat(SHAPE[0] // 2)[:, None]).flatten()
+ALPHA[:4] = torch.tensor([0.0, 1e-6, -1e-6, 5e-7])  # scales are 1e-6 at least
+SLOPES, ONE = torch.arange(-60.0, 60.0), torch.tensor(1.25)
 
 
 @pytest.mark.parametrize("function,args", [
@@ -75,12 +78,9 @@ ONE = torch.tensor(1.25)
     (powers._drawn_powers, (numbers(), *base.draws(torch.empty(SHAPE), torch.int32))),
     (powers._powers, (numbers(), CARRY, 0.25, 1.0)),
     (ternary._trained_ternary, (numbers(), 0.5, 1.25, 0.5)),
-    (scaled._mean_signs_gradient, (gradient(), numbers(), ROWS)),
     (discrete._three_steps, (numbers(), torch.tensor([-0.5, math.nextafter(0.5, 1)]))),
     (discrete._three_steps_gradient, (gradient(), numbers(), 0.5, 0.25, False)),
     (discrete._three_steps_gradient, (gradient(), numbers(), 0.3, 0.7, True)),
-    (scaled._pulled_to_scales, (gradient(), numbers().clamp(-9, 9), ROWS.clamp(max=9), ONE, False)),
-    (scaled._pulled_to_scales, (gradient(), numbers().clamp(-9, 9), ROWS.clamp(max=9), ONE, True)),
 ])
 def test_loop_gives_the_same_numbers(function, args):
     for found, expected in zip(*both(function, *args), strict=True):
@@ -88,9 +88,13 @@ def test_loop_gives_the_same_numbers(function, args):
 
 
 @pytest.mark.parametrize("function,args,exact", [
-    (scaled._mean_signs, (numbers().clamp(-9, 9),), 1),
-    (scaled._scaled_signs, (numbers().clamp(-9, 9), ROWS.clamp(max=9), False), 1),
-    (scaled._scaled_signs, (numbers().clamp(-9, 9), ROWS.clamp(max=9), True), 1),
+    (scaled._mean_scaled_signs, (numbers().clamp(-9, 9),), 0),
+    (scaled._mean_scaled_signs, (torch.zeros(SHAPE),), 2),
+    (scaled._mean_scaled_signs_gradient, (gradient(), numbers(), ROWS), 0),
+    (scaled._scaled_signs, (numbers().clamp(-9, 9), ALPHA, False), 1),
+    (scaled._scaled_signs, (numbers().clamp(-9, 9), ALPHA, True), 1),
+    (scaled._scaled_signs_gradients, (gradient(), numbers().clamp(-9, 9), ALPHA, SLOPES, ONE, False), 1),
+    (scaled._scaled_signs_gradients, (gradient(), numbers().clamp(-9, 9), ALPHA, SLOPES, ONE, True), 1),
     (scaled._weighted_sums, (numbers().clamp(-9, 9), gradient().square()), 0),
     (ternary._trained_ternary_gradients, (gradient(), numbers(), 0.5, 1.25, 0.5), 1),
     (ternary._ternary, (numbers(3).clamp(-9, 9), 0.7, False), 0),
@@ -116,9 +120,9 @@ def test_loop_gives_sums_and_exponentials_up_to_rounding(function, args, exact):
 def test_what_is_not_finite_stays_so(wrong):
     x = numbers().clamp(-9, 9)
     x[3, 4] = wrong
-    for found in (scaled._scaled_signs(x, ROWS, False)[1], scaled._mean_signs(x)[1],
+    for found in (scaled._scaled_signs(x, ALPHA, False)[1], scaled._mean_scaled_signs(x)[1],
                   base.levels(x, 0.3, -4, 3)[3, 4] if math.isnan(wrong) else x[3, 4],
-                  scaled._pulled_to_scales(x.clone(), numbers(), ROWS, ONE, False),
+                  scaled._scaled_signs_gradients(x.clone(), numbers(), ALPHA, ROWS.flatten(), ONE, False)[0],
                   ternary._trained_ternary_gradients(x.clone(), numbers(), 0.5, 1.25, 0.5)[0], base.largest(x),
                   discrete._three_steps_gradient(x, numbers().fill_(0.5), 0.5, 0.5, False)):
         assert not torch.isfinite(found).all()
@@ -161,6 +165,21 @@ def test_adam_is_torchs_fused_one_with_clipping(limit):
     assert state.keys() == expected.keys() and all(state[key].keys() == expected[key].keys() for key in state)
     optimizer.load_state_dict(reference.state_dict())
     steps(optimizer, mine, 1)
+
+
+@pytest.mark.parametrize("share", [0.999, 0.3])
+def test_adam_takes_the_mean_of_the_weights_in_the_same_pass(share):
+    mine, other = layer(Sign()), layer(Sign())
+    optimizer, reference = (Adam(parameter_groups(model), lr=0.3) for model in (mine, other))
+    optimizer.average, average = (Average(model, share) for model in (mine, other))
+    for _ in range(12):  # the mean begins with more than half of the newest weights
+        steps(optimizer, mine, 1)
+        optimizer.average.follow()
+        steps(reference, other, 1)
+        average.follow()
+    for found, expected in ((mine, other), (optimizer.average.model, average.model)):
+        for name, parameter in found.named_parameters():
+            assert torch.equal(parameter, expected.get_parameter(name)), name
 
 
 def prepared_sgd(model, **options):
@@ -310,24 +329,6 @@ def test_loops_without_a_folder_to_keep_them_in_are_compiled_all_the_same(monkey
     for _ in range(2):
         doubled(x.numpy())
     assert x.tolist() == [4.0, 10.0] and [bool(options.get("cache")) for options in compiled] == [True, False]
-
-
-@pytest.mark.parametrize("kind", [scaled.MeanScaledSign, lambda: scaled.ScaledSign(SHAPE[0])])
-def test_scale_behind_a_product_is_a_product(kind, monkeypatch):
-    def results():
-        torch.manual_seed(3)
-        model = QuantLinear(SHAPE[1], SHAPE[0], weight=kind(), limit=1.0)
-        x = torch.randn(50, SHAPE[1], requires_grad=True)
-        y = model(x)
-        (y * torch.randn(y.shape)).sum().backward()
-        return y.detach(), x.grad, *(parameter.grad for parameter in model.parameters())
-
-    found = results()
-    monkeypatch.setattr(layers, "fits", lambda *_: False)
-    expected = results()
-    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
-    for mine, torchs in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, torchs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("wide", [False, True])

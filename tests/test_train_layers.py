@@ -72,7 +72,7 @@ def test_convolution_quantizes_then_pads_with_zeros():
 @pytest.mark.parametrize("make", [lambda: ScaledSign(3), MeanScaledSign])
 @pytest.mark.parametrize("convolution", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-def test_scale_behind_the_product_is_a_scale_of_the_weights(make, convolution, bias):
+def test_weights_for_one_product_are_the_quantized_weights(make, convolution, bias):
     if convolution:
         layer, x = QuantConv2d(8, 3, 3, weight=make(), bias=bias).double(), torch.randn(4, 8, 6, 5).double()
     else:
@@ -85,8 +85,8 @@ def test_scale_behind_the_product_is_a_scale_of_the_weights(make, convolution, b
         y = way(x)
         variables = [x, *layer.parameters()]
         ways.append([y, *torch.autograd.grad((y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum(), variables)])
-    for behind, before in zip(*ways, strict=True):
-        torch.testing.assert_close(behind, before)
+    for found, expected in zip(*ways, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 2), (1, 1)])

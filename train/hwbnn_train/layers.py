@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hwbnn_train.fused import fits
 from hwbnn_train.quantizers import Quantizer
 
 __all__ = ["QuantConv2d", "QuantLinear", "Quantized", "glorot"]
@@ -60,23 +59,6 @@ class _WeightsFrom(torch.autograd.Function):
         if ctx.needs_input_grad[4]:
             by_bias = grad.sum(dim=[axis for axis in range(grad.ndim) if axis != 1])
         return None, by_x, None, by_weights, by_bias
-
-
-class _Scaled(torch.autograd.Function):
-    """A product times a scale for each output, where loops can take them."""
-
-    @staticmethod
-    def forward(ctx, y, scale):
-        from hwbnn_train.fused import layers  # lazy: brings numba
-
-        ctx.save_for_backward(y, scale)
-        return layers.scaled(y, scale)
-
-    @staticmethod
-    def backward(ctx, grad):
-        from hwbnn_train.fused import layers
-
-        return layers.scaled_gradients(grad.contiguous(), *ctx.saved_tensors)
 
 
 class Quantized(nn.Module):
@@ -164,12 +146,7 @@ class Quantized(nn.Module):
             x = self.quantize_input(x)
         bias = self.offset()
         if self.training:
-            weights, scale = self.quantize_weight.factors(self.weight)
-            if scale is None:
-                y = self._in_training(x, weights, bias)
-            else:
-                y = self._scaled(self._in_training(x, weights, None), scale)
-                y = y if bias is None else y + self.along_channels(bias, x)
+            y = self._in_training(x, self.quantize_weight.for_product(self.weight), bias)
             return y if self.quantize_error is None else _OnGradient.apply(y, self.quantize_error)
         weights, scale = self.quantize_weight(self.weight), self.quantize_weight.grid(self.weight).scale
         y = self.product(x, weights / scale, None) * self.along_channels(scale, x)
@@ -179,12 +156,6 @@ class Quantized(nn.Module):
         if self.quantize_gradient is None:
             return self.product(x, weights, bias)
         return _WeightsFrom.apply(self, x, self.quantize_gradient(x.detach()), weights, bias)
-
-    @classmethod
-    def _scaled(cls, y: Tensor, scale: Tensor) -> Tensor:
-        if y.ndim == 2 and scale.numel() == y.shape[1] and fits(y, scale):
-            return _Scaled.apply(y, scale)
-        return y * cls.along_channels(scale, y)
 
     @staticmethod
     def along_channels(values: Tensor, x: Tensor) -> Tensor:

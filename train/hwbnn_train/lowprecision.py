@@ -71,8 +71,8 @@ class RoundedParameter(Rounded):
         self.update, self.storage = update, storage
         self.training_bits = storage.bits
 
-    def factors(self, w: Tensor) -> tuple[Tensor, None]:
-        return _Rounded.apply(w, self.values, self.errors, True), None
+    def for_product(self, w: Tensor) -> Tensor:
+        return _Rounded.apply(w, self.values, self.errors, True)
 
 
 def round_updates(optimizer: Optimizer, model: nn.Module, *, max_norm: float | None = None) -> Optimizer:

@@ -93,8 +93,7 @@ def pooled_convolution(convolution: QuantConv2d, x: Tensor) -> Tensor:
     """
     if convolution.quantize_input is not None:
         x = convolution.quantize_input(x)
-    weights, scale = convolution.quantize_weight.factors(convolution.weight)
+    weights = convolution.quantize_weight.for_product(convolution.weight)
     above, left = (int(zeros) for zeros in convolution.padding)
     padded = functional.pad(x, (left, left, above, above)).contiguous()
-    y = _PooledConvolution.apply(padded, weights).permute(0, 3, 1, 2)
-    return y if scale is None else y * convolution.along_channels(scale, x)
+    return _PooledConvolution.apply(padded, weights).permute(0, 3, 1, 2)

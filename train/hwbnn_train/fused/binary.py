@@ -7,8 +7,9 @@ from torch import Tensor
 
 from hwbnn_train.fused.compiling import BLOCK, block, flat, fma, inline, logistic, loop, rows
 
-__all__ = ["drawn", "drawn_signs", "mean_signs", "mean_signs_gradient", "pulled_to_scales", "scaled_signs", "signs",
-           "swish_gradient", "weighted_sums"]
+__all__ = ["drawn", "drawn_signs", "mean_scaled_signs", "mean_scaled_signs_gradient", "scaled_signs",
+           "scaled_signs_gradients", "signs", "swish_gradient", "weighted_sums"]
+
 
 @loop("void(f4[::1], f4, f4[::1])")
 def _signs(x, magnitude, out):
@@ -44,50 +45,66 @@ def drawn_signs(x: Tensor, by_row: Tensor, by_column: Tensor, below: Tensor, lim
 
 
 @block
-def _signs_and_sum(w, out):
+def _sum_of_magnitudes(w):
     total = float32(0.0)
     for i in range(len(w)):
-        x = w[i]
-        out[i] = float32(1.0) if x >= float32(0.0) else float32(-1.0)
-        total += abs(x)
+        total += abs(w[i])
+    return total
+
+
+@block
+def _sum_along_signs(grad, w):
+    total = float32(0.0)
+    for i in range(len(w)):
+        total += grad[i] if w[i] >= float32(0.0) else -grad[i]
     return total
 
 
 @loop("void(f4[:, ::1], f4[:, ::1], f4[::1])")
-def _mean_signs(w, out, sums):
+def _mean_scaled_signs(w, out, scale):
     for i in range(w.shape[0]):
         total = 0.0
         for start in range(0, w.shape[1], BLOCK):
-            total += _signs_and_sum(w[i, start:start + BLOCK], out[i, start:start + BLOCK])
-        sums[i] = total
+            total += _sum_of_magnitudes(w[i, start:start + BLOCK])
+        mean = float32(total) / float32(w.shape[1])
+        scale[i] = mean = float32(1e-12) if mean < float32(1e-12) else mean
+        for j in range(w.shape[1]):
+            out[i, j] = mean if w[i, j] >= float32(0.0) else -mean
 
 
-def mean_signs(w: Tensor) -> tuple[Tensor, Tensor]:
-    out, sums = torch.empty_like(w), w.new_empty(len(w))
-    _mean_signs(rows(w), rows(out), sums.numpy())
-    return out, sums.view(-1, *[1] * (w.ndim - 1))
+def mean_scaled_signs(w: Tensor) -> tuple[Tensor, Tensor]:
+    out, scale = torch.empty_like(w), w.new_empty(len(w))
+    _mean_scaled_signs(rows(w), rows(out), flat(scale))
+    return out, scale.view(-1, *[1] * (w.ndim - 1))
 
 
 @loop("void(f4[:, ::1], f4[:, ::1], f4[::1])")
-def _mean_signs_gradient(grad, w, by_sum):
+def _mean_scaled_signs_gradient(grad, w, scale):
     for i in range(w.shape[0]):
+        total = 0.0
+        for start in range(0, w.shape[1], BLOCK):
+            total += _sum_along_signs(grad[i, start:start + BLOCK], w[i, start:start + BLOCK])
+        by_sum = float32(total) / float32(w.shape[1])
         for j in range(w.shape[1]):
             x = w[i, j]
-            passed = grad[i, j] if abs(x) <= float32(1.0) else float32(0.0)
-            grad[i, j] = passed + (by_sum[i] if x >= float32(0.0) else -by_sum[i])
+            passed = grad[i, j] * scale[i] if abs(x) <= float32(1.0) else float32(0.0)
+            grad[i, j] = passed + (by_sum if x >= float32(0.0) else -by_sum)
 
 
-def mean_signs_gradient(by_signs: Tensor, w: Tensor, by_sum: Tensor) -> Tensor:
-    _mean_signs_gradient(rows(by_signs), rows(w), flat(by_sum))
-    return by_signs
+def mean_scaled_signs_gradient(grad: Tensor, w: Tensor, scale: Tensor) -> Tensor:
+    _mean_scaled_signs_gradient(rows(grad), rows(w), flat(scale))
+    return grad
+
+
+LEAST_SCALE = float32(1e-6)
 
 
 @block
-def _signs_and_distance(w, scale, out):
+def _distance(w, scale, out):
     total, beyond, short = float32(0.0), float32(0.0), float32(0.0)
     for i in range(len(w)):
         x = w[i]
-        out[i] = float32(1.0) if x >= float32(0.0) else float32(-1.0)
+        out[i] = scale if x >= float32(0.0) else -scale
         difference = abs(x) - scale
         total += abs(difference)
         beyond += float32(1.0) if difference > float32(0.0) else float32(0.0)
@@ -96,11 +113,11 @@ def _signs_and_distance(w, scale, out):
 
 
 @block
-def _signs_and_squares(w, scale, out):
+def _squared_distance(w, scale, out):
     total, beyond = float32(0.0), float32(0.0)
     for i in range(len(w)):
         x = w[i]
-        out[i] = float32(1.0) if x >= float32(0.0) else float32(-1.0)
+        out[i] = scale if x >= float32(0.0) else -scale
         difference = abs(x) - scale
         total += difference * difference
         beyond += difference
@@ -108,58 +125,71 @@ def _signs_and_squares(w, scale, out):
 
 
 @loop("f8(f4[:, ::1], f4[::1], b1, f4[:, ::1], f4[::1])")
-def _scaled_signs(w, scale, squared, out, slopes):
+def _scaled_signs(w, alpha, squared, out, slopes):
     total = 0.0
     for i in range(w.shape[0]):
-        slope = 0.0
+        scale, slope = max(abs(alpha[i]), LEAST_SCALE), 0.0
         for start in range(0, w.shape[1], BLOCK):
             stop = start + BLOCK
             if squared:
-                more, steeper = _signs_and_squares(w[i, start:stop], scale[i], out[i, start:stop])
+                more, steeper = _squared_distance(w[i, start:stop], scale, out[i, start:stop])
             else:
-                more, steeper = _signs_and_distance(w[i, start:stop], scale[i], out[i, start:stop])
+                more, steeper = _distance(w[i, start:stop], scale, out[i, start:stop])
             total += more
             slope += steeper
         slopes[i] = slope
     return total
 
 
-def scaled_signs(w: Tensor, scale: Tensor, squared: bool) -> tuple[Tensor, Tensor, Tensor]:
-    out, slopes = torch.empty_like(w), torch.empty_like(scale)
-    total = _scaled_signs(rows(w), flat(scale), squared, rows(out), flat(slopes))
+def scaled_signs(w: Tensor, alpha: Tensor, squared: bool) -> tuple[Tensor, Tensor, Tensor]:
+    out, slopes = torch.empty_like(w), torch.empty_like(alpha)
+    total = _scaled_signs(rows(w), flat(alpha), squared, rows(out), flat(slopes))
     return out, torch.tensor(total, dtype=w.dtype), slopes
 
 
-@inline
+@block
 def _pull(grad, w, scale, rate):
+    total = float32(0.0)
     for i in range(len(w)):
-        x = w[i]
+        x, g = w[i], grad[i]
         difference = abs(x) - scale
         pull = rate if difference > float32(0.0) else float32(0.0)
         pull = -rate if difference < float32(0.0) else pull
-        grad[i] += pull if x >= float32(0.0) else -pull
+        grad[i] = g * scale + (pull if x >= float32(0.0) else -pull)
+        total += g if x >= float32(0.0) else -g
+    return total
 
 
-@inline
+@block
 def _pull_by_distance(grad, w, scale, rate):
+    total = float32(0.0)
     for i in range(len(w)):
-        x = w[i]
+        x, g = w[i], grad[i]
         pull = rate * (abs(x) - scale)
-        grad[i] += pull if x >= float32(0.0) else -pull
+        grad[i] = g * scale + (pull if x >= float32(0.0) else -pull)
+        total += g if x >= float32(0.0) else -g
+    return total
 
 
-@loop("void(f4[:, ::1], f4[:, ::1], f4[::1], f4, b1)")
-def _pulled_to_scales(grad, w, scale, rate, squared):
+@loop("void(f4[:, ::1], f4[:, ::1], f4[::1], f4[::1], f4, b1, f4[::1])")
+def _scaled_signs_gradients(grad, w, alpha, slopes, rate, squared, by_alpha):
     for i in range(w.shape[0]):
-        if squared:
-            _pull_by_distance(grad[i], w[i], scale[i], rate)
-        else:
-            _pull(grad[i], w[i], scale[i], rate)
+        scale, total = max(abs(alpha[i]), LEAST_SCALE), 0.0
+        for start in range(0, w.shape[1], BLOCK):
+            stop = start + BLOCK
+            if squared:
+                total += _pull_by_distance(grad[i, start:stop], w[i, start:stop], scale, float32(2.0) * rate)
+            else:
+                total += _pull(grad[i, start:stop], w[i, start:stop], scale, rate)
+        along = float32(total) - rate * slopes[i]
+        by_alpha[i] = along * float32(np.trunc(alpha[i] / scale))
 
 
-def pulled_to_scales(by_signs: Tensor, w: Tensor, scale: Tensor, rate: Tensor, squared: bool) -> Tensor:
-    _pulled_to_scales(rows(by_signs), rows(w), flat(scale), float(rate) * (2.0 if squared else 1.0), squared)
-    return by_signs
+def scaled_signs_gradients(grad: Tensor, w: Tensor, alpha: Tensor, slopes: Tensor, rate: Tensor, squared: bool
+                           ) -> tuple[Tensor, Tensor]:
+    by_alpha = torch.empty_like(alpha)
+    _scaled_signs_gradients(rows(grad), rows(w), flat(alpha), flat(slopes), float(rate), squared, flat(by_alpha))
+    return grad, by_alpha
 
 
 @loop("void(f4[::1], f4[::1], f4, f4[::1])")

@@ -128,7 +128,7 @@ class Quantizer(nn.Module):
     ``lr_scale`` is the factor on the learning rate of the quantizer's own parameters. ``obstacle`` says why weights
     behind it cannot become hardware, where its grid has no levels. ``training_bits`` is how many of a weight behind it
     training must keep between steps, without the optimizer's moments: those of a real number, mostly. ``short`` says
-    that bfloat16 holds its values in training (for weights: the first of its :meth:`factors`) without loss.
+    that bfloat16 holds its values in training without loss.
     """
 
     lr_scale: float = 1.0
@@ -136,14 +136,9 @@ class Quantizer(nn.Module):
     training_bits: int = 32
     obstacle = "they are real numbers"
 
-    def factors(self, w: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return weights, and what a layer multiplies its product with them by (per output or for all; None: 1).
-
-        For use in training. Output and gradients are those of a product with the quantized weights; a scale that
-        multiplies few outputs instead of many weights saves time. The weights are for one product, and what backward
-        passes bring as their gradient may be overwritten.
-        """
-        return self(w), None
+    def for_product(self, w: Tensor) -> Tensor:
+        """Return the quantized weights for one product in training, whose gradient by them may be overwritten."""
+        return self(w)
 
     def grid(self, x: Tensor) -> Grid:
         """Return the values that quantizing ``x`` in evaluation mode gives; the export writes them."""

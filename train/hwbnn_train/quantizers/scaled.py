@@ -70,82 +70,84 @@ class SwishSign(Quantizer):
         return f"beta={float(self.beta):.3g}, learned={isinstance(self.beta, nn.Parameter)}"
 
 
-def _row_sums(w: Tensor) -> Tensor:
-    """Return the sum of magnitudes of each filter, shaped to broadcast against the weights."""
-    return w.abs().sum(dim=tuple(range(1, w.ndim)), keepdim=True)  # faster than a norm on a CPU
-
-
 def _mean_magnitudes(w: Tensor) -> Tensor:
     """Return the mean magnitude of each filter, shaped to broadcast against the weights; never 0."""
-    return _row_sums(w).div_(w[0].numel()).clamp_(min=1e-12)
+    sums = w.abs().sum(dim=tuple(range(1, w.ndim)), keepdim=True)  # faster than a norm on a CPU
+    return sums.div_(w[0].numel()).clamp_(min=1e-12)
 
 
 @fused("binary")
-def _mean_signs(w: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the signs of weights, and the sum of magnitudes of each filter."""
-    return sign(w), _row_sums(w)
+def _mean_scaled_signs(w: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the signs of weights times the mean magnitude of their filter, and this."""
+    scale = _mean_magnitudes(w)
+    return sign(w, scale), scale
 
 
 @fused("binary")
-def _mean_signs_gradient(by_signs: Tensor, w: Tensor, by_sum: Tensor) -> Tensor:
-    """Return the gradient by the weights, possibly in the memory of ``by_signs``."""
-    return passing(by_signs, w, -1.0, 1.0).addcmul_(sign(w), by_sum)
+def _mean_scaled_signs_gradient(grad: Tensor, w: Tensor, scale: Tensor) -> Tensor:
+    """Return the gradient by the weights, possibly in the memory of ``grad``."""
+    signs = sign(w)
+    by_scale = torch.mul(grad, signs).sum(dim=tuple(range(1, w.ndim)), keepdim=True)
+    return passing(grad, w, -1.0, 1.0).mul_(scale).addcmul_(signs, by_scale.div_(w[0].numel()))
 
 
-class _MeanFactors(torch.autograd.Function):
-    """The signs of weights and the mean magnitude of each filter, never 0, with the gradients of both."""
+class _MeanScaledSigns(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, w, own):
+        q, scale = _mean_scaled_signs(w)
+        ctx.own = own
+        ctx.save_for_backward(w, scale)
+        return q
 
     @staticmethod
-    def forward(ctx, w):
-        ctx.save_for_backward(w)
-        signs, sums = _mean_signs(w)
-        return signs, sums.div_(w[0].numel()).clamp_(min=1e-12)
-
-    @staticmethod
-    def backward(ctx, by_signs, by_scale):
-        (w,) = ctx.saved_tensors
-        return _mean_signs_gradient(by_signs, w, by_scale / w[0].numel())
+    def backward(ctx, grad):
+        return _mean_scaled_signs_gradient(grad if ctx.own else grad.clone(), *ctx.saved_tensors), None
 
 
 @fused("binary")
-def _scaled_signs(w: Tensor, scale: Tensor, squared: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the signs of weights, the sum of ``|scale - |w||`` or of its squares, and minus its slope by the scale."""
+def _scaled_signs(w: Tensor, alpha: Tensor, squared: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``q``, the sum of ``|a - |w||`` or of its squares, and minus its slope by each ``a``."""
+    scale = _at_least(alpha, w)
     difference = w.abs().sub_(scale)
     slope = difference.mul(2.0) if squared else difference.sgn()
-    by_filter = slope.sum(dim=tuple(range(1, w.ndim)), keepdim=True)
-    return sign(w), (difference.square_() if squared else difference.abs_()).sum(), by_filter
+    slopes = slope.sum(dim=tuple(range(1, w.ndim)))
+    return sign(w, scale), (difference.square_() if squared else difference.abs_()).sum(), slopes
 
 
 @fused("binary")
-def _pulled_to_scales(by_signs: Tensor, w: Tensor, scale: Tensor, rate: Tensor, squared: bool) -> Tensor:
-    """Return the gradient by the weights with that of ``rate`` times the sum, possibly in ``by_signs``."""
-    difference = torch.addcmul(w, sign(w), scale, value=-1)  # sign(w) (|w| - scale)
-    return (difference.mul_(2.0) if squared else difference.sgn_()).mul_(rate).add_(by_signs)
+def _scaled_signs_gradients(grad: Tensor, w: Tensor, alpha: Tensor, slopes: Tensor, rate: Tensor, squared: bool
+                            ) -> tuple[Tensor, Tensor]:
+    """Return the gradients by the weights, possibly in the memory of ``grad``, and by ``alpha``.
+
+    ``grad`` is the gradient by ``q``, and ``rate`` that by the distance.
+    """
+    signs, scale = sign(w), _at_least(alpha, w)
+    by_scale = torch.mul(grad, signs).sum(dim=tuple(range(1, w.ndim))).sub_(rate * slopes)
+    difference = torch.addcmul(w, signs, scale, value=-1)  # sign(w) (|w| - a)
+    pull = (difference.mul_(2.0) if squared else difference.sgn_()).mul_(rate)
+    # with a least scale of 1e-6: the sign of alpha, which is that of alpha / scale, rounded towards 0
+    return pull.add_(grad.mul_(scale)), by_scale.mul_(alpha.div(scale.view(-1)).trunc_())
 
 
-class _ScaledFactors(torch.autograd.Function):
-    """The signs of weights, their scale ``|alpha|`` (of at least 1e-6), and ``rate`` times the distance from it.
+class _ScaledSigns(torch.autograd.Function):
+    """The signs of weights times ``|alpha|`` (of at least 1e-6), and ``rate`` times their distance from these values.
 
     The gradient passes by the signs.
     """
 
     @staticmethod
-    def forward(ctx, w, alpha, rate, squared, spent):
-        scale = _at_least(alpha, w)
-        ctx.rate, ctx.squared, ctx.spent = rate, squared, spent
-        signs, distance, slopes = _scaled_signs(w, scale, squared)
-        ctx.save_for_backward(w, alpha, scale, slopes)
-        return signs, scale, distance.mul_(rate)
+    def forward(ctx, w, alpha, rate, squared, own, spent):
+        ctx.rate, ctx.squared, ctx.own, ctx.spent = rate, squared, own, spent
+        q, distance, slopes = _scaled_signs(w, alpha, squared)
+        ctx.save_for_backward(w, alpha, slopes)
+        return q, distance.mul_(rate)
 
     @staticmethod
-    def backward(ctx, by_signs, by_scale, by_distance):
-        w, alpha, scale, slopes = ctx.saved_tensors
+    def backward(ctx, grad, by_distance):
         ctx.spent.append(True)
-        rate = ctx.rate * by_distance
-        by_w = _pulled_to_scales(by_signs, w, scale, rate, ctx.squared)
-        # with a least scale of 1e-6: the sign of alpha, which is that of alpha / scale, rounded towards 0
-        by_alpha = torch.addcmul(by_scale, slopes, rate, value=-1).view(-1)
-        return by_w, by_alpha.mul_(alpha.div(scale.view(-1)).trunc_()), None, None, None
+        by = _scaled_signs_gradients(grad if ctx.own else grad.clone(), *ctx.saved_tensors, ctx.rate * by_distance,
+                                     ctx.squared)
+        return *by, None, None, None, None
 
 
 def _at_least(alpha: Tensor, w: Tensor) -> Tensor:
@@ -185,23 +187,22 @@ class ScaledSign(Quantizer):
         self.alpha.copy_(w.abs().flatten(1).mean(dim=1))
 
     def forward(self, w: Tensor) -> Tensor:
-        signs, scale = self.factors(w)
-        return signs * scale
+        return self._parts(w, False)[0]
 
-    def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        signs, scale, penalty, spent = self._parts(w)
+    def for_product(self, w: Tensor) -> Tensor:
+        q, penalty, spent = self._parts(w, True)
         self._known = (w.data_ptr(), w._version), spent, penalty  # for the same step
-        return signs, scale
+        return q
 
-    def _parts(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, list[bool]]:
+    def _parts(self, w: Tensor, own: bool) -> tuple[Tensor, Tensor, list[bool]]:
         spent: list[bool] = []
-        return *_ScaledFactors.apply(w, self.alpha, self.rate, self.kind == "euclidean", spent), spent
+        return *_ScaledSigns.apply(w, self.alpha, self.rate, self.kind == "euclidean", own, spent), spent
 
     def penalty(self, w: Tensor) -> Tensor:
         known, self._known = self._known, None
         if known is not None and known[0] == (w.data_ptr(), w._version) and known[2].requires_grad and not known[1]:
             return known[2]
-        return self._parts(w)[2]
+        return self._parts(w, False)[1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": None}
@@ -224,11 +225,10 @@ class MeanScaledSign(Quantizer):
     """
 
     def forward(self, w: Tensor) -> Tensor:
-        signs, scale = self.factors(w)
-        return signs * scale
+        return _MeanScaledSigns.apply(w, False)
 
-    def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        return _MeanFactors.apply(w)
+    def for_product(self, w: Tensor) -> Tensor:
+        return _MeanScaledSigns.apply(w, True)
 
     def grid(self, w: Tensor) -> Grid:
         return Grid(BIPOLAR, _mean_magnitudes(w.detach()))

@@ -175,8 +175,8 @@ class TrainedTernary(Quantizer):
     def forward(self, w: Tensor) -> Tensor:
         return _TrainedTernary.apply(w, self.positive, self.negative, self, False)
 
-    def factors(self, w: Tensor) -> tuple[Tensor, None]:
-        return _TrainedTernary.apply(w, self.positive, self.negative, self, True), None
+    def for_product(self, w: Tensor) -> Tensor:
+        return _TrainedTernary.apply(w, self.positive, self.negative, self, True)
 
     def grid(self, w: Tensor) -> Grid:
         if self.bits is None:
