@@ -116,6 +116,39 @@ def test_loop_gives_sums_and_exponentials_up_to_rounding(function, args, exact):
             torch.testing.assert_close(mine, torchs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("function,tensors,others", [
+    (base._signs, (numbers(),), (0.37,)),
+    (base.levels, (numbers(),), (0.25, 0, 15)),
+    (base.largest, (numbers(),), ()),
+    (fixed._fixed, (numbers(),), (2.0**-7, -511, 511)),
+    (formats._reaching, (numbers(),), (1.0,)),
+    (powers._powers, (numbers(),), (CARRY, 0.25, 1.0)),
+    (powers._power_steps, (numbers(),), (CARRY, 0.75 * 0.125, 2.0)),
+    (powers._shrunk_powers, (numbers(),), (CARRY, 0.75 * 0.125)),
+    (scaled._swish_gradient, (gradient(), numbers()), (2.0,)),
+    (discrete._three_steps, (numbers(),), (torch.tensor([-0.5, 0.5]),)),
+    (discrete._three_steps_gradient, (gradient(), numbers()), (0.5, 0.25, False)),
+    (discrete._soft_steps, (numbers(),), (3.0,)),
+    (discrete._soft_steps_gradient, (gradient(), numbers().clamp(0, 1), numbers(4).clamp(0, 1)), (8.0,)),
+])
+def test_loop_takes_images_whose_channels_are_innermost(function, tensors, others, monkeypatch):
+    images = [tensor.view(4, 7, 20, 15).contiguous(memory_format=torch.channels_last) for tensor in tensors]
+    turned, back = [], fused._turned_back
+    monkeypatch.setattr(fused, "_turned_back", lambda result: turned.append(True) or back(result))
+    found, expected = function(*images, *others), function(*tensors, *others)
+    assert turned
+    for mine, flat in zip(*(r if isinstance(r, tuple) else (r,) for r in (found, expected)), strict=True):
+        if isinstance(flat, int) or not flat.ndim:
+            assert mine == flat
+        else:
+            assert mine.is_contiguous(memory_format=torch.channels_last)
+            assert torch.equal(mine, flat.view(4, 7, 20, 15))
+    turned.clear()
+    if len(images) > 1:  # the other lies in memory as it is
+        function(images[0], *(image.contiguous() for image in images[1:]), *others)
+        assert not turned
+
+
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_what_is_not_finite_stays_so(wrong):
     x = numbers().clamp(-9, 9)

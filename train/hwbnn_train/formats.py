@@ -207,7 +207,7 @@ class DynamicFixed(Fixed):
         return over / x.numel(), over_half / x.numel()
 
 
-@fused("levels")
+@fused("levels", elementwise=True)
 def _reaching(x: Tensor, bound: float) -> tuple[int, int]:
     """Return how many numbers have a magnitude of at least ``bound``, and of half of it."""
     magnitude = x.abs()

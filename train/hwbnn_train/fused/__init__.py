@@ -51,11 +51,27 @@ def _plain(arg: object) -> bool:
             and (arg.dtype is torch.float32 or not arg.is_floating_point()))
 
 
-def fused(module: str) -> Callable[[F], F]:
+def _channels_innermost(args: tuple) -> tuple:
+    """Return the arguments with images as memory has them that lie there pixel by pixel, as they are elsewhere."""
+    first = args[0]
+    if not isinstance(first, Tensor) or first.ndim != 4 or not first.is_contiguous(memory_format=torch.channels_last):
+        return args
+    return tuple(arg.permute(0, 2, 3, 1) if isinstance(arg, Tensor) and arg.shape == first.shape else arg
+                 for arg in args)
+
+
+def _turned_back(result: object) -> object:
+    if isinstance(result, tuple):
+        return tuple(map(_turned_back, result))
+    return result.permute(0, 3, 1, 2) if isinstance(result, Tensor) and result.ndim == 4 else result
+
+
+def fused(module: str, *, elementwise: bool = False) -> Callable[[F], F]:
     """Have a function of tensors and numbers carried out by that of its name in ``module`` here, where it fits.
 
     Neither of the two has gradients: they are what forward and backward passes consist of. The one given remains as
-    ``__wrapped__``.
+    ``__wrapped__``. One that is ``elementwise`` (or whose result does not depend on the order of elements) takes
+    images whose channels lie innermost in memory, too, as those between convolutions do.
     """
     def decorate(function: F) -> F:
         name = function.__name__.lstrip("_")
@@ -66,7 +82,11 @@ def fused(module: str) -> Callable[[F], F]:
 
         @functools.wraps(function)
         def choose(*args):
-            return loop()(*args) if fits(*args) else function(*args)
+            if fits(*args):
+                return loop()(*args)
+            if elementwise and (turned := _channels_innermost(args)) is not args and fits(*turned):
+                return _turned_back(loop()(*turned))
+            return function(*args)
 
         return choose  # pyright: ignore[reportReturnType]  # of the same signature
     return decorate

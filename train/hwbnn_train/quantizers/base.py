@@ -25,7 +25,7 @@ def sign(x: Tensor, magnitude: Tensor | None = None) -> Tensor:
     return _signs(x.detach(), 1.0).mul_(magnitude.detach())
 
 
-@fused("levels")
+@fused("levels", elementwise=True)
 def levels(x: Tensor, scale: float, low: int, high: int) -> Tensor:
     """Return ``scale * clip(round(x / scale), low, high)``, without a gradient."""
     y = x.clone() if scale == 1.0 else x / scale
@@ -33,14 +33,14 @@ def levels(x: Tensor, scale: float, low: int, high: int) -> Tensor:
     return y if scale == 1.0 else y.mul_(scale)
 
 
-@fused("levels")
+@fused("levels", elementwise=True)
 def largest(x: Tensor) -> Tensor:
     """Return the largest magnitude, without a gradient."""
     low, high = torch.aminmax(x)
     return torch.maximum(-low, high)
 
 
-@fused("binary")
+@fused("binary", elementwise=True)
 def _signs(x: Tensor, magnitude: float) -> Tensor:
     """Return the signs times a magnitude.
 

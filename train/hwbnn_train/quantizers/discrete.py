@@ -88,13 +88,13 @@ def _reached(x: Tensor, thresholds: Tensor) -> Tensor:
     return count
 
 
-@fused("ternary")
+@fused("ternary", elementwise=True)
 def _three_steps(x: Tensor, thresholds: Tensor) -> Tensor:
     """Return -1, 0 or 1 for none, one or both of two thresholds."""
     return _reached(x, thresholds).sub_(1.0)
 
 
-@fused("ternary")
+@fused("ternary", elementwise=True)
 def _three_steps_gradient(grad: Tensor, x: Tensor, jump: float, a: float, triangular: bool) -> Tensor:
     """Return the gradient behind windows of half-width ``a`` around ``-jump`` and ``jump``, each of area 1."""
     return _window(x.abs() - jump, a, triangular, 1.0).mul_(grad)
@@ -199,14 +199,14 @@ class Steps(Quantizer):
         return f"n={self.n}, r={self.r}, a={self.a}, window={self.window!r}"
 
 
-@fused("ternary")
+@fused("ternary", elementwise=True)
 def _soft_steps(x: Tensor, beta: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return half the sum of two hyperbolic tangents, and the logistic functions (faster on a CPU) it is made of."""
     lower, upper = ((x * (4.0 * beta)).add_(2.0 * side * beta).sigmoid_() for side in (-1, 1))
     return (lower + upper).sub_(1.0), lower, upper
 
 
-@fused("ternary")
+@fused("ternary", elementwise=True)
 def _soft_steps_gradient(grad: Tensor, lower: Tensor, upper: Tensor, beta: float) -> Tensor:
     slope = torch.addcmul(lower, lower, lower, value=-1).add_(torch.addcmul(upper, upper, upper, value=-1))
     return slope.mul_(grad).mul_(4.0 * beta)

@@ -21,7 +21,7 @@ def _fixed_in_place(x: Tensor, unit: float, low: int, high: int) -> Tensor:
     return x.clamp_(low * unit, high * unit).add_(large).sub_(large)
 
 
-@fused("levels")
+@fused("levels", elementwise=True)
 def _fixed(x: Tensor, unit: float, low: int, high: int) -> Tensor:
     # floats from 2^23 to 2^24 are the integers: adding and taking away 1.5 * 2^23 rounds, in two passes
     large = 1.5 * 2.0**23 * unit

@@ -17,7 +17,7 @@ __all__ = ["LogActivation", "LogGradient", "LogWeights", "StochasticPower"]
 _MANTISSA = 2**23 - 1  # its bits in a float of 32
 
 
-@fused("levels")
+@fused("levels", elementwise=True)
 def _powers(x: Tensor, carry: int, low: float, high: float) -> Tensor:
     """Return ``sign(x) clip(AP2(|x|), low, high)``; the sign of 0 is +1."""
     magnitude = x.abs()
@@ -98,13 +98,13 @@ class LogActivation(Quantizer):
         return f"bits={self.bits}, high={self.high}"
 
 
-@fused("levels")
+@fused("levels", elementwise=True)
 def _power_steps(x: Tensor, carry: int, least: float, most: float) -> Tensor:
     """Return AP2, ``most`` above that, and 0 where it is at most ``least``, which is no power of two."""
     return torch.threshold_(ap2(x).clamp_(max=most), least, 0.0)
 
 
-@fused("levels")
+@fused("levels", elementwise=True)
 def _shrunk_powers(x: Tensor, carry: int, least: float) -> Tensor:
     """Return AP2, and 0 where its magnitude is at most ``least``, which is no power of two."""
     return torch.nn.functional.hardshrink(ap2(x), least)

@@ -13,7 +13,7 @@ from hwbnn_train.quantizers.binary import substitute
 __all__ = ["LossAware", "MeanScaledSign", "ScaledSign", "SwishSign"]
 
 
-@fused("binary")
+@fused("binary", elementwise=True)
 def _swish_gradient(grad: Tensor, x: Tensor, beta: float) -> Tensor:
     # with the logistic function s: tanh(z / 2) = 2 s - 1, and 1 / (1 + cosh z) = 2 s (1 - s), which is faster
     z = (beta * x).clamp_(-40.0, 40.0)  # the slope is 0 long before
