@@ -34,9 +34,10 @@ def table() -> None:
         real = [m["accuracy_real_weights"]["test"] for m in found if "accuracy_real_weights" in m]
         seconds = [m["processor_seconds"] for m in found if "processor_seconds" in m]
         minutes = f"{statistics.mean(seconds) / 60:.1f}" if seconds else ""
-        lines.append(f"| {name} | {len(found)} | {_spread([m['accuracy']['test'] for m in found])} | {_spread(real)} | "
-                     f"{_bar(row, found)} | {minutes} | {ratio} | {_paper(row, found)} |")
-    lines += _remarks() + _steps(costs) + _fashion() + _language()
+        accuracy = _percent([m["accuracy"]["test"] for m in found])
+        lines.append(f"| {name} | {len(found)} | {accuracy} | {_percent(real)} | {_bar(row, found)} | {minutes} | "
+                     f"{ratio} | {_paper(row, found)} |")
+    lines += _remarks() + _steps(costs) + _fashion() + _language() + _whole()
     (HERE / "training.md").write_text("\n".join(lines) + "\n")
 
 
@@ -73,8 +74,7 @@ def _remarks() -> list[str]:
     for name in ("bitpruning-mlp", "bitpruning-luts-mlp"):
         if found := finished(name):
             bits = [metrics["figures"]["bits/mean"] for metrics in found]
-            lines.append(f"`{name}` learned {statistics.mean(bits):.2f} bits ({min(bits):.2f} to {max(bits):.2f}), the "
-                         f"mean over weights and hidden activations.")
+            lines.append(f"`{name}` learned {_spread(bits)} bits, the mean over weights and hidden activations.")
     if shifted := finished("shift-attention-conv"):
         recipe = RECIPES["shift-attention-conv"]
         plain = dataclasses.replace(RECIPES["mnist-conv"], channels=recipe.channels).model((1, 28, 28), 10)
@@ -93,17 +93,28 @@ def _steps(costs: dict[str, dict]) -> list[str]:
             f"over its 930,816 weights (reading them and writing as many numbers) {one:.2f} ms; a fifth of the step is "
             f"{0.2 * whole / one:.0f} passes. Where numba is installed, quantizing the weights, the optimizer's step "
             "with clipping or the transition of states, and each gradient that a method adds are a pass each, in loops "
-            "of our own; left to torch, the same steps took up to 1.7 times a float step. BNN+ needs more than the "
-            "others: the distances of all weights from their scales, with a gradient, and a steep slope for each "
-            "activation.")
+            "of our own; left to torch, the same steps took up to 1.7 times a float step.")
     return ["", *textwrap.wrap(text, 105)]
+
+
+def _whole() -> list[str]:
+    """Return how long all trainings of the tables take."""
+    minutes = 0.0
+    for name in (*ROWS, *FASHION, *LANGUAGE):
+        found = finished(name)
+        seconds = [m["processor_seconds"] for m in found if "processor_seconds" in m]
+        if not seconds:
+            return []
+        minutes += len(found) * statistics.mean(seconds) / 60
+    return ["", *textwrap.wrap(f"All trainings of the tables together take {minutes:.0f} processor minutes by what "
+                               f"these runs took: {minutes / 2:.0f} minutes on two cores.", 105)]
 
 
 def _fashion() -> list[str]:
     """Return the table of what was trained on Fashion-MNIST."""
     lines = ["", "Fashion-MNIST, the same networks, recipes and choice of the epoch:", "",
              "| recipe | seeds | test accuracy |", "|---|---|---|"]
-    rows = [f"| {recipe} | {len(found)} | {_spread([m['accuracy']['test'] for m in found])} |"
+    rows = [f"| {recipe} | {len(found)} | {_percent([m['accuracy']['test'] for m in found])} |"
             for name, recipe in FASHION.items() if (found := finished(name))]
     return lines + rows if rows else []
 
@@ -118,12 +129,17 @@ def _language() -> list[str]:
     for name, values in losses.items():
         peer, bar = LANGUAGE[name]
         ratio = f"{statistics.mean(values) / statistics.mean(losses[peer]):.3f}" if peer in losses else ""
-        spread = f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
-        lines.append(f"| {name} | {len(values)} | {spread} | {peer or ''} | {ratio} | {bar or ''} |")
+        lines.append(f"| {name} | {len(values)} | {_spread(values, 3)} | {peer or ''} | {ratio} | {bar or ''} |")
     return lines if losses else []
 
 
-def _spread(values: list[float]) -> str:
+def _percent(found: list[float]) -> str:
+    return _spread([100 * value for value in found])
+
+
+def _spread(values: list[float], digits: int = 2) -> str:
+    """Return the mean, and the range where there are several values."""
     if not values:
         return ""
-    return f"{100 * statistics.mean(values):.2f} ({100 * min(values):.2f} to {100 * max(values):.2f})"
+    spread = f" ({min(values):.{digits}f} to {max(values):.{digits}f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"
