@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 import textwrap
 
+from training_chart import chart
 from training_rows import FASHION, HERE, LANGUAGE, ROWS, TRUST, Row, finished, ratios
 
 from hwbnn_train.layers import Quantized
@@ -15,14 +16,14 @@ _TAGS = ("Paper: its own test error on MNIST in percent, of the network named; h
 
 
 def table() -> None:
-    """Write training.md from the runs that are finished."""
+    """Write training.md, and its picture, from the runs that are finished."""
     costs = ratios()
     lines = ["# Accuracy and cost of training", "",
              "Made by `python benchmarks/training.py`. MNIST, 784-3x512-10 in 20 epochs or a convolutional network of",
              "58,608 weights in 32, 8-bit pixels; test accuracy in percent at the epoch that is best on 5,000 held-out",
              "training images, mean and range over the seeds. Processor minutes: of a run that was not interrupted.",
              "Step: median processor time of a training step over that of the same network with real numbers, in",
-             "turns, one thread.", "", *textwrap.wrap(_TAGS, 105), "",
+             "turns, one thread.", "", "![Accuracies of all recipes](training.svg)", "", *textwrap.wrap(_TAGS, 105), "",
              ("| recipe | seeds | test accuracy | with real weights | bar | processor minutes | step | paper "
               "| ours above it |"),
              "|---|---|---|---|---|---|---|---|---|"]
@@ -39,6 +40,7 @@ def table() -> None:
                      f"{ratio} | {_paper(row, found)} |")
     lines += _remarks() + _steps(costs) + _fashion() + _language() + _whole()
     (HERE / "training.md").write_text("\n".join(lines) + "\n")
+    (HERE / "training.svg").write_text(chart())
 
 
 def _bar(row: Row, found: list[dict]) -> str:
