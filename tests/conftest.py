@@ -1,11 +1,17 @@
-"""Profiles and options for the whole suite."""
+"""Profiles, options and fixtures for the whole suite."""
 
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import FOLDS, call
 from hypothesis import HealthCheck, settings
+from zoo import tiny
+
+from hwbnn import ir
 
 # A shell that starts a job in the background has it ignore interrupts; the tests of interrupts need them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -25,6 +31,37 @@ def digits_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     train("digits-mlp", folder, progress=False)
     return folder / "model.onnx"
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """A small network's file."""
+    path = tmp_path / "tiny.npz"
+    ir.save(tiny(), path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """A file of twenty images for that network."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.random.default_rng(1).integers(0, 16, (20, 8)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory) -> Path:
+    """A build that no test changes."""
+    folder = tmp_path_factory.mktemp("compiled")
+    ir.save(tiny(), folder / "tiny.npz")
+    call("compile", folder / "tiny.npz", "--board", "ulx3s-85f", *FOLDS, "-o", folder / "build")
+    return folder / "build"
+
+
+@pytest.fixture
+def build(tmp_path, compiled) -> Path:
+    """A build of the test's own."""
+    return Path(shutil.copytree(compiled, tmp_path / "build"))
 
 
 @pytest.fixture

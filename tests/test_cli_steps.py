@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import FOLDS, call, contents, refused
+from commands import FOLDS, call, contents, refused
 from typer.testing import CliRunner
 from zoo import tiny
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_cli import call, refused
+from commands import call, refused
 from zoo import tiny
 
 from hwbnn import build

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_cli import call, refused
+from commands import call, refused
 from zoo import mlp, tiny
 
 import hwbnn.sim

@@ -57,7 +57,7 @@ def test_estimates_and_drawings(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["compiled", "cocotb"])
 def test_engines(engine, tmp_path):
-    from test_sim import build
+    from builds import build
 
     net = zoo.FORMS["ranks" if engine == "cocotb" else "shifts"]()
     result = simulate(build(tmp_path, net, few(net)), np.asarray(images(net, 6, np.random.default_rng(1)), float),

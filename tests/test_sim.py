@@ -1,53 +1,21 @@
 """The emitted Verilog of small networks against golden and plan, and where it differs when it is made wrong."""
 
 import json
-import re
-from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import zoo
+from builds import FOLDS, build, images
 from hypothesis import given
 from hypothesis import strategies as st
 from marks import ICARUS
 
 from hwbnn import golden, ir, rtl
-from hwbnn.builddir import BuildDirectory, Manifest
-from hwbnn.errors import UserError
 from hwbnn.plan import Fold, UnitOptions, lower
-from hwbnn.sim import Measured, Mismatch, SimulationResult, simulate
+from hwbnn.sim import Measured, simulate
 from hwbnn.sim.beats import beats_of, values_of
 from hwbnn.sim.design import Design
-
-FOLDS = {"fc0": Fold(3, 4), "fc1": Fold(1, 2)}
-_EMITTED: dict[tuple[str, str], str] = {}
-
-
-def build(path, net, folds=FOLDS, *, faulty: ir.Network | None = None, stages=None) -> BuildDirectory:
-    """A build directory of ``net`` whose Verilog is that of ``faulty`` where it is given."""
-    directory = BuildDirectory(path)
-    directory.path.mkdir(exist_ok=True)
-    ir.save(net, directory / "network.npz")
-    (directory / "rtl").mkdir(exist_ok=True)
-    (directory / "rtl/accelerator.v").write_text(_verilog(faulty or net, folds))
-    directory.write_json("build.json", Manifest(
-        board="ulx3s-85f", clock_hz=25_000_000, target_fps=None, output="class",
-        folds={name: fold.record for name, fold in folds.items()}, network=ir.digest(net)))
-    return directory
-
-
-def _verilog(net: ir.Network, folds) -> str:
-    """Emitted once, as most tests take the same few networks."""
-    key = ir.digest(net), str(folds)
-    if key not in _EMITTED:
-        _EMITTED[key] = rtl.verilog(lower(net, folds))
-    return _EMITTED[key]
-
-
-def images(net, count, seed=0):
-    return np.random.default_rng(seed).choice(net.input.levels.values(), (count, *net.input.graph_shape))
-
 
 ENGINES = [
     pytest.param("cocotb", "icarus", marks=[ICARUS, pytest.mark.cocotb]),
@@ -113,116 +81,6 @@ def test_logits_and_a_single_image(tmp_path):
     assert result.ok and result.frames == 1
     assert np.array_equal(result.outputs, golden.integers(net, x))
     assert np.array_equal(result.classes, golden.integers(net, x).argmax(axis=1))
-
-
-def wrong_weight(net, name, row, column):
-    node = net.node(name)
-    weights = node.weights.copy()
-    weights[row, column] *= -1
-    return _changed(net, replace(node, weights=weights))
-
-
-def wrong_threshold(net, name, channel):
-    node = net.node(name)
-    thresholds = node.thresholds.copy()
-    thresholds[channel] += 6
-    return _changed(net, replace(node, thresholds=thresholds))
-
-
-def _changed(net, node):
-    return replace(net, nodes=tuple(node if node.name == n.name else n for n in net.nodes))
-
-
-@ICARUS
-@pytest.mark.cocotb
-@pytest.mark.parametrize("fault", ["weight-0", "weight-1", "threshold"])
-def test_fault_is_located(tmp_path, fault):
-    """A wrong weight or threshold in the Verilog is named: layer, frame, channel, golden's value and the hardware's."""
-    net = zoo.tiny()
-    layer, tensor, channel, faulty = {
-        "weight-0": ("fc0 + act0", "h0", 4, wrong_weight(net, "fc0", 4, 1)),
-        "weight-1": ("fc1", "acc1", 2, wrong_weight(net, "fc1", 2, 5)),
-        "threshold": ("fc0 + act0", "h0", 3, wrong_threshold(net, "act0", 3)),
-    }[fault]
-    x = images(net, 60)
-    result = simulate(build(tmp_path, net, faulty=faulty), x, simulator="icarus")
-    right, seen = (golden.evaluate(one, golden.encode(one, x)) for one in (net, faulty))
-    differs = np.flatnonzero(np.any(right["class"] != seen["class"], axis=1))
-    assert len(differs) and result.mismatches == len(differs) and not result.exact and result.cycles_as_predicted
-    frames = np.flatnonzero(right[tensor][:, channel] != seen[tensor][:, channel])
-    found = result.first_mismatch
-    assert found is not None
-    assert (found.layer, found.channel, found.pixel, found.frame) == (layer, channel, 0, frames[0])
-    assert found.expected == right[tensor][frames[0], channel] and found.seen == seen[tensor][frames[0], channel]
-    assert result.problems()[0] == f"Outputs must equal golden's, and {len(differs)} of 60 frames differ"
-    assert json.loads((tmp_path / "sim/result.json").read_text())["first_mismatch"]["layer"] == layer
-
-
-@ICARUS
-@pytest.mark.cocotb
-@pytest.mark.parametrize("stage", ["fc0", "fc1"])
-def test_stuck_stream_is_located(tmp_path, stage):
-    """A stage that stops answering is named as the one that the others wait for."""
-    net = zoo.tiny()
-    directory = build(tmp_path, net)
-    verilog = directory / "rtl/accelerator.v"
-    verilog.write_text(stuck(verilog.read_text(), stage))
-    result = simulate(directory, images(net, 5), simulator="icarus")
-    assert result.mismatches == 5 and len(result.outputs) == 0 and result.measured is None
-    assert result.faults[0].startswith("Design must take and return ")
-    assert result.first_mismatch is not None
-    assert (result.first_mismatch.stage, result.first_mismatch.frame) == (stage, 0)
-    assert result.first_mismatch.seen is None
-    assert result.faults[-1].startswith(f"Stage {stage} must go on, and it stopped after 0 output beats; these wait: ")
-
-
-@ICARUS
-@pytest.mark.cocotb
-def test_fault_that_the_outputs_hide_is_found_in_the_layers(tmp_path):
-    net, channel = zoo.tiny(), 1
-    faulty = wrong_threshold(net, "act0", channel)
-    x = images(net, 60)
-    directory = build(tmp_path, net, faulty=faulty)
-    assert simulate(directory, x, simulator="icarus").exact, "no class differs"
-    result = simulate(directory, x, simulator="icarus", check="layers")
-    right, seen = (golden.evaluate(one, x)["h0"][:, channel] for one in (net, faulty))
-    frame = int(np.flatnonzero(right != seen)[0])
-    assert result.mismatches == 0 and not result.exact and not result.ok
-    found = result.first_mismatch
-    assert found is not None
-    assert (found.layer, found.frame, found.channel) == ("fc0 + act0", frame, channel)
-    assert (found.expected, found.seen) == (right[frame], seen[frame])
-
-
-@ICARUS
-@pytest.mark.cocotb
-def test_dropped_beat_is_located(tmp_path):
-    """A FIFO that loses its eighth entry is named, with the frame that the entry belonged to."""
-    net = zoo.tiny()
-    directory = build(tmp_path, net)
-    verilog = directory / "rtl/accelerator.v"
-    verilog.write_text(dropping(verilog.read_text(), "fc1", 7))
-    x = images(net, 5)
-    result = simulate(directory, x, simulator="icarus", check="layers")
-    found = result.first_mismatch
-    assert found is not None
-    beats = lower(net, FOLDS).stage("fc1").o.beats
-    assert found.stage == "fc1" and (found.frame, found.channel) == (7 // beats, 7 % beats)
-    logits = golden.evaluate(net, x)["acc1"].ravel()
-    assert (found.expected, found.seen) == (logits[7], logits[8])
-    assert any(fault.startswith("Design must take and return") for fault in result.faults)
-
-
-def dropping(text, stage, entry):
-    """Make the stage's FIFO lose one entry."""
-    head, name, body = text.partition(f"module \\accelerator.core.{stage}.fifo (")
-    module, end, rest = body.partition("endmodule")
-    ports, *lines = module.splitlines()
-    lines = [line if re.match(r"\s*(input|wire|output) |.*\.\w+\(", line) or "w_en" not in line
-             else line.replace("w_en", "w_en_kept") for line in lines]
-    assert sum("w_en_kept" in line for line in lines) >= 2
-    kept = f"reg [31:0] seen = 0; always @(posedge clk) seen <= seen + w_en; wire w_en_kept = w_en & (seen != {entry});"
-    return head + name + "\n".join([ports, kept, *lines]) + end + rest
 
 
 PROFILED = ["tiny", "bipolar-inputs", "ternary", "falling", "one-layer"]
@@ -336,14 +194,6 @@ def read_vcd(path):
     return widths, edges
 
 
-def stuck(text, stage):
-    """Make the stage's output never valid."""
-    head, name, body = text.partition(f"module \\accelerator.core.{stage}.fifo (")
-    found = re.search(r"(?<=o__valid <= )\S+(?= ;)", body.split("endmodule")[0])
-    assert name and found
-    return head + name + body[:found.start()] + "1'b0" + body[found.end():]
-
-
 @given(st.sampled_from(sorted(zoo.MLPS)), st.integers(1, 3))
 def test_beats_are_the_generators(name, count):
     net = zoo.MLPS[name]()
@@ -357,74 +207,3 @@ def test_beats_are_the_generators(name, count):
     words = [int.from_bytes(row.tobytes(), "little") for row in beats.reshape(-1, beats.shape[-1])]
     assert np.array_equal(rtl.result_values(plan, words), y)
     assert np.array_equal(values_of(beats, plan.output, plan.output.beats * plan.output.lanes).reshape(y.shape), y)
-
-
-@pytest.mark.parametrize(("x", "message"), [
-    (np.zeros((3, 7)), "Images must have shape N x 8, not 3 x 7"),
-    (np.zeros((0, 8)), "Images must be at least one, not an empty set"),
-    (np.full((2, 8), 16), r"Images must hold integers 0\.\.15, not 16\.\.16 of int64"),
-    (np.full((2, 8), 0.5), r"Images must hold integers 0\.\.15, not 0\.5\.\.0\.5 of float64"),
-])
-def test_bad_images(tmp_path, x, message):
-    with pytest.raises(UserError, match=f"^{message}$"):
-        simulate(build(tmp_path, zoo.tiny()), x)
-
-
-def test_missing_verilog(tmp_path):
-    directory = build(tmp_path, zoo.tiny())
-    (directory / "rtl/accelerator.v").unlink()
-    with pytest.raises(UserError, match=r"^File \S+accelerator\.v must exist; make it with "
-                                        r"`hwbnn compile MODEL -o \S+`$"):
-        simulate(directory, images(zoo.tiny(), 1))
-
-
-def test_missing_build(tmp_path):
-    with pytest.raises(UserError, match=r"^Build directory must be complete, and \S+ has no build\.json; make it "
-                                        r"with `hwbnn compile MODEL -o \S+`$"):
-        simulate(BuildDirectory(tmp_path), np.zeros((1, 8)))
-
-
-@pytest.mark.parametrize(("options", "message"), [
-    ({"engine": "fast"}, "Engine must be one of compiled, cocotb, amaranth, not fast"),
-    ({"engine": "cocotb", "jobs": 2}, "Jobs must be 1 for the engine cocotb, not 2"),
-    ({"engine": "compiled", "jobs": 0}, "Jobs must be an integer of at least 1, not 0"),
-    ({"engine": "compiled", "simulator": "icarus"}, "Simulator must be verilator for the engine compiled, not icarus"),
-    ({"engine": "cocotb", "wave": "x.vcd"}, "Waveform must come from the engine compiled, not cocotb"),
-    ({"engine": "compiled", "wave": "x.lxt"}, r"Waveform must be a \.vcd, \.fst or \.saif file, not x\.lxt"),
-    ({"engine": "compiled", "wave": "x.vcd", "jobs": 2}, "Jobs must be 1 for a waveform, not 2"),
-    ({"engine": "compiled", "wave": "nowhere/x.vcd"},
-     "Waveform must be written to a folder that exists, and nowhere does not or is not writable"),
-    ({"frames": (0, 2)}, "Frames must be a range within 0:1, not 0:2"),
-    ({"frames": (1, 1)}, "Frames must be a range within 0:1, not 1:1"),
-    ({"frames": (-1, 1)}, "Frames must be a range within 0:1, not -1:1"),
-    ({"check": "all"}, "Check must be outputs or layers, not all"),
-    ({"simulator": "questa"}, "Simulator must be verilator or icarus, not questa"),
-])
-def test_bad_options(tmp_path, options, message):
-    with pytest.raises(UserError, match=f"^{message}$"):
-        simulate(build(tmp_path, zoo.tiny()), images(zoo.tiny(), 1), **options)
-
-
-@pytest.mark.parametrize("seed", [-1, 1.5])
-def test_bad_seed(tmp_path, seed):
-    with pytest.raises(UserError, match=f"^Seed must be an integer of at least 0, not {seed}$"):
-        simulate(build(tmp_path, zoo.tiny()), images(zoo.tiny(), 1), seed=seed)
-
-
-def test_problems_are_sentences():
-    mismatch = Mismatch("fc0 + act0", "fc0", 17, 0, 3, 1, -1, 42, "stalled")
-    result = SimulationResult(
-        engine="cocotb", simulator="icarus", versions={}, check="outputs", frames=20, mismatches=2,
-        first_mismatch=mismatch, faults=("a fault",), measured=Measured(11, 6), predicted=Measured(10, 5),
-        profile=None, stalls="random", reset_after=3, seed=1, cycles=100, seconds=0.5, build_seconds=0.1, network="",
-        outputs=np.zeros((20, 1), int), classes=np.zeros(20, int))
-    assert result.problems() == [
-        "a fault",
-        "Outputs must equal golden's, and 2 of 20 frames differ",
-        ("Layer fc0 + act0 (stage fc0) must give 1 at frame 17, pixel 0, channel 3, not -1 in cycle 42 of the "
-         "stalled phase"),
-        "Cycles of the first frame must be 10 as predicted, not 11",
-        "Cycles between frames must be 5 as predicted, not 6",
-    ]
-    assert not result.ok and not result.exact and not result.cycles_as_predicted
-    assert str(replace(mismatch, seen=None, cycle=None)).endswith("channel 3, not nothing of the stalled phase")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zoo
+from builds import build, images
+from commands import call, refused
 from marks import ICARUS
-from test_cli import call, refused
-from test_sim import build, images
 
 from hwbnn import golden, ir
 from hwbnn.errors import UserError

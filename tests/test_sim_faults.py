@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import zoo
-from test_cli import FOLDS as WORDS
-from test_cli import call, refused
-from test_sim import images
+from builds import images
+from commands import FOLDS as WORDS
+from commands import call, refused
 
 from hwbnn import golden, ir
 from hwbnn.errors import UserError

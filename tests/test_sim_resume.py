@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 import zoo
-from test_cli import FOLDS as WORDS
-from test_cli import call, refused
-from test_sim import FOLDS, build, images, wrong_weight
+from builds import FOLDS, build, images, wrong_weight
+from commands import FOLDS as WORDS
+from commands import call, refused
 
 from hwbnn import golden, ir
 from hwbnn.errors import UserError

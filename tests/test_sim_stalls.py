@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zoo
+from builds import FOLDS, build, images
 from marks import ICARUS
-from test_sim import FOLDS, build, images
 
 from hwbnn import golden, ir
 from hwbnn.errors import UserError

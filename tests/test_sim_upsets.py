@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zoo
+from builds import FOLDS, build, images
+from commands import call, refused
 from marks import ICARUS
-from test_cli import call, refused
-from test_sim import FOLDS, build, images
 
 from hwbnn import ir, rtl
 from hwbnn.errors import UserError
