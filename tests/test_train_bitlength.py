@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hwbnn.ir import BIPOLAR, Levels
-from hwbnn_train.bitlength import WEIGHTINGS, BitCost, learned
+from hwbnn_train.bitcost import WEIGHTINGS, BitCost, learned
 from hwbnn_train.optimizers import parameter_groups
 from hwbnn_train.quantizers import LearnedActivationBits, LearnedWeightBits
 from hwbnn_train.recipes import RECIPES

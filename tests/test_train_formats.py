@@ -20,7 +20,7 @@ from hwbnn_train import export
 from hwbnn_train.formats import DynamicFixed, Fixed, Half, Single
 from hwbnn_train.layers import QuantLinear
 from hwbnn_train.loop import fit
-from hwbnn_train.lowprecision import Maxout, Rounded, RoundedParameter, round_updates
+from hwbnn_train.low_precision import Maxout, Rounded, RoundedParameter, round_updates
 from hwbnn_train.quantizers import (
     BitwiseActivation,
     BitwiseWeights,

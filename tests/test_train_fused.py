@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hwbnn_train import formats, fused, lowprecision
+from hwbnn_train import formats, fused, low_precision
 from hwbnn_train.adam import Adam
 from hwbnn_train.averaging import Average
 from hwbnn_train.descent import Descent
@@ -221,7 +221,7 @@ def prepared_sgd(model, **options):
 
 def rounded_layer(update, storage):
     kinds = formats.Single(), formats.Single(), update(), storage()
-    model = layer(lowprecision.RoundedParameter(*kinds), limit=math.inf, spread=0.5, lr_scale=1.0)
+    model = layer(low_precision.RoundedParameter(*kinds), limit=math.inf, spread=0.5, lr_scale=1.0)
     return model.train()
 
 
@@ -257,10 +257,10 @@ def unfused(kind, model):
 ])
 def test_rounded_updates_are_those_of_any_optimizer(update, storage, max_norm):
     mine, other = rounded_layer(update, storage), rounded_layer(update, storage)
-    optimizer = Descent(mine.parameters(), 0.1, 0.7, rounded=lowprecision.rounded_parameters(mine), max_norm=max_norm)
+    optimizer = Descent(mine.parameters(), 0.1, 0.7, rounded=low_precision.rounded_parameters(mine), max_norm=max_norm)
     sgd = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.7)
     steps(optimizer, mine, 12)
-    steps(lowprecision.round_updates(sgd, other, max_norm=max_norm), other, 12)
+    steps(low_precision.round_updates(sgd, other, max_norm=max_norm), other, 12)
     for name, tensor in mine.state_dict().items():
         # a norm whose sum is rounded otherwise may lead to the neighbouring fixed-point number
         difference = (tensor.float() - other.state_dict()[name].float()).abs()

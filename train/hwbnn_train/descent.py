@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hwbnn_train.fused import fits, fits_any_size
-from hwbnn_train.lowprecision import RoundedParameter, finish_update
+from hwbnn_train.low_precision import RoundedParameter, finish_update
 from hwbnn_train.optimizers import end_step
 from hwbnn_train.stepping import Stepping
 
@@ -18,7 +18,7 @@ __all__ = ["Descent"]
 class Descent(Stepping):
     """``b <- momentum b + g``, ``w <- w - lr b``, and what each weight asks for behind that.
 
-    The same as :func:`hwbnn_train.optimizers.prepare` or :func:`hwbnn_train.lowprecision.round_updates` of torch's
+    The same as :func:`hwbnn_train.optimizers.prepare` or :func:`hwbnn_train.low_precision.round_updates` of torch's
     SGD, with the same state; large weights in a CPU's memory are read and written once in a step.
 
     Parameters

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hwbnn.errors import UserError
 from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.layers import QuantConv2d, Quantized, QuantLinear
-from hwbnn_train.lowprecision import Maxout, Multiply
+from hwbnn_train.low_precision import Maxout, Multiply
 from hwbnn_train.quantizers import Grid, Quantizer
 from hwbnn_train.recurrent import LanguageModel, Recurrent
 from hwbnn_train.shift import ShiftBatchNorm, ap2

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from hwbnn.errors import UserError
-from hwbnn_train.bitlength import WEIGHTINGS, BitCost, learned
+from hwbnn_train.bitcost import WEIGHTINGS, BitCost, learned
 from hwbnn_train.layers import Quantized, glorot
 from hwbnn_train.quantizers import LearnedActivationBits, LearnedBits, LearnedWeightBits, Quantizer
 from hwbnn_train.recipes.networks import Network
@@ -24,7 +24,7 @@ class BitPruning(Network):
     Parameters
     ----------
     weighting : :class:`str`
-        What the bits cost, one of :data:`hwbnn_train.bitlength.WEIGHTINGS`.
+        What the bits cost, one of :data:`hwbnn_train.bitcost.WEIGHTINGS`.
     gamma : :class:`float`
         Loss per bit.
     learning : :class:`float`

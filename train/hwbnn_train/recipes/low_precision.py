@@ -12,7 +12,7 @@ from torch import nn
 from hwbnn_train.descent import Descent
 from hwbnn_train.formats import DynamicFixed, Fixed, Format, Half, Single
 from hwbnn_train.layers import Quantized, QuantLinear, glorot
-from hwbnn_train.lowprecision import Maxout, Multiply, Rounded, RoundedParameter, rounded_parameters
+from hwbnn_train.low_precision import Maxout, Multiply, Rounded, RoundedParameter, rounded_parameters
 from hwbnn_train.quantizers import Quantizer, Uniform
 from hwbnn_train.recipes.networks import Network
 
