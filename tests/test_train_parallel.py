@@ -123,14 +123,6 @@ def test_no_gpu(tmp_path, monkeypatch):
         assert place == parallel.ALONE
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
-def test_training_on_a_gpu(tmp_path):
-    metrics = hwbnn_train.train("digits-mlp", tmp_path, device="auto", progress=False)
-    assert metrics["config"]["device"] == "cuda" and metrics["accuracy"]["test"] >= 0.93
-    assert metrics["export_difference"] < 1e-5
-
-
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.mixed and recipe not in PUBLISHED])
 def test_steps_in_bfloat16(name):
     """On a CPU here, which has the same types; the products are bfloat16, everything that is kept is float32."""
@@ -143,6 +135,7 @@ def test_steps_in_bfloat16(name):
         model = recipe.model(shape, 10).train()
         x, y = torch.randint(0, 10, (20, *shape)).float(), torch.arange(20) % 10
         y = y[:, None].expand(20, 30) if recipe.text else y
+        recipe.advance(model, 0.99)
         with Place(torch.device("cpu"), mixed=True).autocast(recipe.mixed):
             outputs = model(x)
         loss = LOSSES[recipe.loss](outputs.float(), y) + recipe.penalty(model)
@@ -150,4 +143,5 @@ def test_steps_in_bfloat16(name):
         recipe.optimizer(model).step()
     assert torch.isfinite(loss) and all(torch.isfinite(t).all() for t in model.state_dict().values())
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
+    assert all(p.grad.any() for name, p in model.named_parameters() if name.endswith("weight"))

@@ -21,7 +21,8 @@ class Adam(Stepping):
     """Adam (Kingma and Ba, arXiv:1412.6980), built on :func:`hwbnn_train.optimizers.parameter_groups`.
 
     The same as :func:`hwbnn_train.optimizers.prepare` of torch's fused Adam, with the same state; large weights in a
-    CPU's memory are read and written once in a step.
+    CPU's memory are read and written once in a step. Where :attr:`average` is set, the mean of the weights is taken
+    in the same pass; who sets it calls its :meth:`~hwbnn_train.averaging.Average.follow` after each step.
 
     Parameters
     ----------
@@ -37,6 +38,9 @@ class Adam(Stepping):
         Of the transition probability of discrete states (:func:`hwbnn_train.optimizers.transition`).
     """
 
+    average: Average | None = None
+    kept = ("slope",)
+
     def __init__(self, params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  slope: float = 3.0):
         if not lr > 0:
@@ -45,7 +49,6 @@ class Adam(Stepping):
             raise ValueError(f"Adam betas must be at least 0 and below 1, not {betas!r}")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
         self.slope = slope
-        self.average: Average | None = None
 
     def step_group(self, group: dict[str, Any]) -> None:
         parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
@@ -54,6 +57,7 @@ class Adam(Stepping):
             if not state:
                 state["step"] = torch.zeros((), device=parameter.device)
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            state["step"] = state["step"].to(parameter.device)  # where a checkpoint was loaded it is elsewhere
         large = {id(parameter) for parameter in parameters if fits(*self._tensors(parameter))}
         for parameter in parameters:
             if id(parameter) in large:

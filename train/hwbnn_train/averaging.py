@@ -33,7 +33,7 @@ class Average:
 
     @property
     def weight(self) -> float:
-        """The parameters' own in the mean, at the present step."""
+        """Weight of the newest parameters in the mean, at this step."""
         return 1.0 - min(self.share, (1 + self.steps) / (10 + self.steps))
 
     def take(self, parameter: nn.Parameter) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hwbnn_train.parallel import on_cpu
 from hwbnn_train.quantizers import Quantizer
 from hwbnn_train.settle import Sums, activations, decisions
 
@@ -65,7 +66,7 @@ def compare(model: nn.Sequential, proto: onnx.ModelProto, x: NDArray, *, toleran
     model.eval()
     tensors = _tensors(proto, x)
     differing = np.zeros(len(x), bool)
-    with torch.no_grad(), _following(model, _activations(proto, tensors), differing, tolerance):
+    with torch.no_grad(), on_cpu(model), _following(model, _activations(proto, tensors), differing, tolerance):
         expected = model(torch.as_tensor(np.asarray(x, np.float32))).numpy()
     got = tensors["logits"]
     difference = np.abs(got - expected)

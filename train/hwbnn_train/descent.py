@@ -35,6 +35,8 @@ class Descent(Stepping):
         Greatest norm of the weights of an output, where they are rounded.
     """
 
+    kept = ("_rounded", "_max_norm")
+
     def __init__(self, params, lr: float, momentum: float = 0.0, *,
                  rounded: Mapping[Tensor, RoundedParameter] | None = None, max_norm: float | None = None):
         if not lr > 0:

@@ -21,13 +21,14 @@ def evaluate(model: nn.Module, data: Data, loss: Callable[[Tensor, Tensor], Tens
     """Return accuracy (0..1) and mean loss of ``model`` on ``data``, in evaluation mode.
 
     Where the labels of an image are a sequence, each counts, and ``batch`` is so many labels; None: so many that a
-    GPU has enough to do, and that a CPU keeps what a layer gives in its caches (twice as fast with convolutions).
+    GPU has enough to do and its memory suffices, and that a CPU keeps what a layer gives in its caches (twice as fast
+    with convolutions).
     """
     model.eval()
     x, y = data
     right, total, each = 0, 0.0, y[0].numel()
     if batch is None:
-        batch = 250 if x.is_cpu and y.ndim == 1 else 5000
+        batch = 5000 if y.ndim > 1 else 250 if x.is_cpu else 1000
     batch = max(1, batch // each)
     for start in range(0, len(x), batch):
         outputs, labels = model(x[start:start + batch].float()), y[start:start + batch]

@@ -20,6 +20,7 @@ from hwbnn.errors import UserError
 from hwbnn.ir import BIPOLAR, Levels
 from hwbnn_train.layers import QuantConv2d, Quantized, QuantLinear
 from hwbnn_train.low_precision import Maxout, Multiply
+from hwbnn_train.parallel import on_cpu
 from hwbnn_train.quantizers import Grid, Quantizer
 from hwbnn_train.recurrent import LanguageModel, Recurrent
 from hwbnn_train.shift import ShiftBatchNorm, ap2
@@ -116,7 +117,8 @@ def export(model: nn.Module, shape: tuple[int, ...], *, properties: Mapping[str,
         Where a layer cannot become hardware; the message names it and says why.
     """
     graph = _Graph("images", tuple(shape))
-    _emit(model, "", graph)
+    with on_cpu(model):
+        _emit(model, "", graph)
     if not graph.nodes:
         raise UserError("Model must have at least one layer that does something, and it has none")
     graph.nodes[-1].output[0] = "logits"
@@ -256,13 +258,12 @@ def _weights(layer: Quantized, name: str, graph: _Graph, arrange: Callable[[Tens
 
 
 def _scale_and_bias(layer: Quantized, name: str, graph: _Graph, scale: Tensor) -> None:
-    batch = torch.empty(1, *graph.shape)
     if bool((scale != 1).any()):
-        factors = layer.along_channels(scale, batch)
+        factors = layer.along_channels(scale)
         graph.step("Mul", f"{name}_scale", [graph.constant(f"{name}_scale_value", factors)])
     if layer.bias is not None:
         _check_finite(layer.bias, f"{name}.bias")
-        values = layer.along_channels(layer.offset(), batch)
+        values = layer.along_channels(layer.offset())
         graph.step("Add", f"{name}_bias", [graph.constant(f"{name}_bias_value", values)])
 
 

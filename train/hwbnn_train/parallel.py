@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hwbnn.errors import UserError
 
-__all__ = ["ALONE", "DEVICES", "Draws", "Place", "is_first", "place"]
+__all__ = ["ALONE", "DEVICES", "Draws", "Place", "is_first", "on_cpu", "place"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -120,6 +120,17 @@ class Draws:
             self.place.restore(shared)
 
 
+@contextmanager
+def on_cpu(model: nn.Module) -> Iterator[None]:
+    """Within the block ``model``, which is on one device, is in the CPU's memory."""
+    device = next((tensor.device for tensor in model.state_dict().values()), ALONE.device)
+    model.cpu()
+    try:
+        yield
+    finally:
+        model.to(device)
+
+
 def is_first() -> bool:
     """Tell whether this process is the only one, or the first of those that ``torchrun`` started."""
     return os.environ.get("RANK", "0") == "0"
@@ -140,7 +151,7 @@ def place(device: str) -> Iterator[Place]:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     at = torch.device(kind, int(os.environ.get("LOCAL_RANK", "0")) if kind == "cuda" else None)
-    mixed = kind == "cuda" and torch.cuda.is_bf16_supported()
+    mixed = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     if kind == "cuda":
         torch.cuda.set_device(at)
     if processes == 1:

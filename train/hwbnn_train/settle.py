@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hwbnn_train.layers import Quantized
+from hwbnn_train.parallel import on_cpu
 from hwbnn_train.quantizers import Quantizer
 
 __all__ = ["Settled", "Sums", "activations", "decisions", "settle"]
@@ -104,10 +105,11 @@ def settle(model: nn.Sequential, *, margin: float = _MARGIN) -> Settled:
         Relative to the sums.
     """
     moved = unclear = 0
-    for quantizer, sums in activations(model):
-        if sums is not None and quantizer.grid(torch.zeros(())).levels is not None:
-            found = _move(sums, decisions(quantizer), margin)
-            moved, unclear = moved + found.moved, unclear + found.unclear
+    with on_cpu(model):
+        for quantizer, sums in activations(model):
+            if sums is not None and quantizer.grid(torch.zeros(())).levels is not None:
+                found = _move(sums, decisions(quantizer), margin)
+                moved, unclear = moved + found.moved, unclear + found.unclear
     return Settled(moved, unclear)
 
 

@@ -22,6 +22,8 @@ def ap2(x: Tensor) -> Tensor:
 
     Numbers below the smallest normal one become 0 or that one.
     """
+    if x.dtype in (torch.bfloat16, torch.float16):
+        return ap2(x.float()).to(x.dtype)
     if x.dtype != torch.float32:
         fraction, exponent = torch.frexp(x)  # |fraction| in 0.5 .. 1
         power = torch.ldexp(torch.ones_like(x), exponent - (fraction.abs() < 2**-0.5).to(exponent.dtype))

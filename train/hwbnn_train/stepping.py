@@ -1,6 +1,6 @@
 """What the optimizers of our own have in common: a step, group by group."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.optim import Optimizer
@@ -9,7 +9,15 @@ __all__ = ["Stepping"]
 
 
 class Stepping(Optimizer):
-    """An optimizer that says what a step does to one group."""
+    """An optimizer that says what a step does to one group.
+
+    ``kept`` names the attributes that a copy has, beside those of every optimizer.
+    """
+
+    kept: ClassVar[tuple[str, ...]] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in self.kept}}
 
     @torch.no_grad()
     def step(self, closure=None):

@@ -107,7 +107,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
     file = directory / "checkpoint.pt"
 
     keep_freed_memory()
-    with _reproducible(seed, chosen.threads), parallel.place(device) as place:
+    with parallel.place(device) as place, _reproducible(seed, chosen.threads, place):
         config = {**chosen.config(), "seed": seed, "device": place.device.type, "processes": place.processes}
         identity = {**config, "contents": _contents(loaded, classes)}
         # before anything is written, and long before the training ends
@@ -299,11 +299,12 @@ def _log_folder(parent: Path, resume: bool) -> str:
 
 
 @contextmanager
-def _reproducible(seed: int, threads: int) -> Iterator[None]:
+def _reproducible(seed: int, threads: int, place: parallel.Place) -> Iterator[None]:
     """Seed torch, set its threads, and keep a GPU's convolutions repeatable and exact; put all back afterwards."""
     before = torch.get_num_threads()
-    exact = {"deterministic": True, "benchmark": False, "allow_tf32": False}
-    with torch.random.fork_rng(), torch.backends.cudnn.flags(**exact):
+    gpus = [place.device] if place.device.type == "cuda" else []
+    exact = {"enabled": True, "deterministic": True, "benchmark": False, "allow_tf32": False}
+    with torch.random.fork_rng(gpus), torch.backends.cudnn.flags(**exact):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         try:

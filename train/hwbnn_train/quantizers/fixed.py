@@ -31,10 +31,13 @@ def _fixed(x: Tensor, unit: float, low: int, high: int) -> Tensor:
 class _FixedPoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, unit, low, high, stochastic):
+        numbers = x.float()  # bfloat16 has too few bits for either way of rounding
         if stochastic:
-            y = x / unit
-            return y.add_(torch.rand_like(y)).floor_().clamp_(low, high).mul_(unit)
-        return nearest(x, unit, low, high)
+            y = numbers / unit
+            y = y.add_(torch.rand_like(y)).floor_().clamp_(low, high).mul_(unit)
+        else:
+            y = nearest(numbers, unit, low, high)
+        return y.to(x.dtype)
 
     @staticmethod
     def backward(ctx, grad):
@@ -48,8 +51,8 @@ def fixed_point(x: Tensor, unit: float, levels: Levels, *, stochastic: bool = Fa
 
     Parameters
     ----------
-    x : float32 Tensor
-        Any shape.
+    x : Tensor
+        Any shape; floats of other types are rounded as float32 and given back in their type.
     unit : :class:`float`
         A power of two from 2^-80 to 2^80.
     levels : :class:`hwbnn.ir.Levels`
