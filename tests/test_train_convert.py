@@ -1,6 +1,7 @@
 """Converting networks of real numbers."""
 
 import re
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -115,3 +116,20 @@ def test_what_cannot_be_converted(model, message):
 def test_what_is_no_quantizer(changes, message):
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         convert(float_network(), **{"weights": Sign(), "activations": Sign(), **changes})
+
+
+def test_type_and_frozen_parameters_stay():
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2)).double()
+    model[0].weight.requires_grad_(False)
+    model[3].bias.requires_grad_(False)
+    converted = convert(model, weights=ScaledSign, activations=Sign)
+    assert {p.dtype for p in converted.parameters()} == {torch.float64}
+    frozen = {name for name, parameter in converted.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"0.weight", "3.bias"}
+    assert converted(torch.randn(5, 4).double()).dtype == torch.float64
+
+
+def test_other_padding_is_refused():
+    model = nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular")))
+    with pytest.raises(UserError, match=r"^Layer conv padding_mode must be zeros, not circular$"):
+        convert(model, weights=ScaledSign, activations=Sign)

@@ -6,13 +6,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional
 
 from hwbnn_train.layers import QuantConv2d, QuantLinear, glorot
 from hwbnn_train.losses import LOSSES, squared_hinge
 from hwbnn_train.models import mlp
 from hwbnn_train.optimizers import parameter_groups, prepare, set_learning_rate
-from hwbnn_train.quantizers import MeanScaledSign, ScaledSign, Sign, TernaryWeights, Uniform
+from hwbnn_train.quantizers import LearnedWeightBits, MeanScaledSign, ScaledSign, Sign, TernaryWeights, Uniform
 
 
 def binary(fan_in, fan_out, input):
@@ -206,3 +207,45 @@ def test_set_learning_rate():
     optimizer = prepare(torch.optim.Adam(parameter_groups(model)))
     set_learning_rate(optimizer, 0.5)
     assert sorted(g["lr"] for g in optimizer.param_groups) == sorted([0.5 / glorot(12, 8), 0.5 / glorot(8, 3), 0.5])
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": True}, {"bias": True, "gradient": nn.Identity()}])
+@pytest.mark.parametrize("shape", [(5, 6), (3, 5, 6), (2, 3, 4, 6), (1, 6)])
+def test_linear_layers_take_any_number_of_axes(options, shape):
+    layer = QuantLinear(6, 3, weight=ScaledSign(3), **options)
+    if layer.bias is not None:
+        nn.init.normal_(layer.bias)
+    x = torch.randn(shape, requires_grad=True)
+    found, plain = layer.train()(x), functional.linear(x, layer.quantize_weight(layer.weight), layer.bias)
+    torch.testing.assert_close(found, plain)
+    upstream = torch.randn(found.shape)
+    variables = [x, *layer.parameters()]
+    for mine, torchs in zip(torch.autograd.grad((found * upstream).sum(), variables),
+                            torch.autograd.grad((plain * upstream).sum(), variables), strict=True):
+        torch.testing.assert_close(mine, torchs)
+    torch.testing.assert_close(layer.eval()(x), plain)
+
+
+def test_convolution_of_a_single_image():
+    layer = QuantConv2d(4, 4, 3, padding=1, weight=ScaledSign(4), bias=True)
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 4, 4, 7)
+    for mode in (True, False):
+        layer.train(mode)
+        torch.testing.assert_close(layer(x[1]), layer(x)[1])
+
+
+@pytest.mark.parametrize("weight", [MeanScaledSign(), ScaledSign(40), LearnedWeightBits(start=4.0), TernaryWeights(),
+                                    LearnedWeightBits(start=8.0), Uniform(3, signed=True, scale=0.3)], ids=str)
+def test_products_of_evaluation_are_of_integers(weight, monkeypatch):
+    layer = QuantLinear(300, 40, weight=weight).eval()
+    seen = []
+    monkeypatch.setattr(layer, "product", lambda x, weights, bias: seen.append(weights) or x @ weights.T)
+    layer(torch.ones(1, 300))
+    assert torch.equal(seen[0], seen[0].round())
+    assert weight.grid(layer.weight).levels.holds(seen[0].detach().numpy())
+
+
+def test_other_padding_is_refused():
+    with pytest.raises(ValueError, match=r"^QuantConv2d padding_mode must be zeros, not reflect$"):
+        QuantConv2d(1, 2, 3, padding=1, weight=Sign(), padding_mode="reflect")

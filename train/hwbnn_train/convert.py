@@ -23,7 +23,8 @@ def convert(model: nn.Sequential, *, weights: Quantizer | Callable[[int], Quanti
 
     Linear layers and 2-D convolutions keep their real weights and biases, which training goes on from; their bound is
     the largest magnitude they have. Activation functions are replaced by quantizers, in the same places; everything
-    else is copied. The layers' names stay. The copy is in the mode (training or evaluation) of ``model``.
+    else is copied. The layers' names stay, and which parameters are frozen. The copy is in the mode (training or
+    evaluation), of the type and on the device of ``model``.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def convert(model: nn.Sequential, *, weights: Quantizer | Callable[[int], Quanti
     converted = _sequence(model, "", _maker("Weights", weights), _maker("Activations", activations), waiting)
     if waiting:
         raise UserError("Model to convert must have a linear layer or a convolution, and it has none")
-    return converted.train(model.training)
+    return converted.to(next(model.parameters()).device).train(model.training)
 
 
 def _is_sequence(module: nn.Module | None) -> TypeGuard[nn.Sequential]:
@@ -79,7 +80,7 @@ def _sequence(model: nn.Sequential, path: str, weights: Callable[[int], Quantize
         if _is_sequence(module):
             layers[name] = _sequence(module, f"{path}{name}.", weights, activations, waiting)
         elif isinstance(module, nn.Linear | nn.Conv2d) and not isinstance(module, Quantized):
-            layers[name] = _layer(module, weights, waiting.pop() if waiting else None)
+            layers[name] = _layer(module, path + name, weights, waiting.pop() if waiting else None)
         elif isinstance(module, _ACTIVATIONS):
             layers[name] = activations()
         else:
@@ -102,19 +103,24 @@ def _check_copied(module: nn.Module, name: str) -> None:
                         f"layers inside it stands in its code")
 
 
-def _layer(module: nn.Linear | nn.Conv2d, weights: Callable[[int], Quantizer], input: Quantizer | None) -> Quantized:
+def _layer(module: nn.Linear | nn.Conv2d, name: str, weights: Callable[[int], Quantizer], input: Quantizer | None
+           ) -> Quantized:
     limit = float(module.weight.detach().abs().max()) or 1.0
     options = {"weight": weights(module.weight.shape[0]), "input": input, "bias": module.bias is not None,
                "limit": limit}
     if isinstance(module, nn.Conv2d):
+        if module.padding_mode != "zeros":
+            raise UserError(f"Layer {name} padding_mode must be zeros, not {module.padding_mode}")
         layer = QuantConv2d(module.in_channels, module.out_channels, module.kernel_size, stride=module.stride,
-                            padding=module.padding, dilation=module.dilation, groups=module.groups,
-                            padding_mode=module.padding_mode, **options)
+                            padding=module.padding, dilation=module.dilation, groups=module.groups, **options)
     else:
         layer = QuantLinear(module.in_features, module.out_features, **options)
+    layer.to(module.weight)  # its type and device
+    layer.weight.requires_grad_(module.weight.requires_grad)
     with torch.no_grad():
         layer.weight.copy_(module.weight)
         layer.quantize_weight.initialize(layer.weight)
         if module.bias is not None:
             layer.bias.copy_(module.bias)
+            layer.bias.requires_grad_(module.bias.requires_grad)
     return layer

@@ -2,12 +2,14 @@
 
 import functools
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hwbnn_train.quantizers import Quantizer
+from hwbnn_train.quantizers.binary import substitute
 
 __all__ = ["QuantConv2d", "QuantLinear", "Quantized", "glorot"]
 
@@ -57,7 +59,7 @@ class _WeightsFrom(torch.autograd.Function):
             by_x, by_weights = ctx.layer.gradients(grad, x, other, weights, ctx.needs_input_grad[1])
         by_bias = None
         if ctx.needs_input_grad[4]:
-            by_bias = grad.sum(dim=[axis for axis in range(grad.ndim) if axis != 1])
+            by_bias = grad.sum(dim=[axis for axis in range(-grad.ndim, 0) if axis != ctx.layer.channel_axis])
         return None, by_x, None, by_weights, by_bias
 
 
@@ -95,6 +97,8 @@ class Quantized(nn.Module):
 
     weight: nn.Parameter
     bias: nn.Parameter | None
+    channel_axis: ClassVar[int]
+    """Of the output."""
 
     def __init__(self, *sizes, weight: Quantizer, input: Quantizer | None = None,
                  gradient: nn.Module | None = None, error: nn.Module | None = None, bias: bool = False,
@@ -148,19 +152,22 @@ class Quantized(nn.Module):
         if self.training:
             y = self._in_training(x, self.quantize_weight.for_product(self.weight), bias)
             return y if self.quantize_error is None else _OnGradient.apply(y, self.quantize_error)
-        weights, scale = self.quantize_weight(self.weight), self.quantize_weight.grid(self.weight).scale
-        y = self.product(x, weights / scale, None) * self.along_channels(scale, x)
-        return y if bias is None else y + self.along_channels(bias, x)
+        grid = self.quantize_weight.grid(self.weight)
+        weights = self.quantize_weight(self.weight) / grid.scale
+        if grid.levels is not None:  # integers, up to the rounding of the division
+            weights = substitute(weights, weights.detach().round())
+        y = self.product(x, weights, None) * self.along_channels(grid.scale)
+        return y if bias is None else y + self.along_channels(bias)
 
     def _in_training(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         if self.quantize_gradient is None:
             return self.product(x, weights, bias)
         return _WeightsFrom.apply(self, x, self.quantize_gradient(x.detach()), weights, bias)
 
-    @staticmethod
-    def along_channels(values: Tensor, x: Tensor) -> Tensor:
-        """Return one value, or one per output, shaped to broadcast against the output for the input ``x``."""
-        return values.reshape(-1, *[1] * (x.ndim - 2)) if values.ndim else values
+    @classmethod
+    def along_channels(cls, values: Tensor) -> Tensor:
+        """Return one value, or one per output, shaped to broadcast against the output."""
+        return values.reshape(-1, *[1] * (-1 - cls.channel_axis)) if values.ndim else values
 
 
 class QuantLinear(Quantized, nn.Linear):
@@ -169,11 +176,13 @@ class QuantLinear(Quantized, nn.Linear):
     Weights are ``out_features x in_features``. The other parameters are those of :class:`Quantized`.
     """
 
+    channel_axis = -1
+
     def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(x, weights, bias)
 
     def gradients(self, grad, x, other, weights, by_x):
-        return grad @ weights if by_x else None, grad.T @ other
+        return grad @ weights if by_x else None, grad.flatten(0, -2).T @ other.flatten(0, -2)
 
 
 class QuantConv2d(Quantized, nn.Conv2d):
@@ -183,9 +192,16 @@ class QuantConv2d(Quantized, nn.Conv2d):
     that a bipolar input has a third value at its border, as in BinaryNet's networks; golden and hardware do the
     same. The other parameters are those of :class:`Quantized` and of :class:`torch.nn.Conv2d`.
 
-    In training on a CPU with such instructions, products of weights and inputs that bfloat16 holds without loss are
+    In training on a CPU with instructions for bfloat16, products of weights and inputs that it holds without loss are
     taken in it (sums in float32), and results and gradients rounded to it; evaluation is in float32.
     """
+
+    channel_axis = -3
+
+    def __init__(self, *sizes, **options):
+        super().__init__(*sizes, **options)
+        if self.padding_mode != "zeros":
+            raise ValueError(f"QuantConv2d padding_mode must be zeros, not {self.padding_mode}")
 
     def product(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         how = (self.stride, self.padding, self.dilation, self.groups)
@@ -193,7 +209,7 @@ class QuantConv2d(Quantized, nn.Conv2d):
             return self._as_matrices(x, weights, bias)
         if x.device.type == "cpu" and self.training and self._is_short and x.dtype == torch.float32 and _has_bfloat16():
             y = functional.conv2d(x.bfloat16(), weights.bfloat16(), None, *how).float()
-            return y if bias is None else y + self.along_channels(bias, x)
+            return y if bias is None else y + self.along_channels(bias)
         return functional.conv2d(x, weights, bias, *how)
 
     @property
@@ -206,7 +222,7 @@ class QuantConv2d(Quantized, nn.Conv2d):
     def is_narrow(self) -> bool:
         """Whether an output has so few inputs that a CPU is several times faster with a product of matrices."""
         return (self.weight[0].numel() <= 32 and self.groups == 1 and self.dilation == (1, 1)
-                and self.padding_mode == "zeros" and not isinstance(self.padding, str))
+                and not isinstance(self.padding, str))
 
     def _as_matrices(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         above, left = (int(zeros) for zeros in self.padding)
@@ -221,5 +237,6 @@ class QuantConv2d(Quantized, nn.Conv2d):
 
     def gradients(self, grad, x, other, weights, by_x):
         how = (self.stride, self.padding, self.dilation, self.groups)
+        x, other, weights = (tensor.to(grad.dtype) for tensor in (x, other, weights))
         return (nn.grad.conv2d_input(x.shape, weights, grad, *how) if by_x else None,
                 nn.grad.conv2d_weight(other, weights.shape, grad, *how))

@@ -231,7 +231,7 @@ class MeanScaledSign(Quantizer):
         return _MeanScaledSigns.apply(w, True)
 
     def grid(self, w: Tensor) -> Grid:
-        return Grid(BIPOLAR, _mean_magnitudes(w.detach()))
+        return Grid(BIPOLAR, _mean_scaled_signs(w.detach())[1])
 
 
 @fused("binary")
