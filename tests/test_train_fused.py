@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hwbnn_train import formats, fused, low_precision
+from hwbnn_train import formats, fused, low_precision, shift
 from hwbnn_train.adam import Adam
 from hwbnn_train.averaging import Average
 from hwbnn_train.descent import Descent
@@ -15,7 +15,7 @@ from hwbnn_train.layers import QuantLinear
 from hwbnn_train.optimizers import parameter_groups, prepare
 from hwbnn_train.quantizers import Sign, States, base, binary, discrete, fixed, powers, scaled, ternary
 from hwbnn_train.recipes import RECIPES
-from hwbnn_train.shift import CARRY, ShiftAdaMax, ShiftBatchNorm
+from hwbnn_train.shift import CARRY, ShiftAdaMax, ShiftBatchNorm, ap2
 
 numba = pytest.importorskip("numba")
 compiling = pytest.importorskip("hwbnn_train.fused.compiling")
@@ -215,6 +215,31 @@ def test_adam_takes_the_mean_of_the_weights_in_the_same_pass(share):
             assert torch.equal(parameter, expected.get_parameter(name)), name
 
 
+@pytest.mark.parametrize("make", [
+    lambda p: Adam(p, lr=0.1), lambda p: Descent(p, 0.1), lambda p: Descent(p, 0.1, 0.9), ShiftAdaMax])
+@pytest.mark.parametrize("weight", [Sign, lambda: States(1)])
+def test_graphs_from_before_a_step_know_of_it(make, weight):
+    model = layer(weight())
+    x = torch.randn(5, SHAPE[1], requires_grad=True)
+    first, second = model[0](x).square().sum(), (model[0].weight * model[0].weight).sum()
+    first.backward()
+    make(parameter_groups(model[0])).step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        second.backward()
+
+
+def test_a_penalty_behind_a_step_is_of_the_new_weights():
+    model = layer(scaled.ScaledSign(SHAPE[0], rate=0.1))[0]
+    optimizer = Adam(parameter_groups(model), lr=0.1)
+    x = torch.randn(5, SHAPE[1])
+    model(x).square().sum().backward()
+    optimizer.step()
+    model(x)
+    steps(optimizer, model, 1)
+    expected = 0.1 * (model.weight.abs() - model.quantize_weight.alpha.abs()[:, None]).abs().sum()
+    torch.testing.assert_close(model.quantize_weight.penalty(model.weight), expected)
+
+
 def prepared_sgd(model, **options):
     return prepare(torch.optim.SGD(parameter_groups(model), lr=0.3, **options))
 
@@ -381,3 +406,13 @@ def test_normalization_by_shifts_is_that_of_torch(wide, monkeypatch):
     monkeypatch.setattr(fused, "_is_there", lambda: False)
     for mine, torchs in zip(found, results(), strict=True):
         torch.testing.assert_close(mine, torchs, rtol=1e-4, atol=1e-4)
+
+
+def test_statistics_of_many_rows_are_as_exact_as_torchs():
+    x = 200 + 30 * torch.randn(78_400, 4, generator=torch.Generator().manual_seed(4))
+    _, _, mean, inverse, *_ = shift._shift_norm(x, torch.ones(4), torch.zeros(4), 1e-5, CARRY)
+    exact = x.double()
+    torch.testing.assert_close(mean.double(), exact.mean(dim=0), rtol=1e-6, atol=0.0)
+    centred = (x - mean).double()
+    power = ap2(centred.float()).double()
+    torch.testing.assert_close(inverse.double(), (centred * power).mean(dim=0).rsqrt(), rtol=1e-6, atol=0.0)

@@ -187,7 +187,7 @@ class DynamicFixed(Fixed):
             over, over_half = self._shares(x)
             self.counts[1] += over
             self.counts[2] += over_half
-            if self.is_searching and bool(x.any()):
+            if self.is_searching and bool(x.any()) and bool(torch.isfinite(x).all()):
                 while self._shares(x)[0] > self.rate:
                     self.integer += 1
                 while self._shares(x)[1] <= self.rate:

@@ -132,7 +132,8 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
                     "loss/validation": validation_loss, "accuracy/validation": accuracy, **recipe.figures(model)}
         for name, new in weights.items():
             gradient = model.get_submodule(name).weight.grad
-            measured[f"gradient/{name}"] = float(gradient.square().mean().sqrt())
+            if gradient is not None:
+                measured[f"gradient/{name}"] = float(gradient.square().mean().sqrt())
             measured[f"flips/{name}"] = float(((new - before[name]).abs() > 0.5).float().mean())
 
         state.epoch = epoch + 1
@@ -155,7 +156,8 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
                 for name in weights:
                     weight = model.get_submodule(name).weight
                     writer.add_histogram(f"weights/{name}", weight, epoch + 1)
-                    writer.add_histogram(f"gradients/{name}", weight.grad, epoch + 1)
+                    if weight.grad is not None:
+                        writer.add_histogram(f"gradients/{name}", weight.grad, epoch + 1)
                 for found in diagnose(deployed, validation[0][:500]):
                     writer.add_scalar(f"dead/{found.name}", found.dead, epoch + 1)
                     writer.add_scalar(f"angle/{found.name}", found.angle, epoch + 1)

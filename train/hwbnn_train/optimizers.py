@@ -106,6 +106,8 @@ def loss_aware(optimizer: Optimizer, model: nn.Module) -> Optimizer:
     @torch.no_grad()
     def update(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         for layer in layers:
+            if layer.weight.grad is None:
+                continue
             if "exp_avg_sq" not in optimizer.state[layer.weight]:
                 raise TypeError(f"Loss-aware binarization must have an optimizer that keeps second moments, not "
                                 f"{type(optimizer).__name__}")

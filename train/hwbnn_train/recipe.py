@@ -121,8 +121,8 @@ class Recipe:
     def advance(self, model: nn.Module, progress: float) -> None:
         """Change ``model`` for the next step, before which ``progress`` (0 to below 1) of all steps were taken.
 
-        Nothing changes here. What a subclass changes must lie in the model's buffers, so that a resumed training goes
-        on with it.
+        Nothing changes here. What a subclass changes must lie in the model's buffers, or be set anew every time, so
+        that a resumed training goes on with it.
         """
 
     def penalty(self, model: nn.Module) -> Tensor | float:

@@ -8,7 +8,8 @@ from torch import Tensor
 from hwbnn_train.fused.compiling import BLOCK, block, flat, fma, inline, logistic, loop, rows
 
 __all__ = ["drawn", "drawn_signs", "mean_scaled_signs", "mean_scaled_signs_gradient", "scaled_signs",
-           "scaled_signs_gradients", "signs", "swish_gradient", "weighted_sums"]
+           "scaled_signs_gradients", "signs", "sum_of_magnitudes", "swish_gradient",
+           "weighted_sums"]
 
 
 @loop("void(f4[::1], f4, f4[::1])")
@@ -45,7 +46,8 @@ def drawn_signs(x: Tensor, by_row: Tensor, by_column: Tensor, below: Tensor, lim
 
 
 @block
-def _sum_of_magnitudes(w):
+def sum_of_magnitudes(w):
+    """The sum of at most a block's magnitudes."""
     total = float32(0.0)
     for i in range(len(w)):
         total += abs(w[i])
@@ -65,7 +67,7 @@ def _mean_scaled_signs(w, out, scale):
     for i in range(w.shape[0]):
         total = 0.0
         for start in range(0, w.shape[1], BLOCK):
-            total += _sum_of_magnitudes(w[i, start:start + BLOCK])
+            total += sum_of_magnitudes(w[i, start:start + BLOCK])
         mean = float32(total) / float32(w.shape[1])
         scale[i] = mean = float32(1e-12) if mean < float32(1e-12) else mean
         for j in range(w.shape[1]):

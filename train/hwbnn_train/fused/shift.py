@@ -5,7 +5,7 @@ import torch
 from numba import float32
 from torch import Tensor
 
-from hwbnn_train.fused.compiling import flat, inline, loop, rows
+from hwbnn_train.fused.compiling import BLOCK, flat, inline, loop, rows
 from hwbnn_train.fused.levels import ap2
 
 __all__ = ["shift_norm", "shift_norm_gradients"]
@@ -13,10 +13,29 @@ __all__ = ["shift_norm", "shift_norm_gradients"]
 
 @inline
 def _add_column_sums(x, sums):
-    for i in range(x.shape[0]):
-        row = x[i]
-        for j in range(len(sums)):
-            sums[j] += row[j]
+    """Add up each column: blocks of rows, and these; one sum of many would lose the last bits."""
+    part = np.empty(len(sums), np.float32)
+    for start in range(0, x.shape[0], BLOCK):
+        part[:] = 0
+        for i in range(start, min(start + BLOCK, x.shape[0])):
+            row = x[i]
+            for j in range(len(part)):
+                part[j] += row[j]
+        for j in range(len(part)):
+            sums[j] += part[j]
+
+
+@inline
+def _add_column_products(x, y, sums):
+    part = np.empty(len(sums), np.float32)
+    for start in range(0, x.shape[0], BLOCK):
+        part[:] = 0
+        for i in range(start, min(start + BLOCK, x.shape[0])):
+            a, b = x[i], y[i]
+            for j in range(len(part)):
+                part[j] += a[j] * b[j]
+        for j in range(len(part)):
+            sums[j] += part[j]
 
 
 @loop("void(f4[:, ::1], f4[::1], f4[::1], f4, i4, f4[:, ::1], f4[:, ::1], f4[:, ::1])")
@@ -26,13 +45,18 @@ def _shift_norm(x, gamma, beta, eps, carry, y, power, found):
     _add_column_sums(x, mean)
     for j in range(len(mean)):
         mean[j] /= count
-    for i in range(x.shape[0]):
-        row, to = x[i], power[i]
+    part = np.empty(len(mean), np.float32)
+    for start in range(0, x.shape[0], BLOCK):
+        part[:] = 0
+        for i in range(start, min(start + BLOCK, x.shape[0])):
+            row, to = x[i], power[i]
+            for j in range(len(mean)):
+                c = row[j] - mean[j]
+                p = ap2(c, carry)
+                to[j] = p
+                part[j] += c * p
         for j in range(len(mean)):
-            c = row[j] - mean[j]
-            p = ap2(c, carry)
-            to[j] = p
-            inverse[j] += c * p
+            inverse[j] += part[j]
     for j in range(len(mean)):
         inverse[j] = float32(1.0) / float32(np.sqrt(inverse[j] / count + eps))
         s[j], g[j] = ap2(inverse[j], carry), ap2(gamma[j], carry)
@@ -53,10 +77,7 @@ def _shift_norm_gradients(grad, power, s, g, by_x, found):
     along, total = found
     count = float32(grad.shape[0])
     _add_column_sums(grad, total)
-    for i in range(grad.shape[0]):
-        above, p = grad[i], power[i]
-        for j in range(len(s)):
-            along[j] += above[j] * p[j]
+    _add_column_products(grad, power, along)
     for i in range(grad.shape[0]):
         above, p, to = grad[i], power[i], by_x[i]
         for j in range(len(s)):

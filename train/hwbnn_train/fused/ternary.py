@@ -4,18 +4,11 @@ import torch
 from numba import float32
 from torch import Tensor
 
-from hwbnn_train.fused.binary import drawn
+from hwbnn_train.fused.binary import drawn, sum_of_magnitudes
 from hwbnn_train.fused.compiling import BLOCK, block, flat, fma, inline, logistic, loop, nearest, rows
 
 __all__ = ["drawn_ternary", "soft_steps", "soft_steps_gradient", "ternary", "three_steps", "three_steps_gradient",
            "trained_ternary", "trained_ternary_gradients"]
-
-@block
-def _magnitudes(w):
-    total = float32(0.0)
-    for i in range(len(w)):
-        total += abs(w[i])
-    return total
 
 
 @block
@@ -42,7 +35,7 @@ def _ternary(w, factor, out, scale):
     for i in range(w.shape[0]):
         row, total = w[i], 0.0
         for start in range(0, len(row), BLOCK):
-            total += _magnitudes(row[start:start + BLOCK])
+            total += sum_of_magnitudes(row[start:start + BLOCK])
         delta = factor * float32(total / len(row))
         total, count = 0.0, 0.0
         for start in range(0, len(row), BLOCK):

@@ -1,8 +1,12 @@
-"""Loops of optimizers, which end a step as quantized weights ask."""
+"""Loops of optimizers, which end a step as quantized weights ask.
+
+Graphs that hold the weights from before a step are told that these have changed, as torch's own operations do.
+"""
 
 import numpy as np
 from numba import float32, int32
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from hwbnn_train.fused.binary import drawn
 from hwbnn_train.fused.compiling import (
@@ -45,6 +49,7 @@ def _adam(w, grad, mean, square, first, second, rest, correction, eps, rate, lim
 def adam(w: Tensor, grad: Tensor, mean: Tensor, square: Tensor, step: int, lr: float, betas: tuple[float, float],
          eps: float, limit: float) -> None:
     _adam(flat(w), flat(grad), flat(mean), flat(square), *_constants(step, lr, betas, eps), limit)
+    increment_version(w)
 
 
 @loop("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, f4, f4, f4, f4, f4)")
@@ -64,6 +69,7 @@ def adam_and_mean(w: Tensor, grad: Tensor, mean: Tensor, square: Tensor, average
                   betas: tuple[float, float], eps: float, limit: float, weight: float) -> None:
     _adam_and_mean(flat(w), flat(grad), flat(mean), flat(square), flat(average), *_constants(step, lr, betas, eps),
                    limit, weight)
+    increment_version(w)
 
 
 def _constants(step: int, lr: float, betas: tuple[float, float], eps: float) -> tuple[float, ...]:
@@ -89,9 +95,7 @@ def _adam_transition(w, grad, mean, square, first, second, rest, correction, eps
             v = drawn(by_row[i], by_column[j], unit, below)
             e = one_more_than_exp((ratio - whole) * twice)
             more = float32((half - v) * e < two) - float32((-half - v) * e > two)
-            x = fma(more + whole, size, old)
-            x = -one if x < -one else x
-            w[i, j] = one if x > one else x
+            w[i, j] = _clipped(fma(more + whole, size, old), one)
 
 
 def adam_transition(w: Tensor, grad: Tensor, mean: Tensor, square: Tensor, step: int, lr: float,
@@ -99,6 +103,7 @@ def adam_transition(w: Tensor, grad: Tensor, mean: Tensor, square: Tensor, step:
                     size: float, slope: float) -> None:
     _adam_transition(rows(w), rows(grad), rows(mean), rows(square), *_constants(step, lr, betas, eps), flat(by_row),
                      flat(by_column), float(below), size, slope)
+    increment_version(w)
 
 
 @loop("void(f4[::1], f4[::1], f4[::1], f4, f4, b1, f4)")
@@ -107,13 +112,12 @@ def _descent(w, grad, mean, rate, momentum, has_mean, limit):
         for i in range(len(w)):
             mean[i] = mean[i] * momentum + grad[i]
     for i in range(len(w)):
-        x = fma(mean[i], rate, w[i])
-        x = -limit if x < -limit else x
-        w[i] = limit if x > limit else x
+        w[i] = _clipped(fma(mean[i], rate, w[i]), limit)
 
 
 def descent(w: Tensor, grad: Tensor, mean: Tensor, lr: float, momentum: float, limit: float) -> None:
     _descent(flat(w), flat(grad), flat(mean), -lr, momentum, mean is not grad, limit)
+    increment_version(w)
 
 
 @inline
@@ -170,6 +174,7 @@ def rounded_descent(w: Tensor, grad: Tensor, mean: Tensor, lr: float, momentum: 
     by_row = rows if w.ndim > 1 else whole
     _rounded_descent(by_row(w), by_row(grad), by_row(mean), -lr, momentum, mean is not grad, *bounds,
                      0.0 if max_norm is None else max_norm)
+    increment_version(w)
 
 
 @loop("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, i4, f4)")
@@ -182,12 +187,11 @@ def _shift_adamax(w, grad, mean, norm, first, second, rate, carry, limit):
         v = v if v > magnitude else magnitude
         mean[i], norm[i] = m, v
         below = number(int32(int32(bits(v) + carry) & int32(-0x800000))) + float32(2.0**-27)
-        x = w[i] + rate * m / below
-        x = -limit if x < -limit else x
-        w[i] = limit if x > limit else x
+        w[i] = _clipped(w[i] + rate * m / below, limit)
 
 
 def shift_adamax(w: Tensor, grad: Tensor, mean: Tensor, norm: Tensor, rate: float, betas: tuple[float, float],
                  carry: int, limit: float) -> None:
     first, second = betas
     _shift_adamax(flat(w), flat(grad), flat(mean), flat(norm), 1 - first, second, -rate, carry, limit)
+    increment_version(w)
