@@ -14,6 +14,7 @@ trained anew.
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import time
@@ -97,28 +98,41 @@ def stepper(name: str) -> Callable[[], float]:
     return step
 
 
-def overhead(chosen: list[str], count: int = 60) -> None:
-    """Measure a step of each recipe against one of the same network with real numbers, in turns."""
-    keep_freed_memory()  # as trainings do
-    torch.set_num_threads(1)
+def overhead(chosen: list[str], processes: int = 3) -> None:
+    """Measure a step of each recipe against one of the same network with real numbers.
+
+    Where memory happens to lie in a process counts for some percent: the median of several processes.
+    """
     results = ratios()
     for kind in ("mlp", "conv"):
         names = [name for name in chosen if name.endswith(kind)]
         names = list(dict.fromkeys([f"float-{kind}", *(_real(name) for name in names), *names]))
-        functions = {name: stepper(name) for name in names}
-        seconds = {name: [] for name in names}
-        for _ in range(count // 3):
-            for name, function in functions.items():
-                function()  # the weights of the others are in the caches: not so in a training
-                seconds[name].extend(function() for _ in range(3))
-        medians = {name: statistics.median(values) for name, values in seconds.items()}
+        found = []
+        for _ in range(processes):
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                found.append(pool.submit(steps, names).result())
         for name in names:
-            ratio = medians[name] / medians[_real(name)]
-            results[name] = {"milliseconds": medians[name] * 1e3, "ratio": ratio}
-            print(f"{name:30} {results[name]['milliseconds']:6.1f} ms  {results[name]['ratio']:.2f}")
+            ratio = statistics.median(seconds[name] / seconds[_real(name)] for seconds in found)
+            milliseconds = 1e3 * statistics.median(seconds[name] for seconds in found)
+            results[name] = {"milliseconds": milliseconds, "ratio": ratio}
+            print(f"{name:30} {milliseconds:6.1f} ms  {ratio:.2f}", flush=True)
         if kind == "mlp":
-            results["pass"] = {"milliseconds": _pass(functions[_real("float-mlp")]) * 1e3}
+            results["pass"] = {"milliseconds": 1e3 * statistics.median(seconds["pass"] for seconds in found)}
     OVERHEAD.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def steps(names: list[str], count: int = 60) -> dict[str, float]:
+    """Return the median seconds of each recipe's steps, taken in turns, and of a pass over the weights."""
+    keep_freed_memory()  # as trainings do
+    torch.set_num_threads(1)
+    functions = {name: stepper(name) for name in names}
+    seconds = {name: [] for name in names}
+    for _ in range(count // 3):
+        for name, function in functions.items():
+            function()  # the weights of the others are in the caches: not so in a training
+            seconds[name].extend(function() for _ in range(3))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {**medians, "pass": _pass(functions[names[0]])}
 
 
 def _pass(step: Callable[[], float], count: int = 60) -> float:
