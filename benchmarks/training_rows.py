@@ -63,7 +63,7 @@ class Row:
 ROWS = {
     "mnist-mlp": Row(98.0, paper=Paper(0.96, "C", "3x4096, 1000 epochs")),
     "gxnor-mlp": Row(97.5),
-    "bitwise-mlp": Row(96.5, paper=Paper(1.33, "S")),
+    "bitwise-mlp": Row(96.5, paper=Paper(1.33, "S", "3x1024")),
     "binaryconnect-mlp": Row(98.0, paper=Paper(1.29, "N", "3x1024, 1000 epochs")),
     "lab-mlp": Row(98.0, paper=Paper(1.17, "T", "3x2048, 50 epochs")),
     "twn-mlp": Row(98.0),

@@ -23,7 +23,8 @@ def table() -> None:
              "58,608 weights in 32, 8-bit pixels; test accuracy in percent at the epoch that is best on 5,000 held-out",
              "training images, mean and range over the seeds. Processor minutes: of a run that was not interrupted.",
              "Step: median processor time of a training step over that of the same network with real numbers, in",
-             "turns, one thread; the median of three processes.", "", "![Accuracies of all recipes](training.svg)", "", *textwrap.wrap(_TAGS, 105), "",
+             "turns, one thread; the median of three processes.", "",
+             "![Accuracies of all recipes](training.svg)", "", *textwrap.wrap(_TAGS, 105), "",
              ("| recipe | seeds | test accuracy | with real weights | bar | processor minutes | step | paper "
               "| ours above it |"),
              "|---|---|---|---|---|---|---|---|---|"]

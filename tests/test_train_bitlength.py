@@ -183,7 +183,7 @@ def test_bits_are_learned_and_then_frozen(tmp_path):
      "LearnedActivationBits momentum must lie above 0 and up to 1, not 0.0"),
     (lambda: dataclasses.replace(RECIPE, weighting="x"),
      "BitPruning weighting must be one of bits, operations, footprint, luts, not 'x'"),
-    (lambda: dataclasses.replace(RECIPE, gamma=-1.0), "BitPruning gamma must be at least 0, not -1.0"),
+    (lambda: dataclasses.replace(RECIPE, gamma=-1.0), "BitPruning gamma must be at least 0 and finite, not -1.0"),
     (lambda: dataclasses.replace(RECIPE, learning=1.0), "BitPruning learning must lie between 0 and 1, not 1.0"),
     (lambda: BitCost(RECIPE.model((12,), 4), (12,), "x"),
      "BitCost weighting must be one of bits, operations, footprint, luts, not 'x'"),

@@ -133,3 +133,28 @@ def test_other_padding_is_refused():
     model = nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular")))
     with pytest.raises(UserError, match=r"^Layer conv padding_mode must be zeros, not circular$"):
         convert(model, weights=ScaledSign, activations=Sign)
+
+
+@pytest.mark.parametrize("make", [Sign, lambda: Sign()])
+def test_classes_that_need_no_size_are_called_without(make):
+    model = nn.Sequential(nn.Linear(64, 3), nn.ReLU(), nn.Linear(3, 2))
+    converted = convert(model, weights=make if isinstance(make, type) else lambda outputs: make(), activations=make)
+    assert repr(converted[0].quantize_weight) == repr(converted[1]) == repr(Sign())
+
+
+@pytest.mark.parametrize(("layer", "kind"), [
+    (nn.Conv1d(1, 2, 3), "Conv1d"), (nn.ConvTranspose2d(1, 2, 3), "ConvTranspose2d"), (nn.LSTM(4, 2), "LSTM"),
+    (nn.Embedding(4, 2), "Embedding")])
+def test_layers_that_would_stay_real(layer, kind):
+    model = nn.Sequential(layer, nn.Linear(2, 2))
+    message = f"Layer 0 must be linear or a 2-D convolution to get quantized weights, not {kind}"
+    with pytest.raises(UserError, match=f"^{message}$"):
+        convert(model, weights=Sign(), activations=Sign())
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(4, 3), nn.LazyLinear(3)])
+def test_weights_that_are_no_numbers(layer):
+    if isinstance(layer, nn.Linear) and not isinstance(layer, nn.LazyLinear):
+        nn.init.constant_(layer.weight, float("nan"))
+    with pytest.raises(UserError, match=r"^Layer 0 weights must be finite numbers to be quantized, and they are not$"):
+        convert(nn.Sequential(layer), weights=Sign(), activations=Sign())

@@ -8,7 +8,7 @@ from torch import nn
 
 from hwbnn_train.layers import QuantConv2d, QuantLinear
 from hwbnn_train.quantizers import Real, ScaledSign, Sign, Steps, Uniform
-from hwbnn_train.settle import activations, decisions, settle
+from hwbnn_train.settle import _distance, _shift, activations, decisions, settle
 
 
 def network(quantizer, *, means, gains, weight=None):
@@ -119,3 +119,22 @@ def test_rounding_is_that_of_the_terms(channels):
     assert nothing is None and quantizer is model[3]
     expected = [2e-6 * (0.5 * 101 + (cut + 50) + cut) for cut in (0.5, 1.5, 2.5)]
     assert torch.allclose(sums.rounding(decisions(quantizer)), torch.tensor([expected] * channels).double())
+
+
+@pytest.mark.parametrize("count", [1, 3, 15, 255])
+@pytest.mark.parametrize("room", [1e-5, 1e-3, 0.02])
+def test_the_shift_is_the_first_that_fits(count, room):
+    for seed in range(20):
+        points = torch.randn(count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * 50
+        points[:1] = points[:1].round()
+        rooms = room * (1 + points.abs() / 100)
+        clear = _distance(points) >= rooms
+        expected = None
+        for k in range(1, 200):
+            shift = (k + 1) // 2 * float(rooms.max()) * (1 if k % 2 else -1)
+            after = points + shift
+            if bool((_distance(after) >= rooms).all()) and bool(
+                    (after.floor() == points.floor())[clear].all()):
+                expected = shift
+                break
+        assert _shift(points, rooms) == expected

@@ -45,7 +45,7 @@ def _quality(metrics: dict[str, Any]) -> list[tuple[str, str]]:
                 ("Perplexity", _splits({split: f"{math.exp(min(value, 700.0)):.3f}" for split, value in loss.items()}))]
     rows = [("Accuracy", _shares(metrics["accuracy"]))]
     if "accuracy_real_weights" in metrics:
-        rows.append(("With real weights", _shares(metrics["accuracy_real_weights"]) + ", as the paper evaluates"))
+        rows.append(("With real weights", _shares(metrics["accuracy_real_weights"]) + ", which hardware does not have"))
     return rows
 
 

@@ -43,7 +43,7 @@ from hwbnn.datasets.pictures import cifar10, cifar10_batch1, idx, svhn
 from hwbnn.datasets.text import TEXTS, text, vocabulary_of
 from hwbnn.errors import UserError
 
-__all__ = ["SPLITS", "Selection", "classes", "images", "is_text", "load", "names", "parse", "vocabulary"]
+__all__ = ["SPLITS", "Selection", "classes", "images", "is_text", "load", "names", "parse", "pixel_bits", "vocabulary"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -120,6 +120,12 @@ def images(spec: str, data_root: str | os.PathLike | None = None) -> tuple[NDArr
         raise UserError(f"Image range must lie in 0:{len(x)}, the size of {chosen.name}:{chosen.split}, "
                         f"not {chosen.start}:{stop}")
     return x[chosen.start:stop], y[chosen.start:stop]
+
+
+def pixel_bits(name: str) -> int:
+    """Return how many bits a pixel of the images has (of the digits' 0..16, all but the brightest level)."""
+    _check_name(name)
+    return 4 if name == "digits" else 8
 
 
 def load(name: str, split: str, data_root: str | os.PathLike | None = None) -> Labelled:

@@ -1,6 +1,7 @@
 """From a trained network of real numbers to one with quantized weights and activations, to be trained on."""
 
 import copy
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeGuard
@@ -32,7 +33,8 @@ def convert(model: nn.Sequential, *, weights: Quantizer | Callable[[int], Quanti
         Sequences may nest. Of any other module with layers inside, only its code knows their order, and which
         functions stand between them.
     weights : Quantizer or callable
-        Copied for the weights of each layer, or makes the quantizer of those of a layer with so many outputs.
+        Copied for the weights of each layer, or makes the quantizer of those of a layer with so many outputs. A class
+        whose quantizers are the same for any number of outputs is called without.
     activations : Quantizer or callable
         Copied for each activation function, or makes the quantizer that replaces one.
     input : Quantizer or None
@@ -69,6 +71,8 @@ def _maker(what: str, given: Quantizer | Callable[..., Quantizer]) -> Callable[.
         return lambda *sizes: copy.deepcopy(given)
     if isinstance(given, nn.Module) or not callable(given):
         raise UserError(f"{what} must have a quantizer, or a callable that makes them, not {type(given).__name__}")
+    if isinstance(given, type) and "filters" not in inspect.signature(given).parameters:
+        return lambda *sizes: _checked(what, given())  # the size is not what its first parameter means
     return lambda *sizes: _checked(what, given(*sizes))
 
 
@@ -98,6 +102,10 @@ def _check_copied(module: nn.Module, name: str) -> None:
     if kind.__module__ == nn.ReLU.__module__:
         raise UserError(f"Layer {name} must be an activation function that quantizers replace, not {kind.__name__}: "
                         f"replace it by one of {', '.join(a.__name__ for a in _ACTIVATIONS)}, or by a quantizer")
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase | nn.Embedding | nn.Bilinear | nn.MultiheadAttention
+                  | nn.modules.conv._ConvNd) and not isinstance(module, Quantized):
+        raise UserError(f"Layer {name} must be linear or a 2-D convolution to get quantized weights, not "
+                        f"{kind.__name__}")
     if not isinstance(module, Quantized | Quantizer) and next(module.children(), None) is not None:
         raise UserError(f"Layer {name} must be a Sequential or a single layer, not {kind.__name__}: the order of the "
                         f"layers inside it stands in its code")
@@ -105,6 +113,8 @@ def _check_copied(module: nn.Module, name: str) -> None:
 
 def _layer(module: nn.Linear | nn.Conv2d, name: str, weights: Callable[[int], Quantizer], input: Quantizer | None
            ) -> Quantized:
+    if isinstance(module.weight, nn.UninitializedParameter) or not bool(torch.isfinite(module.weight).all()):
+        raise UserError(f"Layer {name} weights must be finite numbers to be quantized, and they are not")
     limit = float(module.weight.detach().abs().max()) or 1.0
     options = {"weight": weights(module.weight.shape[0]), "input": input, "bias": module.bias is not None,
                "limit": limit}

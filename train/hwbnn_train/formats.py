@@ -87,12 +87,14 @@ class Fixed(Format):
     bits : :class:`int`
         With the sign, 2 to 22.
     integer : :class:`int`
-        Bits before the point, without the sign; negative where the numbers are smaller.
+        Bits before the point, without the sign, -40 to 40; negative where the numbers are smaller.
     """
 
     def __init__(self, bits: int, integer: int):
         if not isinstance(bits, int) or not 2 <= bits <= 22:
             raise ValueError(f"{type(self).__name__} bits must be an integer from 2 to 22, not {bits!r}")
+        if not -40 <= integer <= 40:
+            raise ValueError(f"{type(self).__name__} integer must be from -40 to 40, not {integer!r}")
         super().__init__()
         high = 2**(bits - 1) - 1
         self.bits, self.levels = bits, Levels(-high, high)

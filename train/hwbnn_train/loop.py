@@ -151,17 +151,17 @@ def fit(model: nn.Module, recipe: Recipe, train: Data, validation: Data, *, conf
 
         if writer is not None:
             for name, value in measured.items():
-                writer.add_scalar(name, value, epoch + 1)
+                if name != "epoch":
+                    writer.add_scalar(name, value, epoch + 1)
             if (epoch + 1) % -(-recipe.epochs // 20) == 0:  # 20 times at most
                 for name in weights:
                     weight = model.get_submodule(name).weight
-                    writer.add_histogram(f"weights/{name}", weight, epoch + 1)
-                    if weight.grad is not None:
-                        writer.add_histogram(f"gradients/{name}", weight.grad, epoch + 1)
+                    for kind, numbers in (("weights", weight.detach()), ("gradients", weight.grad)):
+                        if numbers is not None and float(numbers.abs().max()) < 1e20:  # TensorBoard's last bin
+                            writer.add_histogram(f"{kind}/{name}", numbers, epoch + 1)
                 for found in diagnose(deployed, validation[0][:500]):
-                    writer.add_scalar(f"dead/{found.name}", found.dead, epoch + 1)
-                    writer.add_scalar(f"angle/{found.name}", found.angle, epoch + 1)
-                    writer.add_scalar(f"proportionality/{found.name}", found.proportionality, epoch + 1)
+                    for what in ("dead", "angle", "proportionality", "input_proportionality", "zeros", "resting"):
+                        writer.add_scalar(f"{what}/{found.name}", getattr(found, what), epoch + 1)
         report({**measured, "best epoch": state.best["epoch"], "best accuracy": state.best["accuracy"]})
     if not state.best["model"]:
         raise UserError(f"Training must have an epoch that can be deployed and whose loss on the validation split is "

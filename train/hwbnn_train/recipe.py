@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -84,11 +85,24 @@ class Recipe:
             raise ValueError(f"Recipe averaging must be at least 0 and below 1, not {self.averaging!r}")
         if self.averaging and not self.recalibration:
             raise ValueError("Recipe averaging must go with recalibration, as running statistics are not of the mean")
-        if not 0 < self.lr_end <= self.lr:
-            raise ValueError(f"Recipe lr and lr_end must satisfy 0 < lr_end <= lr, not lr={self.lr!r} and "
+        if self.threads > 256:
+            raise ValueError(f"Recipe threads must be at most 256, not {self.threads!r}")
+        for field in dataclasses.fields(self):
+            if isinstance(getattr(self, field.name), float) and math.isnan(getattr(self, field.name)):
+                raise ValueError(f"{type(self).__name__} {field.name} must be a number, not nan")
+        if not 0 < self.lr_end <= self.lr < math.inf:
+            raise ValueError(f"Recipe lr and lr_end must satisfy 0 < lr_end <= lr, both finite, not lr={self.lr!r} and "
                              f"lr_end={self.lr_end!r}")
         if self.loss not in LOSSES:
             raise ValueError(f"Recipe loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+
+    def check_numbers(self, *, positive: tuple[str, ...] = (), unsigned: tuple[str, ...] = ()) -> None:
+        """Raise :class:`ValueError` where one of these fields is not so, or infinite."""
+        for field in (*positive, *unsigned):
+            value = getattr(self, field)
+            if not math.isfinite(value) or value < 0 or (field in positive and value == 0):
+                least = "positive" if field in positive else "at least 0"
+                raise ValueError(f"{type(self).__name__} {field} must be {least} and finite, not {value!r}")
 
     def check(self, examples: int, processes: int = 1) -> None:
         """Raise :class:`UserError` where a training on so many examples, by so many processes, cannot succeed."""

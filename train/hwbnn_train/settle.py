@@ -19,6 +19,7 @@ from hwbnn_train.quantizers import Quantizer
 __all__ = ["Settled", "Sums", "activations", "decisions", "settle"]
 
 _MARGIN = 2e-6  # float32 rounds at 6e-8, a few times over
+_TRIALS = 200  # to either side in turns
 
 _PASSED = (nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 
@@ -140,17 +141,30 @@ def _move(sums: Sums, cuts: Tensor, margin: float) -> Settled:
     moved = unclear = 0
     for channel in (usable & (_distance(points) < size)).any(dim=1).nonzero().flatten().tolist():
         p, room = points[channel][usable[channel]], size[channel][usable[channel]]
-        clear = _distance(p) >= room
-        for k in range(1, 200):
-            shift = (k + 1) // 2 * float(room.max()) * (1 if k % 2 else -1)
-            after = p + shift
-            if bool((_distance(after) >= room).all()) and bool((after.floor() == p.floor())[clear].all()):
-                sums.norm.running_mean[channel] += shift * float(step.expand(len(points))[channel])
-                moved += 1
-                break
-        else:
+        shift = _shift(p, room)
+        if shift is None:
             unclear += 1
+        else:
+            sums.norm.running_mean[channel] += shift * float(step.expand(len(points))[channel])
+            moved += 1
     return Settled(moved, unclear)
+
+
+def _shift(points: Tensor, room: Tensor) -> float | None:
+    """Return the least of the shifts tried that brings points so far from integers; None where none does."""
+    places = (points - points.floor()).sort().values
+    if float(torch.diff(places, append=places[:1] + 1.0).max()) < 2.0 * float(room.min()):
+        return None  # wherever they are shifted, an integer lies too near to one
+    clear = _distance(points) >= room
+    for first in range(1, _TRIALS, 20):
+        k = torch.arange(first, min(first + 20, _TRIALS), dtype=torch.float64)
+        shifts = (k + 1) // 2 * float(room.max()) * (2 * (k % 2) - 1)
+        after = points + shifts[:, None]
+        stays = (after.floor() == points.floor()) | ~clear
+        fitting = ((_distance(after) >= room) & stays).all(dim=1).nonzero()
+        if len(fitting):
+            return float(shifts[fitting[0, 0]])
+    return None
 
 
 def _distance(points: Tensor) -> Tensor:

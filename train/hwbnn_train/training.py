@@ -35,9 +35,11 @@ from hwbnn_train.losses import LOSSES
 from hwbnn_train.operations import operations
 from hwbnn_train.packing import memory
 from hwbnn_train.plots import plot
+from hwbnn_train.quantizers import Quantizer
 from hwbnn_train.recipe import Recipe
 from hwbnn_train.recipes import recipe as find_recipe
 from hwbnn_train.settle import settle
+from hwbnn_train.shift import ShiftBatchNorm
 
 __all__ = ["train"]
 
@@ -67,7 +69,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
         Go on from ``checkpoint.pt``, which must be of the same recipe, seed, number of epochs, kind of device and
         number of processes.
     data : :class:`str` or None
-        A set of :mod:`hwbnn.datasets` instead of the recipe's.
+        A set of :mod:`hwbnn.datasets` instead of the recipe's; pixels get the bits that they have there.
     data_root : path or None
         Where the data sets lie; see :mod:`hwbnn.datasets`.
     device : :class:`str`
@@ -93,7 +95,7 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
             raise UserError(f"Epochs must be at least 1, not {epochs}")
         chosen = dataclasses.replace(chosen, epochs=epochs)
     if data is not None:
-        chosen = dataclasses.replace(chosen, data=data)
+        chosen = _of_data(chosen, data)
     if datasets.is_text(chosen.data) != chosen.text:
         fitting = [name for name in datasets.names() if datasets.is_text(name) == chosen.text]
         raise UserError(f"Recipe {chosen.name} must have {'a text' if chosen.text else 'images'}, one of "
@@ -115,6 +117,8 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
             checkpoints.load(file, identity)
         chosen.check(len(splits["train"][0]), place.processes)
         model = _model(chosen, shape, classes)
+        _check_batches(model, chosen, place.processes)
+        _check_pixels(model, chosen, splits["train"][0])
         if chosen.exported:
             _check_exportable(model, shape)
         if place.is_first:
@@ -138,13 +142,13 @@ def train(recipe: str | Recipe, output_dir: str | os.PathLike, *, seed: int = 0,
 
         model.load_state_dict(state.best["model"])
         settled = settle(model.cpu().eval())
+        deployed = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         model.to(place.device)
         splits["test"] = _to(_tensors(*datasets.load(chosen.data, "test", data_root)), place.device)
         measured = {split: evaluate(model, data, LOSSES[chosen.loss]) for split, data in splits.items()}
         accuracy = {split: right for split, (right, _) in measured.items()}
         real = _with_real_weights(model, chosen, splits) if chosen.real_weights else {}
-        model.load_state_dict(state.best["model"])
-        settle(model.cpu().eval())  # the statistics of the real weights are gone
+        model.cpu().eval().load_state_dict(deployed)  # the statistics of the real weights are gone
         images = splits["validation"][0][:1000].cpu()
         try:
             exported, content = _export(model, chosen, shape, accuracy, splits, seed) if chosen.exported else (
@@ -214,10 +218,42 @@ def _export(model: torch.nn.Module, chosen: Recipe, shape: tuple[int, ...], accu
             "export_images_differing": found.images, "model_sha256": hashlib.sha256(content).hexdigest()}, content
 
 
+def _of_data(recipe: Recipe, data: str) -> Recipe:
+    """Return the recipe for other data; pixels get the bits that theirs have, unless the recipe is of other bits."""
+    bits = getattr(recipe, "pixel_bits", None)
+    if bits is None or data not in datasets.names() or bits != datasets.pixel_bits(recipe.data):
+        return dataclasses.replace(recipe, data=data)
+    return dataclasses.replace(recipe, data=data, pixel_bits=datasets.pixel_bits(data))
+
+
+def _check_batches(model: torch.nn.Module, chosen: Recipe, processes: int) -> None:
+    """Raise :class:`UserError` where batch normalization would get single images."""
+    if any(isinstance(layer, torch.nn.BatchNorm1d | ShiftBatchNorm) for layer in model.modules()):
+        if chosen.batch // processes < 2:
+            raise UserError(f"Recipe batch must be at least {2 * processes}, two images for each process, for batch "
+                            f"normalization, not {chosen.batch}")
+        if chosen.recalibration == 1:
+            raise UserError("Recipe recalibration must be 0 or at least 2 images, not 1")
+
+
+def _check_pixels(model: torch.nn.Module, chosen: Recipe, images: torch.Tensor) -> None:
+    """Raise :class:`UserError` where the first quantizer gives all pixels the same value."""
+    first = next((layer for layer in model.modules() if isinstance(layer, Quantizer)), None)
+    if first is None or chosen.text:
+        return
+    low, high = float(images.min()), float(images.max())
+    if bool(torch.unique(first(torch.linspace(low, high, 100)[:, None])).numel() == 1):
+        raise UserError(f"Recipe {chosen.name} must tell pixels apart, and with its settings all of {chosen.data}, "
+                        f"{low:g}..{high:g}, become one value; set pixel_bits to {datasets.pixel_bits(chosen.data)}")
+
+
 def _check_exportable(model: torch.nn.Module, shape: tuple[int, ...]) -> None:
     """Raise :class:`UserError` where an untrained model has a layer that cannot become hardware; change nothing."""
     with torch.random.fork_rng([]):
-        export(copy.deepcopy(model).eval(), shape)
+        try:
+            export(copy.deepcopy(model).eval(), shape)
+        except UserError as error:
+            raise UserError(f"{error}; with the recipe's setting exported=false it is trained for comparison") from None
 
 
 def _why_not(model: torch.nn.Module, shape: tuple[int, ...]) -> str:

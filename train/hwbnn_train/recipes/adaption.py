@@ -17,7 +17,7 @@ class Adaption(Network):
 
     The first epochs train real numbers and note their ranges; the last ones, with the ranges kept, train through the
     rounding. The paper's numbers have 16 bits; each level of an activation is a threshold in hardware, so that here
-    they have 8. Validation and test are of the rounded network all along.
+    they have 8. Validation and test are of the rounded network all along; the best epoch is one with rounding.
 
     Parameters
     ----------
@@ -50,6 +50,9 @@ class Adaption(Network):
 
     def layer_options(self, fan_in: int, fan_out: int) -> dict:
         return {"limit": float("inf"), "spread": 2.0 * glorot(fan_in, fan_out), "lr_scale": 1.0}
+
+    def ready(self, model: nn.Module) -> bool:
+        return not any(module.measuring for module in model.modules() if isinstance(module, QFormat))
 
     def advance(self, model: nn.Module, progress: float) -> None:
         measured = self.epochs - self.phase(self.tuning)

@@ -48,8 +48,7 @@ class BitPruning(Network):
         super().__post_init__()
         if self.weighting not in WEIGHTINGS:
             raise ValueError(f"BitPruning weighting must be one of {', '.join(WEIGHTINGS)}, not {self.weighting!r}")
-        if not self.gamma >= 0:
-            raise ValueError(f"BitPruning gamma must be at least 0, not {self.gamma!r}")
+        self.check_numbers(unsigned=("gamma",))
         if not 0 < self.learning < 1:
             raise ValueError(f"BitPruning learning must lie between 0 and 1, not {self.learning!r}")
 

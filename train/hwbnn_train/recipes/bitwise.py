@@ -27,12 +27,13 @@ class Bitwise(Network):
     input : :class:`str`
         ``bipolar``, ``binary`` (0 and 1) or ``fixed-point`` (2 bits).
     compression : :class:`int`
-        Epochs of the first round. Half of them all where none would be left for the second.
+        Epochs of the first round. Half of them all where none would be left for the second, to which the best epoch
+        belongs.
     sparsity : :class:`float`
         Share of deactivated weights, and of deactivated biases, in each layer.
     window : :class:`float`
-        Half-width, in units of a layer's scale, within which errors pass a bipolar activation; the paper lets them
-        pass everywhere.
+        Half-width of the range, of sums times a layer's scale, in which errors pass a bipolar activation; the paper
+        lets them pass everywhere.
     """
 
     name: str = "bitwise-mlp"
@@ -44,6 +45,8 @@ class Bitwise(Network):
 
     def __post_init__(self):
         super().__post_init__()
+        if not isinstance(self.pixel_bits, int) or not 1 <= self.pixel_bits <= 16:
+            raise ValueError(f"Bitwise pixel_bits must be an integer from 1 to 16, not {self.pixel_bits!r}")
         if self.input not in _INPUTS:
             raise ValueError(f"Bitwise input must be one of {', '.join(_INPUTS)}, not {self.input!r}")
         if not isinstance(self.compression, int) or self.compression < 0:
@@ -64,6 +67,9 @@ class Bitwise(Network):
         scale = 2.0 ** -(fan_in.bit_length() // 2)  # about 1 / sqrt(fan_in)
         return {"weight": BitwiseWeights(scale, sparsity=self.sparsity), "bias": True,
                 "quantize_bias": BitwiseWeights(scale, sparsity=self.sparsity)}
+
+    def ready(self, model: nn.Module) -> bool:
+        return all(module.noisy for module in model.modules() if isinstance(module, BitwiseActivation | BitwiseWeights))
 
     def advance(self, model: nn.Module, progress: float) -> None:
         compression = self.phase(self.compression)

@@ -39,6 +39,10 @@ class BnnPlus(Network):
     recalibration: int = 5000
     averaging: float = 0.9995
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_numbers(unsigned=("rate",), positive=("beta",))
+
     def weight(self, outputs: int) -> Quantizer:
         return ScaledSign(outputs, kind=self.regularizer, rate=self.rate)
 

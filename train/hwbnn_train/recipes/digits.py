@@ -36,5 +36,9 @@ class Digits(Network):
     pixel_bits: int = 4
     noise: float = 1.5
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_numbers(unsigned=("noise",))
+
     def augment(self, x: Tensor) -> Tensor:
         return x + self.noise * torch.randn_like(x)

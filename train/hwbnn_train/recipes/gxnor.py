@@ -46,6 +46,10 @@ class Gxnor(Network):
     slope: float = 3.0
     momentum: float = 0.98
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_numbers(positive=("slope",))
+
     def weight(self, outputs: int) -> Quantizer:
         return States(self.weight_states)
 

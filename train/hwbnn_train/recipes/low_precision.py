@@ -42,7 +42,8 @@ class LowPrecision(Network):
     pieces : :class:`int`
         Of each maxout unit; 1: rectifiers, which can become hardware.
     search : :class:`int`
-        Epochs, of all of them, in which dynamic ranges are found; at least one is left for the training.
+        Epochs, of all of them, in which dynamic ranges are found, and weights are thrown away in the end; at least one
+        is left for the training, to which the best one belongs.
     momentum : :class:`float`
         Of stochastic gradient descent.
     max_norm : :class:`float`
@@ -70,6 +71,9 @@ class LowPrecision(Network):
             raise ValueError(f"LowPrecision format must be one of {', '.join(_FORMATS)}, not {self.format!r}")
         if self.channels:
             raise ValueError(f"LowPrecision channels must be (), not {self.channels!r}: its networks are perceptrons")
+        if not isinstance(self.pieces, int) or self.pieces < 1:
+            raise ValueError(f"LowPrecision pieces must be a positive integer, not {self.pieces!r}")
+        self.check_numbers(positive=("max_norm",))
         if not isinstance(self.search, int) or self.search < 0:
             raise ValueError(f"LowPrecision search must be an integer of at least 0, not {self.search!r}")
 
@@ -133,6 +137,9 @@ class LowPrecision(Network):
         for found in (first, *formats):
             found.searching.fill_(searching)
         return True
+
+    def ready(self, model: nn.Module) -> bool:
+        return not any(found.is_searching for found in model.modules() if isinstance(found, DynamicFixed))
 
     def advance(self, model: nn.Module, progress: float) -> None:
         if progress >= self._searched / self.epochs and self._search(model, False):

@@ -41,6 +41,7 @@ class ShiftAttention(Network):
 
     def __post_init__(self):
         super().__post_init__()
+        self.check_numbers(positive=("cold", "hot", "attention_lr_scale"))
         if not 0 < self.cold <= self.hot:
             raise ValueError(f"ShiftAttention cold and hot must satisfy 0 < cold <= hot, not cold={self.cold!r} and "
                              f"hot={self.hot!r}")

@@ -28,6 +28,10 @@ class TernaryNet(Network):
     beta: float = 3.0
     beta_end: float = 8.0
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_numbers(positive=("beta", "beta_end"))
+
     def weight(self, outputs: int) -> Quantizer:
         return TernaryWeights(per_filter=True)
 
