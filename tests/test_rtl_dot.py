@@ -82,6 +82,51 @@ def test_every_product_of_every_lane(x_levels, w_levels):
             sim.run()
 
 
+def extremes(lane, simd, spare):
+    """Hold the sum to ``simd`` times each product, of all lanes alike: among them are the least and the greatest."""
+    record = plan.Dot(lane, simd, spare=spare)
+    dut, wrong = DotProduct(record), []
+    pairs = [(x, w) for x in lane.x.values().tolist() for w in lane.w.values().tolist()]
+
+    async def process(ctx):
+        for x, w in pairs:
+            ctx.set(dut.x.as_value(), pack.lanes(pack.codes(np.full((1, simd), x), lane.x), lane.x.bits)[0])
+            weights = pack.codes(np.full((1, simd), w), lane.w, weight=True)
+            ctx.set(dut.w.as_value(), pack.lanes(weights, lane.w.bits)[0])
+            for _ in range(dut.latency):
+                await ctx.tick()
+            total, offset = ctx.get(dut.sum) + ctx.get(dut.spare), int(lane.offsets(np.full((1, simd), w))[0])
+            if lane.scale * total + offset != simd * x * w:
+                wrong.append((x, w, total))
+
+    if dut.latency:
+        run(dut, process)
+    else:
+        sim = Simulator(dut)
+        sim.add_testbench(process)
+        sim.run()
+    assert not wrong
+
+
+@pytest.mark.parametrize("simd", [*range(1, 10), 15, 16, 17, 31, 32, 33])
+@pytest.mark.parametrize("x_levels,w_levels", [
+    (ir.BIPOLAR, ir.BIPOLAR), (ir.BIPOLAR, ir.TERNARY), (ir.TERNARY, ir.BIPOLAR), (ir.TERNARY, ir.TERNARY)], ids=str)
+def test_counts_hold_the_least_and_the_greatest_sum(x_levels, w_levels, simd):
+    for kind in (plan.MismatchLane, plan.GatedLane):
+        if kind.fits(x_levels, w_levels):
+            for spare in (False, True):
+                extremes(kind(x_levels, w_levels), simd, spare)
+
+
+@pytest.mark.parametrize("kind", LANES)
+def test_sums_hold_the_least_and_the_greatest(kind):
+    for x_levels in LEVELS:
+        for w_levels in LEVELS:
+            if kind.fits(x_levels, w_levels):
+                for simd in (2, 4, 7):
+                    extremes(kind(x_levels, w_levels), simd, True)
+
+
 @given(st.sampled_from([*LEVELS, ir.Levels.unsigned(8)]), st.sampled_from([*LEVELS, ir.Levels.signed(8)]),
        st.integers(1, 40), st.data())
 def test_a_dot_product_every_cycle(x_levels, w_levels, simd, data):

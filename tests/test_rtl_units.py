@@ -18,8 +18,8 @@ from hwbnn.rtl.matrix_vector import MatrixVectorUnit
 from hwbnn.rtl.thresholds import ThresholdUnit
 from hwbnn.rtl.width_converter import Join, Part
 
-LEVELS = st.sampled_from([ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels.unsigned(3), ir.Levels.signed(5),
-                          ir.Levels(-9, 7, 4)])
+KINDS = [ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels.unsigned(3), ir.Levels.signed(5), ir.Levels(-9, 7, 4)]
+LEVELS = st.sampled_from(KINDS)
 
 
 def words(values, stream):
@@ -77,6 +77,29 @@ def test_matrix_vector_unit_under_stalls(layer, i_gaps, o_gaps):
 def test_matrix_vector_unit_in_exact_cycles(layer):
     net, stage, x = layer
     check(stage, x, golden.evaluate(net, x)[net.outputs[0].tensor])
+
+
+@pytest.mark.parametrize("simd", [2, 4, 8])
+@pytest.mark.parametrize("thresholds", ["none", "one", "two"])
+@pytest.mark.parametrize("w", KINDS, ids=str)
+@pytest.mark.parametrize("x", KINDS, ids=str)
+def test_matrix_vector_unit_at_its_least_and_greatest_sums(x, w, thresholds, simd):
+    """Rows and vectors of equal numbers reach the ends of every sum on the way, which drawn ones hardly ever do."""
+    columns = 8
+    weights = np.repeat(w.values()[:, None], columns, axis=1)
+    vectors = np.repeat(x.values()[:, None], columns, axis=1)
+    vectors = np.concatenate([vectors, np.where(np.arange(columns) < 4, x.high, x.low)[None]])
+    nodes = [ir.MatMul("fc", ("x",), ("y",), weights, w)]
+    sums = np.sort(weights @ vectors.T, axis=1)
+    if thresholds != "none":
+        limits = sums[:, -1:] if thresholds == "one" else sums[:, [1, -1]]
+        levels = ir.BIPOLAR if thresholds == "one" else ir.TERNARY
+        nodes.append(ir.Threshold("act", ("y",), ("z",), limits, levels, np.ones(len(weights), int)))
+    net = ir.Network("n", ir.Input("x", (columns,), (columns,), x), nodes,
+                     [ir.Output("o", nodes[-1].output, (len(weights),))])
+    for kind in plan.datapaths(x, ir.TERNARY if w == ir.BINARY else w):  # whose gates hold these as well
+        stage = plan.lower(net, {"fc": plan.Fold(1, simd, plan.UnitOptions(datapath=kind))}).stage("fc")
+        check(stage, vectors, golden.evaluate(net, vectors)[net.outputs[0].tensor])
 
 
 @pytest.mark.parametrize("pe, simd", [(1, 1), (1, 3), (2, 1), (2, 3)])

@@ -139,8 +139,8 @@ class GatedCount:
 
     @property
     def high(self) -> int:
-        """The greatest sum, without the spare bit."""
-        return 2 * self.lanes - self.has_spare
+        """The greatest sum, without the spare bit, which is one of the ones: there may be twos only."""
+        return 2 * self.lanes
 
     @property
     def waiting(self) -> int:

@@ -64,7 +64,9 @@ class Dot:
     @property
     def sums(self) -> tuple[int, int]:
         """Least and greatest sum, without the spare bit."""
-        return self.simd * self.lane.low, self.simd * self.lane.high - self.has_spare
+        if self.count is not None:
+            return 0, self.count.high
+        return self.simd * self.lane.low, self.simd * self.lane.high
 
     @property
     def bits(self) -> int:
