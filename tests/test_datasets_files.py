@@ -65,20 +65,32 @@ def test_svhn_is_verified(svhn, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [{"X": np.zeros((32, 32, 3, 2), np.uint8)},
-                                     {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.zeros(3)}, b"no file of MATLAB"])
+                                     {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.zeros(3)}, b"no file of MATLAB",
+                                     b"", b"MATLAB 5.0 MAT-file" + bytes(40), b"MATLAB 7.3 MAT-file".ljust(124)
+                                     + b"\x00\x02IM", "cut", {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": ["a", "b"]},
+                                     {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.array([1.0, np.nan])}])
 def test_svhn_file_of_something_else(svhn, content):
     root, _ = svhn
     path = root / "svhn" / "test_32x32.mat"
-    if isinstance(content, bytes):
-        path.write_bytes(content * 10)
+    if content == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
     else:
         savemat(path, content)
     with says("Data file test_32x32.mat must hold X, 32 x 32 x 3 x N bytes, and N labels y"):
         datasets.load("svhn", "test", root)
 
 
+def test_svhn_labels_below_the_digits(svhn):
+    root, _ = svhn
+    savemat(root / "svhn" / "test_32x32.mat", {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.array([-4, 5])})
+    with says("Labels of svhn/test_32x32.mat must lie in 0..9, not reach -4"):
+        datasets.load("svhn", "test", root)
+
+
 def test_svhn_without_scipy(svhn, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
+    monkeypatch.setitem(__import__("sys").modules, "scipy.io.matlab", None)
     with says("Data set svhn must be read with scipy, and it is not installed; install it with "
               "`pip install hwbnn[data]`"):
         datasets.load("svhn", "test", svhn[0])
@@ -139,8 +151,23 @@ def test_short_text(ptb):
 
 def test_text_that_is_none(ptb):
     (ptb / "ptb" / "ptb.char.train.txt").write_bytes(b"\xff\xfe")
-    with says("Data file ptb.char.train.txt must be text in UTF-8"):
+    with says("Data file ptb/ptb.char.train.txt must be text in UTF-8"):
         datasets.classes("ptb-characters", ptb)
+
+
+@pytest.mark.parametrize("content", ["", "\n" * 200])
+def test_empty_text(ptb, content):
+    (ptb / "ptb" / "ptb.char.train.txt").write_text(content)
+    for split in datasets.SPLITS:
+        with says("Data file ptb/ptb.char.train.txt must hold a text, and it is empty"):
+            datasets.load("ptb-characters", split, ptb)
+
+
+def test_a_byte_order_mark_is_no_token(ptb):
+    file = ptb / "ptb" / "ptb.char.train.txt"
+    before = datasets.vocabulary("ptb-characters", ptb)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert datasets.vocabulary("ptb-characters", ptb) == before
 
 
 def test_missing_text(tmp_path):

@@ -25,7 +25,8 @@ def results(metrics: dict[str, Any], model: str, log: str) -> None:
     """A finished training, from its ``metrics.json``; ``model`` is the exported file, ``log`` the folder of logs."""
     console.facts([
         ("Recipe", (f"{metrics['recipe']}: {console.count(metrics['parameters'])} parameters, {metrics['epochs']} "
-                    f"epochs in {console.seconds(metrics['seconds'])}, the best was {metrics['best_epoch']}")),
+                    f"epoch{'s' * (metrics['epochs'] > 1)} of {metrics['data']} in "
+                    f"{console.seconds(metrics['seconds'])}, the best was {metrics['best_epoch']}")),
         *_quality(metrics),
         *[(escape(name), f"{value:.4g}") for name, value in metrics["figures"].items() if "/" not in name],
         ("Training keeps", _memory(metrics["training_memory"])),

@@ -94,8 +94,8 @@ def needed(name: str, root: Path | None, folder: str) -> Path:
 
 def labels(y: NDArray, of: str) -> NDArray[np.int64]:
     """Return the labels ``y`` of the set or file ``of``, which must be digits."""
-    if y.size and y.max() > 9:
-        raise UserError(f"Labels of {of} must lie in 0..9, not reach {y.max()}")
+    if y.size and not 0 <= y.min() <= y.max() <= 9:
+        raise UserError(f"Labels of {of} must lie in 0..9, not reach {y.min() if y.min() < 0 else y.max()}")
     return y.astype(np.int64)
 
 

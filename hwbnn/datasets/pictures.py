@@ -66,16 +66,18 @@ def _svhn_part(part: str, root: Path) -> Labelled:
     file = f"{part}_32x32.mat"
     content = read("svhn", file, root)
     try:
-        from scipy.io import loadmat  # lazy: the core does not need scipy, which comes with scikit-learn
+        # lazy: the core does not need scipy, which comes with scikit-learn
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
     except ImportError:
         raise UserError("Data set svhn must be read with scipy, and it is not installed; install it with "
                         "`pip install hwbnn[data]`") from None
     try:
         found = loadmat(io.BytesIO(content), variable_names=("X", "y"))
         x, y = found["X"], found["y"].ravel()
-        if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)):
+        if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not np.array_equal(y, np.rint(y)):
             raise ValueError
-    except (KeyError, ValueError, TypeError, zlib.error):
+    except (KeyError, ValueError, TypeError, IndexError, OSError, NotImplementedError, MatReadError, zlib.error):
         raise UserError(f"Data file {file} must hold X, 32 x 32 x 3 x N bytes, and N labels y") from None
     return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), labels(np.where(y == 10, 0, y), f"svhn/{file}")
 

@@ -56,9 +56,11 @@ def _tokens(name: str, split: str, root: Path | None) -> list[str]:
     folder = "ptb" if prefix else name
     file = f"{prefix}.{_PARTS[split]}.txt" if prefix else f"{name}.txt"
     try:
-        content = read(folder, file, needed(name, root, folder)).decode()
+        content = read(folder, file, needed(name, root, folder)).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"Data file {file} must be text in UTF-8") from None
+        raise UserError(f"Data file {folder}/{file} must be text in UTF-8") from None
+    if not content.strip():
+        raise UserError(f"Data file {folder}/{file} must hold a text, and it is empty")
     if not prefix:
         return list(content)
     return [token for line in content.splitlines() for token in (*line.split(), "<eos>")]
