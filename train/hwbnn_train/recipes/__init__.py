@@ -65,7 +65,7 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (
     Language(name="float-rnn", method="float", layer="rnn"),
     Language(name="qnn-rnn", layer="rnn"),
     RealNetwork(),
-    RealNetwork(name="float-conv", **_SMALL_CONVNET),
+    RealNetwork(name="float-conv", **{**_SMALL_CONVNET, "epochs": 28}),  # steps of real numbers take longer
     *PUBLISHED,
 )}
 
