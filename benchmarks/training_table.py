@@ -11,10 +11,10 @@ from hwbnn_train.layers import Quantized
 from hwbnn_train.recipes import RECIPES
 
 _HEAD = ("Made by `python benchmarks/training.py`. MNIST, 784-3x512-10 in 20 epochs or a convolutional network of "
-         "58,608 weights in 32 (28 with real numbers), 8-bit pixels; test accuracy in percent at the epoch that is best "
-         "on 5,000 held-out training images, mean and range over the seeds. Processor minutes: of a run that was not "
-         "interrupted. Step: median processor time of a training step over that of the same network with real numbers, "
-         "in turns, one thread; the median of three processes.")
+         "58,608 weights in 32 (28 with real numbers), 8-bit pixels; test accuracy in percent at the epoch that is "
+         "best on 5,000 held-out training images, mean and range over the seeds. Processor minutes: of a run that "
+         "was not interrupted. Step: median processor time of a training step over that of the same network with "
+         "real numbers, in turns, one thread; the median of three processes.")
 _TAGS = ("Paper: its own test error on MNIST in percent, of the network named; how far the figure may be trusted ("
          + "; ".join(f"{tag}: {meaning}" for tag, meaning in TRUST.items())
          + "); and by how many points our mean error is above it.")
