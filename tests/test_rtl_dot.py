@@ -21,7 +21,8 @@ LEVELS = [ir.BIPOLAR, ir.TERNARY, ir.BINARY, ir.Levels.unsigned(3), ir.Levels.si
 
 def run(dut, process):
     sim = Simulator(dut)
-    sim.add_clock(1e-6)
+    if not isinstance(dut, DotProduct) or dut.latency:
+        sim.add_clock(1e-6)
     sim.add_testbench(process)
     sim.run()
 
@@ -53,36 +54,7 @@ def test_codes_are_those_of_pack(levels):
     run(m, process)
 
 
-@pytest.mark.parametrize("x_levels", LEVELS, ids=str)
-@pytest.mark.parametrize("w_levels", LEVELS, ids=str)
-def test_every_product_of_every_lane(x_levels, w_levels):
-    """A single lane of each kind that fits: scale times term plus offset is the product, exhaustively."""
-    for kind in LANES:
-        if not kind.fits(x_levels, w_levels):
-            continue
-        lane = kind(x_levels, w_levels)
-        dut = DotProduct(plan.Dot(lane, 1))
-        assert dut.latency == plan.Dot(lane, 1).latency
-
-        async def process(ctx, lane=lane, dut=dut):
-            for x in x_levels.values().tolist():
-                for w in w_levels.values().tolist():
-                    ctx.set(dut.x[0], int(pack.codes(x, x_levels)))
-                    ctx.set(dut.w[0], int(pack.codes(w, w_levels, weight=True)))
-                    for _ in range(dut.latency):
-                        await ctx.tick()
-                    offset = int(lane.offsets(np.array([[w]]))[0])
-                    assert lane.scale * (ctx.get(dut.sum) + ctx.get(dut.spare)) + offset == x * w
-
-        if dut.latency:
-            run(dut, process)
-        else:
-            sim = Simulator(dut)
-            sim.add_testbench(process)
-            sim.run()
-
-
-def extremes(lane, simd, spare):
+def equal_lanes(lane, simd, spare=False):
     """Hold the sum to ``simd`` times each product, of all lanes alike: among them are the least and the greatest."""
     record = plan.Dot(lane, simd, spare=spare)
     dut, wrong = DotProduct(record), []
@@ -99,13 +71,20 @@ def extremes(lane, simd, spare):
             if lane.scale * total + offset != simd * x * w:
                 wrong.append((x, w, total))
 
-    if dut.latency:
-        run(dut, process)
-    else:
-        sim = Simulator(dut)
-        sim.add_testbench(process)
-        sim.run()
+    run(dut, process)
     assert not wrong
+
+
+@pytest.mark.parametrize("x_levels", LEVELS, ids=str)
+@pytest.mark.parametrize("w_levels", LEVELS, ids=str)
+def test_every_product_of_every_lane(x_levels, w_levels):
+    """A single lane of each kind that fits: scale times term plus offset is the product, exhaustively."""
+    for kind in LANES:
+        if not kind.fits(x_levels, w_levels):
+            continue
+        lane = kind(x_levels, w_levels)
+        assert DotProduct(plan.Dot(lane, 1)).latency == plan.Dot(lane, 1).latency
+        equal_lanes(lane, 1)
 
 
 @pytest.mark.parametrize("simd", [*range(1, 10), 15, 16, 17, 31, 32, 33])
@@ -115,7 +94,7 @@ def test_counts_hold_the_least_and_the_greatest_sum(x_levels, w_levels, simd):
     for kind in (plan.MismatchLane, plan.GatedLane):
         if kind.fits(x_levels, w_levels):
             for spare in (False, True):
-                extremes(kind(x_levels, w_levels), simd, spare)
+                equal_lanes(kind(x_levels, w_levels), simd, spare)
 
 
 @pytest.mark.parametrize("kind", LANES)
@@ -124,7 +103,7 @@ def test_sums_hold_the_least_and_the_greatest(kind):
         for w_levels in LEVELS:
             if kind.fits(x_levels, w_levels):
                 for simd in (2, 4, 7):
-                    extremes(kind(x_levels, w_levels), simd, True)
+                    equal_lanes(kind(x_levels, w_levels), simd, True)
 
 
 @given(st.sampled_from([*LEVELS, ir.Levels.unsigned(8)]), st.sampled_from([*LEVELS, ir.Levels.signed(8)]),
@@ -150,12 +129,7 @@ def test_a_dot_product_every_cycle(x_levels, w_levels, simd, data):
             if dut.latency:
                 await ctx.tick()
 
-    if dut.latency:
-        run(dut, process)
-    else:
-        sim = Simulator(dut)
-        sim.add_testbench(process)
-        sim.run()
+    run(dut, process)
     assert [lane.scale * s + int(lane.offsets(w[n:n + 1])[0]) for n, s in enumerate(results)] == \
         (x * w).sum(axis=1).tolist()
 

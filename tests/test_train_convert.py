@@ -144,10 +144,11 @@ def test_classes_that_need_no_size_are_called_without(make):
 
 @pytest.mark.parametrize(("layer", "kind"), [
     (nn.Conv1d(1, 2, 3), "Conv1d"), (nn.ConvTranspose2d(1, 2, 3), "ConvTranspose2d"), (nn.LSTM(4, 2), "LSTM"),
-    (nn.Embedding(4, 2), "Embedding")])
+    (nn.Embedding(4, 2), "Embedding"), (nn.LayerNorm(2), "LayerNorm")])
 def test_layers_that_would_stay_real(layer, kind):
     model = nn.Sequential(layer, nn.Linear(2, 2))
-    message = f"Layer 0 must be linear or a 2-D convolution to get quantized weights, not {kind}"
+    message = (f"Layer 0 must be linear, a 2-D convolution or batch normalization, not {kind}: its parameters would "
+               f"stay real")
     with pytest.raises(UserError, match=f"^{message}$"):
         convert(model, weights=Sign(), activations=Sign())
 

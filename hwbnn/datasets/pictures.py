@@ -77,7 +77,8 @@ def _svhn_part(part: str, root: Path) -> Labelled:
         x, y = found["X"], found["y"].ravel()
         if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not np.array_equal(y, np.rint(y)):
             raise ValueError
-    except (KeyError, ValueError, TypeError, IndexError, OSError, NotImplementedError, MatReadError, zlib.error):
+    except (KeyError, ValueError, TypeError, IndexError, OSError, zlib.error,  # what scipy raises depends on the byte
+            MatReadError, NotImplementedError):  # empty files, and those of MATLAB 7.3
         raise UserError(f"Data file {file} must hold X, 32 x 32 x 3 x N bytes, and N labels y") from None
     return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), labels(np.where(y == 10, 0, y), f"svhn/{file}")
 

@@ -12,6 +12,7 @@ from torch import nn
 from hwbnn.errors import UserError
 from hwbnn_train.layers import QuantConv2d, Quantized, QuantLinear
 from hwbnn_train.quantizers import Quantizer, Uniform
+from hwbnn_train.shift import ShiftBatchNorm
 
 __all__ = ["convert"]
 
@@ -102,11 +103,11 @@ def _check_copied(module: nn.Module, name: str) -> None:
     if kind.__module__ == nn.ReLU.__module__:
         raise UserError(f"Layer {name} must be an activation function that quantizers replace, not {kind.__name__}: "
                         f"replace it by one of {', '.join(a.__name__ for a in _ACTIVATIONS)}, or by a quantizer")
-    if isinstance(module, nn.RNNBase | nn.RNNCellBase | nn.Embedding | nn.Bilinear | nn.MultiheadAttention
-                  | nn.modules.conv._ConvNd) and not isinstance(module, Quantized):
-        raise UserError(f"Layer {name} must be linear or a 2-D convolution to get quantized weights, not "
-                        f"{kind.__name__}")
-    if not isinstance(module, Quantized | Quantizer) and next(module.children(), None) is not None:
+    known = isinstance(module, Quantized | Quantizer | nn.BatchNorm1d | nn.BatchNorm2d | ShiftBatchNorm)
+    if not known and next(module.parameters(recurse=False), None) is not None:
+        raise UserError(f"Layer {name} must be linear, a 2-D convolution or batch normalization, not {kind.__name__}: "
+                        f"its parameters would stay real")
+    if not known and next(module.children(), None) is not None:
         raise UserError(f"Layer {name} must be a Sequential or a single layer, not {kind.__name__}: the order of the "
                         f"layers inside it stands in its code")
 

@@ -19,7 +19,7 @@ from hwbnn_train.quantizers import Quantizer
 __all__ = ["Settled", "Sums", "activations", "decisions", "settle"]
 
 _MARGIN = 2e-6  # float32 rounds at 6e-8, a few times over
-_TRIALS = 200  # to either side in turns
+_TRIALS = 200  # the first that is not made, of shifts to either side in turns
 
 _PASSED = (nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 

@@ -242,7 +242,8 @@ def _check_pixels(model: torch.nn.Module, chosen: Recipe, images: torch.Tensor) 
     if first is None or chosen.text:
         return
     low, high = float(images.min()), float(images.max())
-    if bool(torch.unique(first(torch.linspace(low, high, 100)[:, None])).numel() == 1):
+    values = copy.deepcopy(first).eval()(torch.linspace(low, high, 100)[:, None])  # a range it learns stays as it is
+    if torch.unique(values).numel() == 1:
         raise UserError(f"Recipe {chosen.name} must tell pixels apart, and with its settings all of {chosen.data}, "
                         f"{low:g}..{high:g}, become one value; set pixel_bits to {datasets.pixel_bits(chosen.data)}")
 
